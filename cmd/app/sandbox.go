@@ -1,0 +1,103 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+
+	"github.com/rs/zerolog"
+
+	"github.com/switchyard-dev/switchyard/sandbox"
+	"github.com/switchyard-dev/switchyard/sandbox/pages"
+	"github.com/switchyard-dev/switchyard/sandbox/story"
+	"github.com/switchyard-dev/switchyard/server"
+)
+
+type sandboxCommand struct {
+	Keep    bool   `help:"Leave the stand-in and the server running after the story, and print the page's address."`
+	Empty   bool   `help:"Play no story; with --keep, to drive everything by hand."`
+	Addr    string `default:"127.0.0.1:0" help:"Address of the stand-in; loopback only."`
+	Verbose bool   `short:"v" help:"Print the server's log."`
+}
+
+// Run plays the story. What it made is removed at the end.
+func (c sandboxCommand) Run(ctx context.Context) (err error) {
+	dir, err := os.MkdirTemp("", "switchyard-sandbox-")
+	if err != nil {
+		return fmt.Errorf("make a directory: %w", err)
+	}
+	defer func() { err = errors.Join(err, removeAll(dir)) }()
+	log := zerolog.Nop()
+	if c.Verbose {
+		log = zerolog.New(zerolog.ConsoleWriter{Out: os.Stderr}).With().Timestamp().Logger()
+	}
+	fmt.Println("Starting a stand-in for GitHub and the Switchyard server on this machine.")
+	box, err := sandbox.Start(ctx, sandbox.Options{Dir: filepath.Join(dir, "github"), Addr: c.Addr, Log: log})
+	if err != nil {
+		return fmt.Errorf("start the stand-in: %w", err)
+	}
+	defer func() { err = errors.Join(err, box.Close()) }()
+	page, err := pages.Handler(box, pages.Options{})
+	if err != nil {
+		return fmt.Errorf("make the pages: %w", err)
+	}
+	box.SetPages(page)
+	play, err := story.Prepare(ctx, box, filepath.Join(dir, "states"), os.Stdout)
+	if err != nil {
+		return fmt.Errorf("prepare the story: %w", err)
+	}
+	stop, err := c.serve(ctx, box, filepath.Join(dir, "data"), log)
+	if err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, stop()) }()
+	if err := box.Install(ctx, "acme", "network"); err != nil {
+		return fmt.Errorf("install the App: %w", err)
+	}
+	if !c.Empty {
+		if err := play.Play(ctx); err != nil {
+			return err //nolint:wrapcheck // names the step itself
+		}
+	}
+	if c.Keep {
+		fmt.Printf("\nThe repository as GitHub would show it: %s\nPress Ctrl-C to end and remove everything.\n", play.Repo.HTMLURL())
+		<-ctx.Done()
+	}
+	return nil
+}
+
+// serve starts the real server on the stand-in, and returns what stops it.
+func (c sandboxCommand) serve(ctx context.Context, box *sandbox.Sandbox, dataDir string, log zerolog.Logger) (func() error, error) {
+	program, err := self()
+	if err != nil {
+		return nil, err
+	}
+	running, err := server.New(ctx, server.ForSandbox(box, dataDir, program, log))
+	if err != nil {
+		return nil, fmt.Errorf("start the server: %w", err)
+	}
+	box.SetWebhookURL(running.URL() + "/api/github/hook")
+	serving, cancel := context.WithCancel(context.WithoutCancel(ctx))
+	done := make(chan error, 1)
+	go func() { done <- running.Run(serving) }()
+	return func() error {
+		cancel()
+		return <-done
+	}, nil
+}
+
+// removeAll removes a directory whose parts may have been made read-only.
+func removeAll(dir string) error {
+	_ = filepath.WalkDir(dir, func(path string, entry os.DirEntry, err error) error {
+		if err == nil && entry.IsDir() {
+			_ = os.Chmod(path, 0o700) //nolint:gosec // a directory needs its search bit
+		}
+		return nil
+	})
+	if err := os.RemoveAll(dir); err != nil {
+		return fmt.Errorf("remove %s: %w", dir, err)
+	}
+	return nil
+}

@@ -1,0 +1,497 @@
+package deploy
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/switchyard-dev/switchyard/commands"
+	"github.com/switchyard-dev/switchyard/hub"
+	"github.com/switchyard-dev/switchyard/operation"
+	"github.com/switchyard-dev/switchyard/render"
+	"github.com/switchyard-dev/switchyard/store"
+)
+
+// request is a command with everything that is known about where and by whom it was given.
+type request struct {
+	CommentMade
+	Command commands.Command
+	Config  configured
+	Person  commands.Person
+	Pull    hub.Pull // zero on an issue
+	Branch  string   // default branch
+}
+
+// commentMade answers one slash command: a reaction at once, then one comment.
+func (d *Deploy) commentMade(ctx context.Context, seen CommentMade) error {
+	command, ours, parseErr := commands.Parse(seen.Body)
+	if !ours || seen.Bot {
+		return nil
+	}
+	answered, err := d.answered(ctx, seen)
+	if err != nil || answered {
+		return err
+	}
+	if err := d.want(ctx, seen.Repository, surfaceReaction, fmt.Sprintf("reaction/%d", seen.Comment),
+		reaction{Comment: seen.Comment, Content: "eyes"}, time.Time{}); err != nil {
+		return err
+	}
+	r, thread, err := d.observeCommand(ctx, seen, command)
+	if err != nil {
+		return err
+	}
+	decision := commands.Decide(r.Config.Config, command, parseErr, r.Person, thread)
+	r.Command = decision.Command
+	if err := d.audit(ctx, r, decision); err != nil {
+		return err
+	}
+	switch {
+	case decision.Ignore:
+		return nil
+	case decision.Refusal != "":
+		return d.answer(ctx, seen, decision.Refusal)
+	}
+	text, err := d.carryOut(ctx, r, decision.Do)
+	if err != nil {
+		return err
+	}
+	return d.answer(ctx, seen, text)
+}
+
+// answered reports whether a comment has its answer already: a job that is done again after a crash
+// must not carry the command out twice.
+func (d *Deploy) answered(ctx context.Context, seen CommentMade) (bool, error) {
+	_, ok, err := d.Store.Surface(ctx, seen.Repository.ID, answerKey(seen))
+	return ok, wrap("look for the answer", err)
+}
+
+func answerKey(seen CommentMade) string { return fmt.Sprintf("answer/%d", seen.Comment) }
+
+func (d *Deploy) answer(ctx context.Context, seen CommentMade, text string) error {
+	return d.want(ctx, seen.Repository, surfaceNotice, answerKey(seen),
+		notice{Comment: marked(seen.Number, text, answerKey(seen))}, time.Time{})
+}
+
+func (d *Deploy) audit(ctx context.Context, r request, decision commands.Decision) error {
+	what := "/" + r.Command.Name
+	if decision.Refusal != "" {
+		what = "refused " + r.Command.Line
+	}
+	return wrap("write audit", d.Store.Append(ctx, store.Audit{
+		Repository: r.Repository.ID, Environment: r.Command.Environment, Who: r.Author, What: what,
+		Why: fmt.Sprintf("comment %d on #%d: %s", r.Comment, r.Number, r.Command.Line),
+	}))
+}
+
+// observeCommand asks GitHub who the person is and what the thread is, and reads the configuration.
+func (d *Deploy) observeCommand(ctx context.Context, seen CommentMade, command commands.Command) (request, commands.Thread, error) {
+	r := request{CommentMade: seen, Command: command, Person: commands.Person{Login: seen.Author}}
+	thread := commands.Thread{Pull: seen.Number, Issue: !seen.IsPull}
+	var err error
+	if r.Person.Permission, err = d.Hub.Permission(ctx, seen.Repository, seen.Author); err != nil {
+		return r, thread, fmt.Errorf("ask for the permission of %s: %w", seen.Author, err)
+	}
+	if seen.IsPull {
+		if r.Pull, r.Branch, err = d.fetchPull(ctx, seen.Repository, seen.Number); err != nil {
+			return r, thread, err
+		}
+		thread.State, thread.Fork, thread.Base = r.Pull.State, r.Pull.Fork, r.Pull.BaseRef
+	} else {
+		if err := d.Git.Fetch(ctx, seen.Repository); err != nil {
+			return r, thread, fmt.Errorf("fetch: %w", err)
+		}
+		if r.Branch, err = d.defaultBranch(ctx, seen.Repository); err != nil {
+			return r, thread, err
+		}
+	}
+	if r.Config, err = d.configuration(ctx, seen.Repository, r.Branch); err != nil {
+		return r, thread, err
+	}
+	if environment, ok := r.Config.EnvironmentOf(thread.Base); ok && seen.IsPull {
+		thread.Environment = environment.Name
+	}
+	if r.Person.Teams, err = d.teamsOf(ctx, seen, r.Config, command.Name); err != nil {
+		return r, thread, err
+	}
+	return r, thread, nil
+}
+
+// teamsOf asks, of the teams that a command is reserved for, which ones the person is in.
+func (d *Deploy) teamsOf(ctx context.Context, seen CommentMade, config configured, command string) ([]string, error) {
+	var teams []string
+	for _, team := range config.Commands[command].Teams {
+		in, err := d.Hub.InTeam(ctx, seen.Repository, team, seen.Author)
+		if err != nil {
+			return nil, fmt.Errorf("ask whether %s is in the team %s: %w", seen.Author, team, err)
+		}
+		if in {
+			teams = append(teams, team)
+		}
+	}
+	return teams, nil
+}
+
+// carryOut does what a command asks for, and returns the answer.
+func (d *Deploy) carryOut(ctx context.Context, r request, do string) (string, error) {
+	if r.Config.Problem != "" && do != "help" && do != "status" && do != "why" {
+		return render.ConfigProblem(r.Config.Problem), nil
+	}
+	switch do {
+	case "help":
+		return commands.Help(r.Config.Config, r.Person), nil
+	case "status":
+		return d.status(ctx, r)
+	case "why":
+		return d.why(ctx, r)
+	case "plan":
+		return d.planAgain(ctx, r)
+	case "apply":
+		return d.applyAsked(ctx, r)
+	case "cancel":
+		return d.cancel(ctx, r)
+	case "unlock":
+		return d.unlock(ctx, r)
+	default:
+		return "", fmt.Errorf("command %q is decided but not known here", do)
+	}
+}
+
+func (d *Deploy) planAgain(ctx context.Context, r request) (string, error) {
+	view := render.PlanAnswerView{Environment: r.Command.Environment, Root: r.Command.Root}
+	seen := PullSeen{Repository: r.Repository, Number: r.Number, Again: r.Author}
+	if err := d.reviewPull(ctx, seen, r.Pull, r.Branch); err != nil {
+		return "", err
+	}
+	facts, ok, err := d.pullFacts(ctx, r.Repository, r.Number)
+	if err != nil {
+		return "", err
+	}
+	switch {
+	case !ok || facts.Silent:
+		view.Reason = "This repository has no root that Switchyard knows."
+	case facts.Merge != "":
+		view.Reason = "It cannot be merged: " + strings.ReplaceAll(facts.Merge, "\n", ", ") + "."
+	case facts.Decision.Environment == "" || facts.Decision.Verdict != "allowed" && !facts.Decision.Advice:
+		view.Reason = strings.Join(append(facts.Decision.Reasons[:min(1, len(facts.Decision.Reasons))], facts.Decision.Remedy), " ")
+	case view.Environment != "" && view.Environment != facts.Decision.Environment:
+		view.Reason = fmt.Sprintf("This pull request goes to %s, which deploys to %s: only that environment is planned.",
+			facts.Base, facts.Decision.Environment)
+	case len(facts.Roots) == 0:
+		view.Reason = "It changes no root."
+	default:
+		view.Environment = facts.Decision.Environment
+		if op, ok, err := d.newestPlan(ctx, r.Repository.ID, r.Number); err != nil {
+			return "", err
+		} else if ok {
+			view.Operation = &op
+		}
+	}
+	return render.PlanAnswer(view), nil
+}
+
+// applyAsked answers /apply. Merging is what applies; the command says yes to a question, or runs an
+// apply anew that did not succeed, always at the tip of the branch.
+func (d *Deploy) applyAsked(ctx context.Context, r request) (string, error) {
+	view := render.ApplyAnswerView{Environment: r.Command.Environment, Base: r.Pull.BaseRef, Digest: r.Command.Digest}
+	if environment, ok := r.Config.EnvironmentOf(r.Pull.BaseRef); ok {
+		view.Target = environment.Name
+	}
+	newest, found, err := d.newestApply(ctx, r.Repository.ID, r.Command.Environment)
+	if err != nil {
+		return "", err
+	}
+	if found {
+		view.Branch = newest.Branch
+	}
+	switch {
+	case r.Config.Default:
+		view.Kind = render.ApplyNothing
+		view.Reason = "This repository has no .github/switchyard.yml, so Switchyard only gives advice here."
+	case r.IsPull && r.Pull.State == "open" && !(found && newest.State == operation.Unconfirmed && r.Command.Digest != ""):
+		view.Kind = render.ApplyOpen
+	case !found:
+		view.Kind = render.ApplyNothing
+	case newest.State == operation.Unconfirmed:
+		return d.confirm(ctx, r, newest, view)
+	case newest.State == operation.Queued || newest.State == operation.Running:
+		view.Kind = render.ApplyRunning
+		view.Apply, err = d.pointApplyView(ctx, newest, r.Number)
+	default:
+		return d.applyAnew(ctx, r, newest, view)
+	}
+	if err != nil {
+		return "", err
+	}
+	return render.ApplyAnswer(view), nil
+}
+
+func (d *Deploy) pointApplyView(ctx context.Context, op operation.Operation, pull int) (*render.ApplyView, error) {
+	view, err := d.applyView(ctx, op, pull)
+	return &view, err
+}
+
+func (d *Deploy) newestApply(ctx context.Context, repo int64, environment string) (operation.Operation, bool, error) {
+	ops, err := d.Store.Operations(ctx, store.Filter{
+		Repository: repo, Environment: environment, Kinds: []operation.Kind{operation.Apply}, Newest: true, Limit: 1,
+	})
+	if err != nil {
+		return operation.Operation{}, false, fmt.Errorf("find the newest apply of %s: %w", environment, err)
+	}
+	if len(ops) == 0 {
+		return operation.Operation{}, false, nil
+	}
+	return ops[0], true, nil
+}
+
+// confirm takes a person's yes to exactly what is being asked.
+func (d *Deploy) confirm(ctx context.Context, r request, asked operation.Operation, view render.ApplyAnswerView) (string, error) {
+	var err error
+	switch {
+	case r.Command.Digest == "":
+		view.Kind = render.ApplyNeedsDigest
+		view.Apply, err = d.pointApplyView(ctx, asked, r.Number)
+	case !strings.HasPrefix(asked.Question, r.Command.Digest):
+		view.Kind = render.ApplyWrongDigest
+		view.Apply, err = d.pointApplyView(ctx, asked, r.Number)
+	default:
+		var op operation.Operation
+		if op, err = d.Store.Confirm(ctx, asked.ID, asked.Question, r.Author); err != nil {
+			return "", fmt.Errorf("take the yes to %s: %w", asked, err)
+		}
+		if err = d.Store.Enqueue(ctx, driveJob(op)); err != nil {
+			return "", fmt.Errorf("queue %s: %w", op, err)
+		}
+		if err = d.show(ctx, op); err != nil {
+			return "", err
+		}
+		view.Kind = render.ApplyConfirmed
+		view.Apply, err = d.pointApplyView(ctx, op, r.Number)
+	}
+	if err != nil {
+		return "", err
+	}
+	return render.ApplyAnswer(view), nil
+}
+
+// applyAnew queues an apply of the branch's tip where something is not applied.
+func (d *Deploy) applyAnew(ctx context.Context, r request, ended operation.Operation, view render.ApplyAnswerView) (string, error) {
+	tip, ok, err := d.Git.Branch(ctx, r.Repository, ended.Branch)
+	if err != nil {
+		return "", fmt.Errorf("find the branch: %w", err)
+	}
+	view.Kind = render.ApplyNothing
+	if !ok {
+		view.Reason = "The branch " + ended.Branch + " does not exist any more."
+		return render.ApplyAnswer(view), nil
+	}
+	due, err := d.outstandingAt(ctx, r.Repository, r.Config.Config, ended.Environment, tip)
+	if err != nil {
+		return "", err
+	}
+	if len(due.Roots) == 0 {
+		return render.ApplyAnswer(view), nil
+	}
+	pulls, err := d.pullsBetween(ctx, r.Repository, ended.Branch, due.Since, tip)
+	if err != nil {
+		return "", err
+	}
+	numbers := pulls.numbers
+	for _, number := range slices.Backward(ended.Pulls) {
+		if !slices.Contains(numbers, number) {
+			numbers = append([]int{number}, numbers...)
+		}
+	}
+	op := operation.Operation{
+		Kind: operation.Apply, Repository: r.Repository, Environment: ended.Environment, Branch: ended.Branch, Head: tip,
+		Pulls: numbers, Pull: ended.Pull, Actor: r.Author, Priority: ended.Priority, Doubt: ended.Doubt,
+		Reason: fmt.Sprintf("%s asked for it again after %s %s", r.Author, ended, ended.State),
+	}
+	for _, root := range due.Roots {
+		op.Roots = append(op.Roots, root.Root)
+	}
+	stored, gathered, err := d.Store.QueueApplyAgain(ctx, op)
+	if err != nil {
+		return "", fmt.Errorf("queue apply: %w", err)
+	}
+	if err := d.applyQueued(ctx, stored, gathered); err != nil {
+		return "", err
+	}
+	view.Kind = render.ApplyQueued
+	if view.Apply, err = d.pointApplyView(ctx, stored, r.Number); err != nil {
+		return "", err
+	}
+	return render.ApplyAnswer(view), nil
+}
+
+// cancel stops what runs and what waits: of the named environment, else of the pull request.
+func (d *Deploy) cancel(ctx context.Context, r request) (string, error) {
+	filter := store.Filter{
+		Repository: r.Repository.ID, Environment: r.Command.Environment,
+		States: []operation.State{operation.Queued, operation.Running, operation.Unconfirmed},
+	}
+	if r.IsPull {
+		filter.Pull = r.Number
+	}
+	ops, err := d.Store.Operations(ctx, filter)
+	if err != nil {
+		return "", fmt.Errorf("find what to cancel: %w", err)
+	}
+	view := render.CancelAnswerView{Environment: r.Command.Environment, By: r.Author}
+	for _, op := range ops {
+		if op.State == operation.Running {
+			if d.stop(op.ID) {
+				view.Stopping = append(view.Stopping, op)
+			}
+			continue
+		}
+		ended, err := d.Store.Cancel(ctx, op.ID, "Cancelled by "+r.Author+" before it ran.")
+		if errors.Is(err, store.ErrTransition) {
+			continue // it began or ended meanwhile
+		}
+		if err != nil {
+			return "", fmt.Errorf("cancel %s: %w", op, err)
+		}
+		view.Cancelled = append(view.Cancelled, ended)
+		if err := d.show(ctx, ended); err != nil {
+			return "", err
+		}
+	}
+	return render.CancelAnswer(view), nil
+}
+
+// unlock releases the hold of an operation that is dead or whose life cannot be known. It never
+// touches Terraform's own lock.
+func (d *Deploy) unlock(ctx context.Context, r request) (string, error) {
+	view := render.UnlockAnswerView{Environment: r.Command.Environment, By: r.Author, Now: d.Clock.Now()}
+	holder, held, err := d.Store.Holder(ctx, r.Repository.ID, r.Command.Environment)
+	if err != nil {
+		return "", fmt.Errorf("find who has the hold: %w", err)
+	}
+	if !held {
+		return render.UnlockAnswer(view), nil
+	}
+	if d.watches(holder.ID) {
+		view.Alive = &holder
+		return render.UnlockAnswer(view), nil
+	}
+	released, ok, err := d.Store.ReleaseHold(ctx, r.Repository.ID, r.Command.Environment,
+		"Its hold was released by "+r.Author+"; it is not known how far it came.")
+	if err != nil {
+		return "", fmt.Errorf("release the hold: %w", err)
+	}
+	if ok {
+		view.Released = &released
+		if err := d.show(ctx, released); err != nil {
+			return "", err
+		}
+		if err := d.Store.Enqueue(ctx, driveJob(released)); err != nil {
+			return "", fmt.Errorf("go on with %s: %w", released.Environment, err)
+		}
+	}
+	return render.UnlockAnswer(view), nil
+}
+
+func (d *Deploy) watches(id int64) bool {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	_, ok := d.running[id]
+	return ok
+}
+
+func (d *Deploy) status(ctx context.Context, r request) (string, error) {
+	view := render.StatusView{Repository: r.Repository, WebURL: d.WebURL, Now: d.Clock.Now()}
+	for _, environment := range r.Config.Environments {
+		if r.Command.Environment != "" && r.Command.Environment != environment.Name {
+			continue
+		}
+		status := render.EnvironmentStatus{Name: environment.Name, Branches: environment.Branches}
+		if holder, held, err := d.Store.Holder(ctx, r.Repository.ID, environment.Name); err != nil {
+			return "", fmt.Errorf("find who has the hold: %w", err)
+		} else if held {
+			status.Holder = &holder
+		}
+		var err error
+		if status.Waiting, err = d.waiting(ctx, r.Repository.ID, environment.Name); err != nil {
+			return "", err
+		}
+		if status.Unconfirmed, err = d.Store.Operations(ctx, store.Filter{
+			Repository: r.Repository.ID, Environment: environment.Name, States: []operation.State{operation.Unconfirmed},
+		}); err != nil {
+			return "", fmt.Errorf("find what waits for a yes: %w", err)
+		}
+		if status.Usually, _, err = d.Store.UsualDuration(ctx, r.Repository.ID, environment.Name, operation.Apply); err != nil {
+			return "", fmt.Errorf("find the usual duration: %w", err)
+		}
+		if status.Roots, err = d.rootStatus(ctx, r, environment.Name); err != nil {
+			return "", err
+		}
+		view.Environments = append(view.Environments, status)
+	}
+	return render.Status(view), nil
+}
+
+func (d *Deploy) rootStatus(ctx context.Context, r request, environment string) ([]render.RootStatus, error) {
+	states, err := d.Store.Targets(ctx, r.Repository.ID, environment)
+	if err != nil {
+		return nil, fmt.Errorf("read targets: %w", err)
+	}
+	roots := make([]render.RootStatus, 0, len(r.Config.Roots))
+	for _, root := range r.Config.Roots {
+		status := render.RootStatus{Root: root.Dir}
+		for _, state := range states {
+			if state.Target.Root != root.Dir || state.Applied == "" {
+				continue
+			}
+			status.Commit, status.At = state.Applied, state.At
+			if op, err := d.Store.Operation(ctx, state.Operation); err == nil {
+				status.Pull = op.Pull
+			}
+		}
+		roots = append(roots, status)
+	}
+	return roots, nil
+}
+
+// maxHistory bounds how many operations are searched for an address.
+const maxHistory = 200
+
+func (d *Deploy) why(ctx context.Context, r request) (string, error) {
+	view := render.WhyView{
+		Repository: r.Repository, WebURL: d.WebURL, Address: r.Command.Address, Now: d.Clock.Now(),
+	}
+	if r.IsPull {
+		view.Pull = r.Number
+		if facts, ok, err := d.pullFacts(ctx, r.Repository, r.Number); err != nil {
+			return "", err
+		} else if ok {
+			pull, err := d.pullView(ctx, r.Repository, facts)
+			if err != nil {
+				return "", err
+			}
+			view.Gitflow, view.Plan, view.Roots, view.Applies = facts.Decision, pull.Plan, facts.Roots, pull.Applies
+		}
+	}
+	if view.Address == "" {
+		return render.Why(view), nil
+	}
+	ops, err := d.Store.Operations(ctx, store.Filter{Repository: r.Repository.ID, Newest: true, Limit: maxHistory})
+	if err != nil {
+		return "", fmt.Errorf("search operations: %w", err)
+	}
+	for _, op := range ops {
+		if op.Result == nil {
+			continue
+		}
+		for _, target := range op.Result.Targets {
+			for _, change := range target.ChangeSet.Changes {
+				if change.Address == view.Address || change.PreviousAddress == view.Address {
+					view.History = append(view.History, render.AddressChange{Operation: op, Target: target.Target, Change: change})
+				}
+			}
+		}
+	}
+	return render.Why(view), nil
+}

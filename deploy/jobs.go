@@ -1,0 +1,95 @@
+package deploy
+
+import (
+	"encoding/json"
+	"fmt"
+
+	"github.com/switchyard-dev/switchyard/operation"
+	"github.com/switchyard-dev/switchyard/queue"
+)
+
+// The kinds of job that deploy does. Their payloads are the types below.
+const (
+	KindPull         = "pull"
+	KindPush         = "push"
+	KindComment      = "comment"
+	KindMergeGroup   = "merge_group"
+	KindInstallation = "installation"
+	KindPlan         = "plan"
+	KindEnvironment  = "environment"
+)
+
+// PullSeen says that a pull request has to be looked at again.
+type PullSeen struct {
+	Repository operation.Repository `json:"repository"`
+	Number     int                  `json:"number"`
+	Closed     bool                 `json:"closed,omitempty"` // the event said so; a hint that saves a call
+	Again      string               `json:"again,omitempty"`  // login of the person who asked for a new plan; empty: only when something changed
+}
+
+// BranchPushed says that a branch has moved, appeared or gone.
+type BranchPushed struct {
+	Repository operation.Repository `json:"repository"`
+	Branch     string               `json:"branch"`
+	Before     string               `json:"before"` // its tip before, a hint; all zeros for a new branch
+	Forced     bool                 `json:"forced"`
+	Actor      string               `json:"actor"`
+}
+
+// CommentMade says that a person wrote a comment whose first line starts with a slash.
+type CommentMade struct {
+	Repository operation.Repository `json:"repository"`
+	Number     int                  `json:"number"` // of the issue or pull request
+	IsPull     bool                 `json:"is_pull"`
+	Comment    int64                `json:"comment"`
+	Author     string               `json:"author"`
+	Bot        bool                 `json:"bot"` // a bot wrote it, or an App in somebody's name
+	Body       string               `json:"body"`
+}
+
+// GroupQueued says that a merge group waits for its checks.
+type GroupQueued struct {
+	Repository operation.Repository `json:"repository"`
+	Base       string               `json:"base"` // branch
+	Head       string               `json:"head"` // commit
+}
+
+// Installed says that repositories were added to or removed from the App's installation.
+type Installed struct {
+	Installation int64                  `json:"installation"`
+	Added        []operation.Repository `json:"added"`
+	Removed      []operation.Repository `json:"removed"`
+}
+
+// Job makes the queue's job of what was seen.
+func (p PullSeen) Job() queue.Job {
+	return job(queue.Quick, KindPull, fmt.Sprintf("%d#%d", p.Repository.ID, p.Number), p)
+}
+
+// Job makes the queue's job of what was seen.
+func (b BranchPushed) Job() queue.Job {
+	return job(queue.Quick, KindPush, fmt.Sprintf("%d@%s", b.Repository.ID, b.Branch), b)
+}
+
+// Job makes the queue's job of what was seen.
+func (c CommentMade) Job() queue.Job {
+	return job(queue.Quick, KindComment, fmt.Sprintf("%d#%d", c.Repository.ID, c.Number), c)
+}
+
+// Job makes the queue's job of what was seen.
+func (g GroupQueued) Job() queue.Job {
+	return job(queue.Quick, KindMergeGroup, fmt.Sprintf("%d@%s", g.Repository.ID, g.Head), g)
+}
+
+// Job makes the queue's job of what was seen.
+func (i Installed) Job() queue.Job {
+	return job(queue.Quick, KindInstallation, fmt.Sprintf("installation %d", i.Installation), i)
+}
+
+func job(class queue.Class, kind, key string, payload any) queue.Job {
+	data, err := json.Marshal(payload)
+	if err != nil { // the payload types above have nothing that cannot be marshalled
+		panic(fmt.Sprintf("deploy: marshal %s: %v", kind, err))
+	}
+	return queue.Job{Class: class, Kind: kind, Key: key, Payload: data}
+}

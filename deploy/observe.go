@@ -1,0 +1,309 @@
+package deploy
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"path"
+	"slices"
+	"strings"
+
+	"github.com/switchyard-dev/switchyard/gitflow"
+	"github.com/switchyard-dev/switchyard/operation"
+	"github.com/switchyard-dev/switchyard/render"
+	"github.com/switchyard-dev/switchyard/repoconfig"
+	"github.com/switchyard-dev/switchyard/store"
+	"github.com/switchyard-dev/switchyard/terraform"
+)
+
+// configured is what the default branch says about a repository.
+type configured struct {
+	repoconfig.Config
+	Problem string // why the file cannot be used; nothing is applied then
+}
+
+// configuration reads a repository's configuration from its default branch in the mirror.
+func (d *Deploy) configuration(ctx context.Context, repo operation.Repository, branch string) (configured, error) {
+	tip, ok, err := d.Git.Branch(ctx, repo, branch)
+	if err != nil {
+		return configured{}, fmt.Errorf("find the default branch: %w", err)
+	}
+	if !ok {
+		return configured{Config: repoconfig.Default()}, nil
+	}
+	data, ok, err := d.Git.ReadFile(ctx, repo, tip, repoconfig.Path)
+	if err != nil {
+		return configured{}, fmt.Errorf("read %s: %w", repoconfig.Path, err)
+	}
+	if !ok {
+		return configured{Config: repoconfig.Default()}, nil
+	}
+	config, err := repoconfig.Parse(data)
+	if problems := (*repoconfig.Problems)(nil); errors.As(err, &problems) {
+		return configured{Config: repoconfig.Default(), Problem: problems.Error()}, nil
+	}
+	if err != nil {
+		return configured{Config: repoconfig.Default(), Problem: err.Error()}, nil
+	}
+	return configured{Config: config}, nil
+}
+
+// defaultBranch gives the repository's default branch as it was last seen, else asks GitHub.
+func (d *Deploy) defaultBranch(ctx context.Context, repo operation.Repository) (string, error) {
+	_, branch, ok, err := d.Store.Repository(ctx, repo.ID)
+	if err != nil {
+		return "", fmt.Errorf("read repository: %w", err)
+	}
+	if ok && branch != "" {
+		return branch, nil
+	}
+	info, err := d.Hub.Repository(ctx, repo)
+	if err != nil {
+		return "", fmt.Errorf("ask for the default branch: %w", err)
+	}
+	if err := d.Store.SaveRepository(ctx, repo, info.DefaultBranch); err != nil {
+		return "", fmt.Errorf("save repository: %w", err)
+	}
+	return info.DefaultBranch, nil
+}
+
+// facts are what gitflow has to know beyond the event.
+func (d *Deploy) facts(ctx context.Context, repo operation.Repository) (gitflow.Facts, error) {
+	into := "main"
+	if _, ok, err := d.Git.Branch(ctx, repo, into); err != nil {
+		return gitflow.Facts{}, fmt.Errorf("find main: %w", err)
+	} else if !ok {
+		into = "master"
+	}
+	open, err := d.Git.UnmergedBranches(ctx, repo, "release/", into)
+	if err != nil {
+		return gitflow.Facts{}, fmt.Errorf("find open releases: %w", err)
+	}
+	return gitflow.Facts{OpenReleases: open}, nil
+}
+
+// rootsAt finds the roots of the configuration whose code in a tree is touched by the changed
+// files, with the reason for each: its own directory, a variable file, or a local module.
+func (d *Deploy) rootsAt(ctx context.Context, repo operation.Repository, config repoconfig.Config,
+	environment, tree string, files []string,
+) ([]render.RootReason, error) {
+	var found []render.RootReason
+	for _, root := range config.Roots {
+		dirs, err := d.rootDirs(ctx, repo, tree, root.Dir)
+		if err != nil {
+			return nil, err
+		}
+		if len(dirs) == 0 {
+			continue // not in this tree
+		}
+		if reason := touched(root, environment, dirs, files); reason != "" {
+			found = append(found, render.RootReason{Root: root.Dir, Reason: reason})
+		}
+	}
+	return found, nil
+}
+
+// rootDirs are a root's own directory and those of the local modules it uses; none where the root
+// is not in the tree.
+func (d *Deploy) rootDirs(ctx context.Context, repo operation.Repository, tree, dir string) ([]string, error) {
+	read := d.reader(ctx, repo, tree)
+	names, err := read(dir)
+	if err != nil {
+		return nil, fmt.Errorf("list %s: %w", dir, err)
+	}
+	if len(names) == 0 {
+		return nil, nil
+	}
+	modules, err := terraform.Modules(ctx, read, dir)
+	if err != nil {
+		return nil, fmt.Errorf("find the modules of %s: %w", dir, err)
+	}
+	return append([]string{dir}, modules...), nil
+}
+
+// reader reads the Terraform files of one directory of a tree.
+func (d *Deploy) reader(ctx context.Context, repo operation.Repository, tree string) func(string) (map[string][]byte, error) {
+	return func(dir string) (map[string][]byte, error) {
+		names, err := d.Git.Files(ctx, repo, tree, dir)
+		if err != nil {
+			return nil, fmt.Errorf("list files: %w", err)
+		}
+		files := map[string][]byte{}
+		for _, name := range names {
+			if !strings.HasSuffix(name, ".tf") && !strings.HasSuffix(name, ".tf.json") {
+				continue
+			}
+			data, ok, err := d.Git.ReadFile(ctx, repo, tree, path.Join(dir, name))
+			if err != nil {
+				return nil, fmt.Errorf("read file: %w", err)
+			}
+			if ok {
+				files[name] = data
+			}
+		}
+		return files, nil
+	}
+}
+
+// touched says why a root has to be planned when these files changed; "" when it has not.
+func touched(root repoconfig.Root, environment string, dirs, files []string) string {
+	for _, name := range root.VarFilesFor(environment) {
+		file := path.Join(root.Dir, name)
+		if slices.Contains(files, file) {
+			return "its variable file " + file + " changed"
+		}
+	}
+	for i, dir := range dirs {
+		for _, file := range files {
+			if !within(file, dir) || otherEnvironment(root, environment, file) {
+				continue
+			}
+			if i == 0 {
+				return file + " changed"
+			}
+			return "its module " + dir + " changed"
+		}
+	}
+	return ""
+}
+
+func within(file, dir string) bool {
+	return dir == "." || strings.HasPrefix(file, dir+"/")
+}
+
+// otherEnvironment reports whether a file is one of the root's variable files, but not of this environment.
+func otherEnvironment(root repoconfig.Root, environment, file string) bool {
+	for _, pattern := range root.VarFiles {
+		if !strings.Contains(pattern, "{environment}") {
+			continue
+		}
+		if repoconfig.Match(path.Join(root.Dir, strings.ReplaceAll(pattern, "{environment}", "*")), file) {
+			return !slices.Contains(root.VarFilesFor(environment), strings.TrimPrefix(file, root.Dir+"/"))
+		}
+	}
+	return false
+}
+
+// outstanding is what an apply of a candidate would have to do.
+type outstanding struct {
+	Roots []render.RootReason
+	Doubt string // why a person must say yes whatever the plan says
+	Since string // the oldest applied commit of its roots; "" when one was never applied
+}
+
+// outstandingAt finds the roots that differ between what was applied last and the candidate. A root
+// that was never applied counts as changed, and so does one whose applied commit is not part of the
+// candidate's history: there the candidate would undo something.
+func (d *Deploy) outstandingAt(ctx context.Context, repo operation.Repository, config repoconfig.Config,
+	environment, candidate string,
+) (outstanding, error) {
+	states, err := d.Store.Targets(ctx, repo.ID, environment)
+	if err != nil {
+		return outstanding{}, fmt.Errorf("read targets: %w", err)
+	}
+	var result outstanding
+	for _, root := range config.Roots {
+		from := appliedCommit(states, operation.Target{Root: root.Dir, Environment: environment})
+		one, err := d.rootOutstanding(ctx, repo, root, environment, from, candidate)
+		if err != nil {
+			return outstanding{}, err
+		}
+		if one.Doubt != "" && result.Doubt == "" {
+			result.Doubt = one.Doubt
+		}
+		result.Roots = append(result.Roots, one.Roots...)
+		if len(one.Roots) > 0 && from != "" && result.Since == "" {
+			result.Since = from
+		}
+	}
+	return result, nil
+}
+
+func (d *Deploy) rootOutstanding(ctx context.Context, repo operation.Repository, root repoconfig.Root,
+	environment, from, candidate string,
+) (outstanding, error) {
+	dirs, err := d.rootDirs(ctx, repo, candidate, root.Dir)
+	if err != nil {
+		return outstanding{}, err
+	}
+	if len(dirs) == 0 || from == candidate {
+		return outstanding{}, nil
+	}
+	if from == "" {
+		return outstanding{Roots: []render.RootReason{{Root: root.Dir, Reason: "it was never applied here"}}}, nil
+	}
+	descends, err := d.Git.IsAncestor(ctx, repo, from, candidate)
+	if err != nil {
+		return outstanding{}, fmt.Errorf("compare with the applied commit: %w", err)
+	}
+	if !descends {
+		doubt, err := d.undo(ctx, repo, from, candidate)
+		return outstanding{
+			Doubt: doubt,
+			Roots: []render.RootReason{{Root: root.Dir, Reason: "the applied commit " + short(from) + " is not part of " + short(candidate)}},
+		}, err
+	}
+	files, err := d.Git.ChangedFiles(ctx, repo, from, candidate)
+	if err != nil {
+		return outstanding{}, fmt.Errorf("find changed files: %w", err)
+	}
+	if reason := touched(root, environment, dirs, files); reason != "" {
+		return outstanding{Roots: []render.RootReason{{Root: root.Dir, Reason: reason}}}, nil
+	}
+	return outstanding{}, nil
+}
+
+// undo says in words what applying the candidate would take back.
+func (d *Deploy) undo(ctx context.Context, repo operation.Repository, applied, candidate string) (string, error) {
+	base, _, err := d.Git.MergeBase(ctx, repo, applied, candidate)
+	if err != nil {
+		return "", fmt.Errorf("find the common commit: %w", err)
+	}
+	lost, err := d.Git.FirstParents(ctx, repo, base, applied, maxNamedCommits)
+	if err != nil {
+		return "", fmt.Errorf("list the commits it would undo: %w", err)
+	}
+	known, err := d.Store.CommitPulls(ctx, repo.ID, lost)
+	if err != nil {
+		return "", fmt.Errorf("read the pull requests of commits: %w", err)
+	}
+	var names []string
+	for _, commit := range slices.Backward(lost) {
+		name := "commit " + short(commit)
+		if number := known[commit]; number != 0 {
+			name = fmt.Sprintf("#%d", number)
+		}
+		if !slices.Contains(names, name) {
+			names = append(names, name)
+		}
+	}
+	if len(names) == 0 {
+		names = []string{"commit " + short(applied)}
+	}
+	return fmt.Sprintf("%s does not contain %s, which was applied last: this would undo %s.",
+		short(candidate), short(applied), strings.Join(names, ", ")), nil
+}
+
+// maxNamedCommits bounds how many commits are looked up and named for one operation.
+const maxNamedCommits = 20
+
+func appliedCommit(states []store.TargetState, target operation.Target) string {
+	for _, state := range states {
+		if state.Target == target {
+			if state.Applied != "" {
+				return state.Applied
+			}
+			return state.Baseline
+		}
+	}
+	return ""
+}
+
+// short is a commit as people write it.
+func short(sha string) string {
+	const length = 7
+	if len(sha) <= length {
+		return sha
+	}
+	return sha[:length]
+}

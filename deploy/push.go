@@ -1,0 +1,273 @@
+package deploy
+
+import (
+	"context"
+	"fmt"
+	"slices"
+	"strings"
+
+	"github.com/switchyard-dev/switchyard/gitflow"
+	"github.com/switchyard-dev/switchyard/hub"
+	"github.com/switchyard-dev/switchyard/operation"
+	"github.com/switchyard-dev/switchyard/store"
+)
+
+// The priorities of applies; a lower one runs first.
+const (
+	priorityHotfix = 10
+	priorityNormal = 20
+)
+
+const zeroCommit = "0000000000000000000000000000000000000000"
+
+// branchPushed queues an apply of the tip of a branch that deploys to an environment.
+func (d *Deploy) branchPushed(ctx context.Context, seen BranchPushed) error {
+	repo := seen.Repository
+	if err := d.Git.Fetch(ctx, repo); err != nil {
+		return fmt.Errorf("fetch: %w", err)
+	}
+	branch, err := d.defaultBranch(ctx, repo)
+	if err != nil {
+		return err
+	}
+	config, err := d.configuration(ctx, repo, branch)
+	if err != nil {
+		return err
+	}
+	if config.Problem != "" || config.Default {
+		return nil // nothing is applied; pull requests show why
+	}
+	tip, exists, err := d.Git.Branch(ctx, repo, seen.Branch)
+	if err != nil {
+		return fmt.Errorf("find the branch: %w", err)
+	}
+	last, known, err := d.Store.BranchTip(ctx, repo.ID, seen.Branch)
+	if err != nil {
+		return fmt.Errorf("read the last tip: %w", err)
+	}
+	push := gitflow.Push{Branch: seen.Branch, Deleted: !exists, Created: !known && seen.Before == zeroCommit}
+	if !known && seen.Before != zeroCommit {
+		last = seen.Before
+	}
+	if push.Forced, err = d.forced(ctx, repo, seen, last, tip); err != nil {
+		return err
+	}
+	facts, err := d.facts(ctx, repo)
+	if err != nil {
+		return err
+	}
+	decision := gitflow.DecidePush(config.Config, push, facts)
+	if !exists {
+		return d.branchGone(ctx, repo, seen.Branch)
+	}
+	if decision.Environment != "" && decision.Verdict == gitflow.Allowed {
+		if err := d.setBaseline(ctx, repo, config, decision.Environment, last); err != nil {
+			return err
+		}
+		if err := d.queueApply(ctx, repo, config, decision, seen, tip, last); err != nil {
+			return err
+		}
+	}
+	return wrap("save the tip", d.Store.SetBranchTip(ctx, repo.ID, seen.Branch, tip))
+}
+
+// forced reports whether the branch lost commits since it was last seen.
+func (d *Deploy) forced(ctx context.Context, repo operation.Repository, seen BranchPushed, last, tip string) (bool, error) {
+	if tip == "" || last == "" || last == zeroCommit || last == tip {
+		return false, nil
+	}
+	kept, err := d.Git.IsAncestor(ctx, repo, last, tip)
+	if err != nil {
+		if seen.Forced {
+			return true, nil // the old commit may be gone from the mirror
+		}
+		return false, fmt.Errorf("compare with the last tip: %w", err)
+	}
+	return !kept, nil
+}
+
+// setBaseline takes what a branch held before Switchyard first saw it as applied: whoever installs
+// it on a running repository has applied that by other means.
+func (d *Deploy) setBaseline(ctx context.Context, repo operation.Repository, config configured, environment, commit string) error {
+	if commit == "" || commit == zeroCommit {
+		return nil
+	}
+	states := make([]store.TargetState, len(config.Roots))
+	for i, root := range config.Roots {
+		states[i] = store.TargetState{
+			Repository: repo.ID, Baseline: commit,
+			Target: operation.Target{Root: root.Dir, Environment: environment},
+		}
+	}
+	return wrap("save baselines", d.Store.SetBaselines(ctx, states))
+}
+
+// queueApply queues an apply of the tip where roots differ from what was applied last.
+func (d *Deploy) queueApply(ctx context.Context, repo operation.Repository, config configured,
+	decision gitflow.Decision, seen BranchPushed, tip, last string,
+) error {
+	due, err := d.outstandingAt(ctx, repo, config.Config, decision.Environment, tip)
+	if err != nil {
+		return err
+	}
+	if len(due.Roots) == 0 {
+		return nil
+	}
+	if newest, found, err := d.newestApply(ctx, repo.ID, decision.Environment); err != nil {
+		return err
+	} else if found && newest.Head == tip && newest.Branch == seen.Branch {
+		return nil // a push that is seen twice is one apply, and one that failed is not tried again by itself
+	}
+	since := due.Since
+	if since == "" {
+		since = last
+	}
+	pulls, err := d.pullsBetween(ctx, repo, seen.Branch, since, tip)
+	if err != nil {
+		return err
+	}
+	op := operation.Operation{
+		Kind: operation.Apply, Repository: repo, Environment: decision.Environment, Branch: seen.Branch,
+		Head: tip, Pulls: pulls.numbers, Actor: seen.Actor, Doubt: decision.Confirm, Priority: priorityNormal,
+		Reason: "commits were pushed to " + seen.Branch,
+	}
+	for _, root := range due.Roots {
+		op.Roots = append(op.Roots, root.Root)
+	}
+	if len(pulls.numbers) > 0 {
+		op.Pull = pulls.numbers[len(pulls.numbers)-1]
+		op.Reason = fmt.Sprintf("#%d was merged into %s", op.Pull, seen.Branch)
+	}
+	if decision.Hotfix || slices.ContainsFunc(pulls.branches, func(name string) bool { return strings.HasPrefix(name, "hotfix/") }) {
+		op.Priority = priorityHotfix
+	}
+	return d.enqueueApply(ctx, op)
+}
+
+// enqueueApply stores an apply, with the earlier waiting ones of its branch gathered into it.
+func (d *Deploy) enqueueApply(ctx context.Context, op operation.Operation) error {
+	stored, gathered, err := d.Store.QueueApply(ctx, op)
+	if err != nil {
+		return fmt.Errorf("queue apply: %w", err)
+	}
+	return d.applyQueued(ctx, stored, gathered)
+}
+
+// applyQueued has a stored apply driven, and shows it and those that it gathered.
+func (d *Deploy) applyQueued(ctx context.Context, stored operation.Operation, gathered []operation.Operation) error {
+	if err := d.Store.Enqueue(ctx, driveJob(stored)); err != nil {
+		return fmt.Errorf("queue %s: %w", stored, err)
+	}
+	for _, old := range gathered {
+		if err := d.show(ctx, old); err != nil {
+			return err
+		}
+	}
+	return d.show(ctx, stored)
+}
+
+// mergedPulls are the pull requests whose commits lie in a range.
+type mergedPulls struct {
+	numbers  []int // oldest first
+	branches []string
+}
+
+// pullsBetween finds the pull requests that brought the commits of a branch, at most
+// maxNamedCommits of the newest ones. What GitHub once said of a commit is kept.
+func (d *Deploy) pullsBetween(ctx context.Context, repo operation.Repository, branch, from, to string) (mergedPulls, error) {
+	if from == zeroCommit {
+		from = ""
+	}
+	commits, err := d.Git.FirstParents(ctx, repo, from, to, maxNamedCommits)
+	if err != nil {
+		return mergedPulls{}, fmt.Errorf("list new commits: %w", err)
+	}
+	known, err := d.Store.CommitPulls(ctx, repo.ID, commits)
+	if err != nil {
+		return mergedPulls{}, fmt.Errorf("read the pull requests of commits: %w", err)
+	}
+	var found mergedPulls
+	for _, commit := range slices.Backward(commits) {
+		number, ok := known[commit]
+		if !ok {
+			if number, err = d.askPullOf(ctx, repo, branch, commit); err != nil {
+				return mergedPulls{}, err
+			}
+		}
+		if number == 0 || slices.Contains(found.numbers, number) {
+			continue
+		}
+		found.numbers = append(found.numbers, number)
+		if facts, ok, err := d.pullFacts(ctx, repo, number); err != nil {
+			return mergedPulls{}, err
+		} else if ok {
+			found.branches = append(found.branches, facts.HeadRef)
+		}
+	}
+	return found, nil
+}
+
+// askPullOf asks GitHub which pull request merged a commit into a branch, and keeps the answer and
+// what it says about that pull request. 0: none.
+func (d *Deploy) askPullOf(ctx context.Context, repo operation.Repository, branch, commit string) (int, error) {
+	pulls, err := d.Hub.PullsOfCommit(ctx, repo, commit)
+	if err != nil {
+		return 0, fmt.Errorf("ask for the pull request of %s: %w", short(commit), err)
+	}
+	number := 0
+	for _, pull := range pulls {
+		if pull.BaseRef != branch || pull.State != "merged" {
+			continue
+		}
+		number = pull.Number
+		if err := d.rememberMerged(ctx, repo, pull); err != nil {
+			return 0, err
+		}
+		break
+	}
+	if number == 0 {
+		return 0, nil // not kept: GitHub may only not know it yet
+	}
+	return number, wrap("save the pull request of a commit",
+		d.Store.SaveCommitPulls(ctx, repo.ID, map[string]int{commit: number}))
+}
+
+// rememberMerged keeps the head that was really merged: only a plan of that head was reviewed.
+func (d *Deploy) rememberMerged(ctx context.Context, repo operation.Repository, pull hub.Pull) error {
+	facts, ok, err := d.pullFacts(ctx, repo, pull.Number)
+	if err != nil {
+		return err
+	}
+	if !ok {
+		facts = pullFacts{
+			Number: pull.Number, Title: pull.Title, Author: pull.Author, HeadRef: pull.HeadRef, Base: pull.BaseRef, Fork: pull.Fork,
+			Comments: 1, // unknown: an earlier comment is looked for before one is posted
+		}
+	}
+	facts.State, facts.Head = "merged", pull.HeadSHA
+	return d.savePull(ctx, repo, facts)
+}
+
+// branchGone ends what waits for a branch that was deleted.
+func (d *Deploy) branchGone(ctx context.Context, repo operation.Repository, branch string) error {
+	ops, err := d.Store.Operations(ctx, store.Filter{
+		Repository: repo.ID, Kinds: []operation.Kind{operation.Apply},
+		States: []operation.State{operation.Queued, operation.Unconfirmed},
+	})
+	if err != nil {
+		return fmt.Errorf("find waiting applies: %w", err)
+	}
+	for _, op := range ops {
+		if op.Branch != branch {
+			continue
+		}
+		ended, err := d.Store.Cancel(ctx, op.ID, "The branch "+branch+" was deleted before it ran.")
+		if err != nil {
+			return fmt.Errorf("cancel %s: %w", op, err)
+		}
+		if err := d.show(ctx, ended); err != nil {
+			return err
+		}
+	}
+	return wrap("forget the branch", d.Store.DropBranch(ctx, repo.ID, branch))
+}

@@ -1,0 +1,337 @@
+package deploy
+
+import (
+	"context"
+	"fmt"
+	"slices"
+	"time"
+
+	"github.com/switchyard-dev/switchyard/gitflow"
+	"github.com/switchyard-dev/switchyard/hub"
+	"github.com/switchyard-dev/switchyard/operation"
+	"github.com/switchyard-dev/switchyard/render"
+	"github.com/switchyard-dev/switchyard/store"
+)
+
+// How long an update that nobody waits for may wait for the next one, so that both are one call.
+const (
+	soon  = 1500 * time.Millisecond // a state that usually lasts only a moment
+	later = 10 * time.Second        // a comment that only says "planning"
+)
+
+// show brings everything up to date that shows an operation.
+func (d *Deploy) show(ctx context.Context, op operation.Operation) error {
+	if op.Kind.Exclusive() {
+		return d.showApply(ctx, op)
+	}
+	if op.Pull == 0 {
+		return d.showPlanCheck(ctx, op)
+	}
+	return d.showPull(ctx, op.Repository, op.Pull)
+}
+
+// showPull wants the comment and the checks of a pull request as the rows are now.
+func (d *Deploy) showPull(ctx context.Context, repo operation.Repository, number int) error {
+	facts, ok, err := d.pullFacts(ctx, repo, number)
+	if err != nil || !ok || facts.Silent {
+		return err
+	}
+	view, err := d.pullView(ctx, repo, facts)
+	if err != nil {
+		return err
+	}
+	if facts.State == "open" {
+		if err := d.wantPullChecks(ctx, repo, facts, view); err != nil {
+			return err
+		}
+	}
+	if !worthComment(facts, view) {
+		return nil
+	}
+	notBefore := time.Time{}
+	if planning(view) && len(view.Applies) == 0 {
+		notBefore = d.Clock.Now().Add(later)
+	} else if slices.ContainsFunc(view.Applies, passing) {
+		notBefore = d.Clock.Now().Add(soon)
+	}
+	return d.want(ctx, repo, surfaceComment, fmt.Sprintf("pull/%d/comment", number), hub.Comment{
+		Number: number, Body: render.PullComment(view), Marker: render.Marker(number), Search: facts.Comments > 0,
+	}, notBefore)
+}
+
+// worthComment reports whether there is anything to tell on a pull request beyond its checks.
+func worthComment(facts pullFacts, view render.PullView) bool {
+	return view.Plan != nil || len(view.Applies) > 0 || facts.Problem != "" || facts.Merge != "" ||
+		facts.Decision.Verdict == gitflow.Refused
+}
+
+func planning(view render.PullView) bool { return view.Plan != nil && !view.Plan.State.Ended() }
+
+// passing reports whether an apply is in a state that often lasts only a moment.
+func passing(view render.ApplyView) bool {
+	return view.Operation.State == operation.Running || (view.Operation.State == operation.Queued && view.Position <= 1 && view.Ahead == nil)
+}
+
+// pullView gathers what the comment of a pull request shows.
+func (d *Deploy) pullView(ctx context.Context, repo operation.Repository, facts pullFacts) (render.PullView, error) {
+	view := render.PullView{
+		Repository: repo, WebURL: d.WebURL, Pull: facts.Number, Gitflow: facts.Decision, Merge: facts.Merge, Roots: facts.Roots,
+		ConfigProblem: facts.Problem, Now: d.Clock.Now(),
+		ResultURL: fmt.Sprintf("%s/%s/pull/%d/checks", d.WebURL, repo.FullName(), facts.Number),
+	}
+	if newest, ok, err := d.newestPlan(ctx, repo.ID, facts.Number); err != nil {
+		return view, err
+	} else if ok && (newest.Head == facts.Head || facts.State != "open") && len(facts.Roots) > 0 {
+		view.Plan = &newest
+	}
+	applies, err := d.Store.Operations(ctx, store.Filter{
+		Repository: repo.ID, Pull: facts.Number, Kinds: []operation.Kind{operation.Apply},
+	})
+	if err != nil {
+		return view, fmt.Errorf("find the applies of #%d: %w", facts.Number, err)
+	}
+	for _, op := range applies {
+		apply, err := d.applyView(ctx, op, facts.Number)
+		if err != nil {
+			return view, err
+		}
+		view.Applies = append(view.Applies, apply)
+	}
+	return view, nil
+}
+
+// applyView gathers what surrounds an apply; pull is the pull request that it is shown on.
+func (d *Deploy) applyView(ctx context.Context, op operation.Operation, pull int) (render.ApplyView, error) {
+	view := render.ApplyView{
+		Operation: op, Commit: op.Head, Repository: op.Repository, WebURL: d.WebURL, Now: d.Clock.Now(),
+		With:      slices.DeleteFunc(slices.Clone(op.Pulls), func(number int) bool { return number == pull }),
+		ResultURL: fmt.Sprintf("%s/%s/commit/%s/checks", d.WebURL, op.Repository.FullName(), op.Head),
+	}
+	if op.State.Ended() || op.State == operation.Unconfirmed {
+		return view, nil
+	}
+	usually, ok, err := d.Store.UsualDuration(ctx, op.Repository.ID, op.Environment, op.Kind)
+	if err != nil {
+		return view, fmt.Errorf("find the usual duration: %w", err)
+	}
+	if ok {
+		view.Usually = usually
+	}
+	if op.State != operation.Queued {
+		return view, nil
+	}
+	holder, held, err := d.Store.Holder(ctx, op.Repository.ID, op.Environment)
+	if err != nil {
+		return view, fmt.Errorf("find who has the hold: %w", err)
+	}
+	line, err := d.waiting(ctx, op.Repository.ID, op.Environment)
+	if err != nil {
+		return view, err
+	}
+	view.Position = 1 + slices.IndexFunc(line, func(other operation.Operation) bool { return other.ID == op.ID })
+	if held {
+		view.Ahead = &holder
+		view.Position++ // the one that runs is first in the line that people see
+	}
+	return view, nil
+}
+
+// waiting lists the queued applies of an environment in the order in which they will run.
+func (d *Deploy) waiting(ctx context.Context, repo int64, environment string) ([]operation.Operation, error) {
+	line, err := d.Store.Operations(ctx, store.Filter{
+		Repository: repo, Environment: environment, Kinds: []operation.Kind{operation.Apply},
+		States: []operation.State{operation.Queued},
+	})
+	if err != nil {
+		return nil, fmt.Errorf("list waiting applies: %w", err)
+	}
+	slices.SortStableFunc(line, func(a, b operation.Operation) int {
+		if a.Priority != b.Priority {
+			return a.Priority - b.Priority
+		}
+		if order := a.Arrived.Compare(b.Arrived); order != 0 {
+			return order
+		}
+		return int(a.ID - b.ID)
+	})
+	return line, nil
+}
+
+// showWaiting shows the new positions of those that wait for an environment.
+func (d *Deploy) showWaiting(ctx context.Context, repo operation.Repository, environment string) error {
+	line, err := d.waiting(ctx, repo.ID, environment)
+	if err != nil {
+		return err
+	}
+	for _, op := range line {
+		if err := d.showApply(ctx, op); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// wantPullChecks wants the two checks on a pull request's head.
+func (d *Deploy) wantPullChecks(ctx context.Context, repo operation.Repository, facts pullFacts, view render.PullView) error {
+	flow := check("switchyard / gitflow", facts.Head, render.GitflowCheck(facts.Decision))
+	flow.Status, flow.Conclusion = "completed", flowConclusion(facts)
+	if facts.Problem != "" {
+		flow.Title, flow.Summary = "The configuration cannot be used", render.ConfigProblem(facts.Problem)
+	}
+	if err := d.wantCheck(ctx, repo, flow, time.Time{}); err != nil {
+		return err
+	}
+	environment := facts.Decision.Environment
+	if environment == "" || facts.Problem != "" {
+		return nil
+	}
+	planCheck := check(planCheckName(environment), facts.Head, render.PlanCheck(view))
+	planCheck.Status, planCheck.Conclusion = "completed", "neutral"
+	if view.Plan != nil {
+		planCheck.Status, planCheck.Conclusion = checkState(*view.Plan)
+		planCheck.ExternalID = fmt.Sprintf("%d", view.Plan.ID)
+		planCheck.Started, planCheck.Completed = view.Plan.Started, view.Plan.Ended
+		if view.Plan.State.Ended() {
+			planCheck.Actions = []hub.CheckAction{{Label: "Plan again", Description: "Plan this pull request once more.", Identifier: "plan"}}
+		}
+	} else if facts.Merge == "" && !facts.Fork {
+		planCheck.Conclusion = "success" // no root is changed
+	}
+	notBefore := time.Time{}
+	if planCheck.Status == "queued" {
+		notBefore = d.Clock.Now().Add(soon)
+	}
+	return d.wantCheck(ctx, repo, planCheck, notBefore)
+}
+
+func planCheckName(environment string) string  { return "switchyard / plan (" + environment + ")" }
+func applyCheckName(environment string) string { return "switchyard / apply (" + environment + ")" }
+
+func flowConclusion(facts pullFacts) string {
+	switch {
+	case facts.Problem != "":
+		return "failure"
+	case facts.Decision.Advice, facts.Decision.Verdict == gitflow.Neutral:
+		return "neutral"
+	case facts.Decision.Verdict == gitflow.Refused:
+		return "failure"
+	default:
+		return "success"
+	}
+}
+
+// checkState is the status and the conclusion of the check that shows an operation.
+func checkState(op operation.Operation) (status, conclusion string) {
+	switch op.State {
+	case operation.Queued:
+		return "queued", ""
+	case operation.Running:
+		return "in_progress", ""
+	case operation.Succeeded:
+		return "completed", "success"
+	case operation.Unconfirmed:
+		return "completed", "action_required"
+	case operation.Cancelled:
+		return "completed", "cancelled"
+	case operation.Gathered, operation.Superseded:
+		return "completed", "neutral"
+	case operation.Failed, operation.Interrupted:
+		return "completed", "failure"
+	}
+	return "completed", "neutral"
+}
+
+func check(name, sha string, text render.Check) hub.Check {
+	return hub.Check{Name: name, HeadSHA: sha, Title: text.Title, Summary: text.Summary, Text: text.Text}
+}
+
+// showApply wants the check and the deployment of an apply, the comments of the pull requests that
+// it carries, and a notice where a person is needed.
+func (d *Deploy) showApply(ctx context.Context, op operation.Operation) error {
+	view, err := d.applyView(ctx, op, op.Pull)
+	if err != nil {
+		return err
+	}
+	notBefore := time.Time{}
+	if op.State == operation.Queued {
+		notBefore = d.Clock.Now().Add(soon)
+	}
+	applyCheck := check(applyCheckName(op.Environment), op.Head, render.ApplyCheck(view))
+	applyCheck.Status, applyCheck.Conclusion = checkState(op)
+	applyCheck.ExternalID, applyCheck.Started, applyCheck.Completed = fmt.Sprintf("%d", op.ID), op.Started, op.Ended
+	if err := d.wantCheck(ctx, op.Repository, applyCheck, notBefore); err != nil {
+		return err
+	}
+	if err := d.wantDeployment(ctx, op); err != nil {
+		return err
+	}
+	if err := d.wantNotice(ctx, op, view); err != nil {
+		return err
+	}
+	for _, number := range op.Pulls {
+		if err := d.showPull(ctx, op.Repository, number); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// wantDeployment wants GitHub's deployment of an apply, from its first start on.
+func (d *Deploy) wantDeployment(ctx context.Context, op operation.Operation) error {
+	if op.Attempt == 0 {
+		return nil
+	}
+	states := map[operation.State]string{
+		operation.Queued: "queued", operation.Running: "in_progress", operation.Unconfirmed: "pending",
+		operation.Succeeded: "success", operation.Failed: "failure", operation.Interrupted: "error",
+		operation.Cancelled: "inactive", operation.Gathered: "inactive", operation.Superseded: "inactive",
+	}
+	return d.want(ctx, op.Repository, surfaceDeployment, fmt.Sprintf("deployment/%d", op.ID), hub.Deployment{
+		Ref: op.Head, Environment: op.Environment, Description: render.DeploymentDescription(op),
+		State: states[op.State], StatusDescription: render.DeploymentDescription(op),
+		LogURL: fmt.Sprintf("%s/%s/commit/%s/checks", d.WebURL, op.Repository.FullName(), op.Head),
+	}, time.Time{})
+}
+
+// notice is the wanted state of a comment that calls a person.
+type notice struct {
+	Comment   hub.Comment `json:"comment"`
+	Minimized bool        `json:"minimized"` // it has been answered or overtaken
+}
+
+// wantNotice posts a new comment where a person is needed, because an edit notifies nobody, and
+// minimises the one before.
+func (d *Deploy) wantNotice(ctx context.Context, op operation.Operation, view render.ApplyView) error {
+	if op.Pull == 0 {
+		return nil
+	}
+	key := fmt.Sprintf("notice/%s/%d", op.Environment, op.ID)
+	asks := op.State == operation.Unconfirmed || op.State == operation.Failed || op.State == operation.Interrupted
+	if asks {
+		return d.want(ctx, op.Repository, surfaceNotice, fmt.Sprintf("%s/%d", key, op.Attempt),
+			notice{Comment: marked(op.Pull, render.Notice(view), fmt.Sprintf("%s/%d", key, op.Attempt))}, time.Time{})
+	}
+	if op.Attempt > 0 && op.State != operation.Cancelled {
+		if err := d.minimizeNotice(ctx, op.Repository, fmt.Sprintf("%s/%d", key, op.Attempt-1)); err != nil {
+			return err
+		}
+		if err := d.minimizeNotice(ctx, op.Repository, fmt.Sprintf("%s/%d", key, op.Attempt)); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// marked is a comment with a hidden mark, by which it is found again when the answer to its POST was lost.
+func marked(number int, body, key string) hub.Comment {
+	marker := "<!-- switchyard:" + key + " -->"
+	return hub.Comment{Number: number, Body: body + "\n" + marker, Marker: marker}
+}
+
+func (d *Deploy) wantCheck(ctx context.Context, repo operation.Repository, c hub.Check, notBefore time.Time) error {
+	return d.want(ctx, repo, surfaceCheck, "check/"+c.HeadSHA+"/"+c.Name, c, notBefore)
+}
+
+func (d *Deploy) want(ctx context.Context, repo operation.Repository, kind, key string, wanted any, notBefore time.Time) error {
+	return wrap("want "+kind+" "+key, d.Store.Want(ctx, repo, kind, key, wanted, notBefore))
+}

@@ -1,0 +1,41 @@
+// Package executor says what every executor offers: it starts the runner for one attempt of one operation and
+// hands back the result. deploy calls it. An executor decides nothing about operations and never starts one attempt twice.
+package executor
+
+import (
+	"context"
+	"errors"
+
+	"github.com/switchyard-dev/switchyard/operation"
+)
+
+// Executor starts operations.
+type Executor interface {
+	// Start begins one attempt. It may wait for room, until ctx ends; the attempt itself outlives ctx.
+	Start(ctx context.Context, task operation.Task) (Run, error)
+}
+
+// Run is one attempt that was started.
+type Run interface {
+	// Wait gives the result once there is one. When the attempt ended without, the error is an *InterruptedError.
+	// When ctx ends first, the attempt goes on and Wait may be called again.
+	Wait(ctx context.Context) (operation.Result, error)
+	// Stop asks the attempt to end gently, so that Terraform releases its lock. It does not wait. More calls change nothing.
+	Stop()
+}
+
+// ErrStarted is returned for an attempt that was started before.
+var ErrStarted = errors.New("this attempt was started before")
+
+// ErrUnknown is returned for an attempt that was never started here.
+var ErrUnknown = errors.New("this attempt was never started here")
+
+// InterruptedError is an attempt that left no result: whether it changed anything is not known.
+type InterruptedError struct {
+	Reason  string // one line, e.g. "signal: killed"
+	Log     string // the end of what the runner said
+	Running bool   // something that it started, as a rule Terraform, is still running
+}
+
+// Error is for logs and people.
+func (e *InterruptedError) Error() string { return "no result: interrupted: " + e.Reason }

@@ -1,0 +1,425 @@
+// Package local runs operations on this host: each attempt is a `switchyard run` in a session of its own, which goes on
+// when the server ends. deploy calls it. It never gives an attempt the server's environment and never starts one twice.
+//
+// All of it is one trust domain: who may open a pull request that is planned runs code on this host, as this user.
+package local
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"slices"
+	"strconv"
+	"strings"
+	"sync"
+	"syscall"
+	"time"
+
+	"golang.org/x/sync/semaphore"
+
+	"github.com/switchyard-dev/switchyard/executor"
+	"github.com/switchyard-dev/switchyard/operation"
+)
+
+// Bounds of what is read back from an attempt, in bytes.
+const (
+	maxResult  = 32 << 20
+	maxLogTail = 4 << 10
+)
+
+// Files in the directory of an attempt.
+const (
+	taskFile   = "task.json"
+	resultFile = "result.json"
+	logFile    = "log"
+	aliveFile  = "alive" // locked while anything of the attempt runs
+)
+
+// How long an attempt may take beyond its own limits before it is taken for dead and killed.
+const overtime = time.Minute
+
+// defaultGrace is what a runner takes for stopping when the task does not say.
+const defaultGrace = 30 * time.Second
+
+// Options say how attempts run.
+type Options struct {
+	Binary  string   // absolute path of switchyard
+	Args    []string // before --task; empty is `run`
+	Dir     string   // absolute; one directory per attempt is made in it
+	Env     []string // the whole environment of a runner, NAME=value; PATH should be there
+	Plans   int      // at most so many plans at once; 0 is 4
+	Applies int      // at most so many applies at once, whatever plans do; 0 is 4
+	Keep    int      // at most so many ended attempts keep their directory; 0 is 100
+}
+
+// privateDir is the mode of our directories.
+const privateDir = 0o700
+
+// defaultBudget and defaultKeep are the numbers for options that are 0.
+const (
+	defaultBudget = 4
+	defaultKeep   = 100
+)
+
+// Local starts runners on this host.
+type Local struct {
+	options Options
+	budgets map[bool]*semaphore.Weighted // exclusive or not
+}
+
+// New checks the options and makes the directory.
+func New(o Options) (*Local, error) {
+	if !filepath.IsAbs(o.Binary) || !filepath.IsAbs(o.Dir) {
+		return nil, fmt.Errorf("binary %q and directory %q of the local executor must be absolute paths", o.Binary, o.Dir)
+	}
+	if len(o.Args) == 0 {
+		o.Args = []string{"run"}
+	}
+	for _, number := range []struct {
+		value    *int
+		standard int
+	}{{&o.Plans, defaultBudget}, {&o.Applies, defaultBudget}, {&o.Keep, defaultKeep}} {
+		if *number.value <= 0 {
+			*number.value = number.standard
+		}
+	}
+	if err := os.MkdirAll(o.Dir, privateDir); err != nil {
+		return nil, fmt.Errorf("make directory of the local executor: %w", err)
+	}
+	return &Local{options: o, budgets: map[bool]*semaphore.Weighted{
+		false: semaphore.NewWeighted(int64(o.Plans)), true: semaphore.NewWeighted(int64(o.Applies)),
+	}}, nil
+}
+
+// attemptDir is the directory of one attempt.
+func (l *Local) attemptDir(operationID int64, attempt int) string {
+	return filepath.Join(l.options.Dir, fmt.Sprintf("%d-%d", operationID, attempt))
+}
+
+// Start waits for room among the operations of its kind, until ctx ends, and starts a runner, which outlives ctx and
+// this process. An attempt that was started before, by whichever process, gives executor.ErrStarted.
+func (l *Local) Start(ctx context.Context, task operation.Task) (executor.Run, error) {
+	budget := l.budgets[task.Kind.Exclusive()]
+	if err := budget.Acquire(ctx, 1); err != nil {
+		return nil, fmt.Errorf("wait for room to run: %w", err)
+	}
+	r, err := l.start(task) //nolint:contextcheck // the attempt outlives ctx
+	if err != nil {
+		budget.Release(1)
+		return nil, err
+	}
+	go func() {
+		defer budget.Release(1)
+		r.wait()
+	}()
+	return r, nil
+}
+
+// start makes the directory and the process.
+func (l *Local) start(task operation.Task) (*process, error) {
+	dir := l.attemptDir(task.Operation, task.Attempt)
+	l.prune()
+	if err := os.Mkdir(dir, privateDir); err != nil {
+		if errors.Is(err, os.ErrExist) {
+			return nil, fmt.Errorf("operation %d, attempt %d: %w", task.Operation, task.Attempt, executor.ErrStarted)
+		}
+		return nil, fmt.Errorf("make directory of the attempt: %w", err)
+	}
+	cmd, err := l.launch(dir, task)
+	if err != nil {
+		return nil, errors.Join(err, os.RemoveAll(dir)) // nothing ran: it may be started again
+	}
+	grace := task.StopGrace
+	if grace <= 0 {
+		grace = defaultGrace
+	}
+	return &process{
+		attempt: attempt{dir: dir, operation: task.Operation, number: task.Attempt},
+		task:    task, cmd: cmd, grace: grace, ended: make(chan struct{}), stopped: make(chan struct{}),
+	}, nil
+}
+
+// launch starts the program. Its output goes straight to a file, and it holds a lock on another, so that neither the end
+// of this process nor a restart changes anything for it. All that it starts inherits the lock.
+func (l *Local) launch(dir string, task operation.Task) (cmd *exec.Cmd, err error) {
+	data, err := json.Marshal(task)
+	if err != nil {
+		return nil, fmt.Errorf("encode task: %w", err)
+	}
+	if err := os.WriteFile(filepath.Join(dir, taskFile), data, 0o600); err != nil {
+		return nil, fmt.Errorf("write task: %w", err)
+	}
+	log, err := os.OpenFile(filepath.Join(dir, logFile), os.O_WRONLY|os.O_CREATE|os.O_EXCL|os.O_APPEND, 0o600) //nolint:gosec // ours
+	if err != nil {
+		return nil, fmt.Errorf("make log: %w", err)
+	}
+	defer func() { err = errors.Join(err, log.Close()) }()
+	alive, err := os.OpenFile(filepath.Join(dir, aliveFile), os.O_RDWR|os.O_CREATE|os.O_EXCL, 0o600) //nolint:gosec // ours
+	if err != nil {
+		return nil, fmt.Errorf("make lock: %w", err)
+	}
+	defer func() { err = errors.Join(err, alive.Close()) }()
+	if err := syscall.Flock(int(alive.Fd()), syscall.LOCK_EX|syscall.LOCK_NB); err != nil {
+		return nil, fmt.Errorf("take lock: %w", err)
+	}
+	args := append(slices.Clone(l.options.Args), "--task", filepath.Join(dir, taskFile), "--result", filepath.Join(dir, resultFile))
+	cmd = exec.CommandContext(context.Background(), l.options.Binary, args...) //nolint:gosec // our own program
+	cmd.Dir = dir
+	cmd.Env = append([]string{}, l.options.Env...)
+	cmd.Stdout, cmd.Stderr = log, log
+	cmd.ExtraFiles = []*os.File{alive}
+	cmd.SysProcAttr = &syscall.SysProcAttr{Setsid: true}
+	if err := cmd.Start(); err != nil {
+		return nil, fmt.Errorf("start %s: %w", l.options.Binary, err)
+	}
+	return cmd, nil
+}
+
+// prune removes directories of attempts that have ended, the oldest first, when there are too many.
+func (l *Local) prune() {
+	entries, err := os.ReadDir(l.options.Dir)
+	if err != nil || len(entries) <= l.options.Keep {
+		return
+	}
+	slices.SortFunc(entries, func(a, b os.DirEntry) int { return number(a.Name()) - number(b.Name()) })
+	for _, entry := range entries[:len(entries)-l.options.Keep] {
+		if dir := filepath.Join(l.options.Dir, entry.Name()); !running(dir) {
+			_ = os.RemoveAll(dir) // tried again at the next start
+		}
+	}
+}
+
+// number is the operation that a directory's name begins with.
+func number(name string) int {
+	id, _, _ := strings.Cut(name, "-")
+	n, err := strconv.Atoi(id)
+	if err != nil {
+		return 0
+	}
+	return n
+}
+
+// running reports whether anything of an attempt is still running: it holds the lock.
+func running(dir string) bool {
+	file, err := os.Open(filepath.Join(dir, aliveFile)) //nolint:gosec // ours
+	if err != nil {
+		return false
+	}
+	err = syscall.Flock(int(file.Fd()), syscall.LOCK_SH|syscall.LOCK_NB)
+	_ = file.Close() // opened for reading
+	return errors.Is(err, syscall.EWOULDBLOCK)
+}
+
+// attempt is what an attempt leaves on disk.
+type attempt struct {
+	dir       string
+	operation int64
+	number    int
+}
+
+// result reads the result; reason is what is known about the end when there is none.
+func (a attempt) result(reason string) (operation.Result, error) {
+	result, err := a.read()
+	if err == nil {
+		return result, nil
+	}
+	if !errors.Is(err, os.ErrNotExist) {
+		reason += "; " + err.Error()
+	}
+	return operation.Result{}, &executor.InterruptedError{Reason: reason, Log: a.logTail(), Running: running(a.dir)}
+}
+
+// read reads and checks the result file.
+func (a attempt) read() (result operation.Result, err error) {
+	data, err := readBounded(filepath.Join(a.dir, resultFile), maxResult)
+	if err != nil {
+		return operation.Result{}, err
+	}
+	if err := json.Unmarshal(data, &result); err != nil {
+		return operation.Result{}, fmt.Errorf("decode result: %w", err)
+	}
+	if result.Error == "" && (result.Operation != a.operation || result.Attempt != a.number) {
+		return operation.Result{}, fmt.Errorf("the result is of operation %d, attempt %d", result.Operation, result.Attempt)
+	}
+	return result, nil
+}
+
+// readBounded reads a file of at most limit bytes.
+func readBounded(path string, limit int64) (data []byte, err error) {
+	file, err := os.Open(path) //nolint:gosec // ours
+	if err != nil {
+		return nil, fmt.Errorf("open: %w", err)
+	}
+	defer func() { err = errors.Join(err, file.Close()) }()
+	data, err = io.ReadAll(io.LimitReader(file, limit+1))
+	if err != nil {
+		return nil, fmt.Errorf("read: %w", err)
+	}
+	if int64(len(data)) > limit {
+		return nil, fmt.Errorf("%s is larger than %d bytes", filepath.Base(path), limit)
+	}
+	return data, nil
+}
+
+// logTail is the end of what the runner said.
+func (a attempt) logTail() string {
+	file, err := os.Open(filepath.Join(a.dir, logFile))
+	if err != nil {
+		return ""
+	}
+	defer func() { _ = file.Close() }() // opened for reading
+	info, err := file.Stat()
+	if err != nil {
+		return ""
+	}
+	from := max(0, info.Size()-maxLogTail)
+	data, err := io.ReadAll(io.NewSectionReader(file, from, maxLogTail))
+	if err != nil {
+		return ""
+	}
+	return strings.ToValidUTF8(string(data), "�")
+}
+
+// process is an attempt that this process started.
+type process struct {
+	attempt
+
+	task    operation.Task
+	cmd     *exec.Cmd
+	grace   time.Duration
+	ended   chan struct{} // closed when the runner has ended
+	reason  string        // how it ended; read after ended
+	stop    sync.Once
+	stopped chan struct{} // closed when somebody asked it to stop
+}
+
+// wait waits for the runner's end. One that outlives all its limits is killed with everything that it started.
+func (p *process) wait() {
+	watched := make(chan struct{})
+	go func() {
+		defer close(watched)
+		p.watch()
+	}()
+	err := p.cmd.Wait()
+	p.reason = "the runner ended without a result"
+	if err != nil {
+		p.reason = "the runner ended: " + err.Error()
+	}
+	_ = os.Remove(filepath.Join(p.dir, taskFile)) // it may hold values of Terraform's environment
+	close(p.ended)
+	<-watched
+}
+
+// watch kills an attempt that should long have ended: the runner itself keeps the time limit and the grace.
+func (p *process) watch() {
+	var late <-chan time.Time
+	if p.task.TimeLimit > 0 {
+		timer := time.NewTimer(p.task.TimeLimit + p.grace + overtime)
+		defer timer.Stop()
+		late = timer.C
+	}
+	select {
+	case <-p.ended:
+		return
+	case <-late:
+	case <-p.stopped:
+		timer := time.NewTimer(p.grace + overtime)
+		defer timer.Stop()
+		select {
+		case <-p.ended:
+			return
+		case <-timer.C:
+		}
+	}
+	killSession(p.cmd.Process.Pid)
+}
+
+// Wait gives the result, see executor.Run.
+func (p *process) Wait(ctx context.Context) (operation.Result, error) {
+	select {
+	case <-p.ended:
+	case <-ctx.Done():
+		return operation.Result{}, fmt.Errorf("wait for operation %d: %w", p.operation, context.Cause(ctx))
+	}
+	result, err := p.result(p.reason)
+	var interrupted *executor.InterruptedError
+	if errors.As(err, &interrupted) && p.stoppedEarly(interrupted) {
+		return neverBegun(p.task), nil
+	}
+	return result, err
+}
+
+// stoppedEarly reports whether SIGINT came before the runner could listen to it: it says a word before it begins anything.
+func (p *process) stoppedEarly(interrupted *executor.InterruptedError) bool {
+	select {
+	case <-p.stopped:
+		return interrupted.Log == "" && !interrupted.Running
+	default:
+		return false
+	}
+}
+
+// neverBegun is the result of an attempt that was stopped before it began.
+func neverBegun(task operation.Task) operation.Result {
+	result := operation.Result{
+		Version: operation.ContractVersion, Operation: task.Operation, Attempt: task.Attempt, Commit: task.Commit, Stopped: "cancelled",
+	}
+	for _, target := range task.Targets {
+		result.Targets = append(result.Targets, operation.TargetResult{
+			Target: target.Target, Outcome: operation.TargetStopped, Error: "Stopped before it was begun.",
+		})
+	}
+	return result
+}
+
+// Stop sends SIGINT to the runner's group. Terraform is in another one and hears of it from the runner, once.
+func (p *process) Stop() {
+	p.stop.Do(func() {
+		close(p.stopped)
+		select {
+		case <-p.ended:
+		default:
+			_ = syscall.Kill(-p.cmd.Process.Pid, syscall.SIGINT) // that it is gone is no error
+		}
+	})
+}
+
+// killSession kills every process of a session, which is all that a runner has started.
+func killSession(session int) {
+	entries, err := os.ReadDir("/proc")
+	if err != nil {
+		_ = syscall.Kill(-session, syscall.SIGKILL)
+		return
+	}
+	for _, entry := range entries {
+		pid, err := strconv.Atoi(entry.Name())
+		if err == nil && sessionOf(pid) == session {
+			_ = syscall.Kill(pid, syscall.SIGKILL)
+		}
+	}
+}
+
+// sessionOf reads the session of a process; 0 when there is no such process.
+// https://man7.org/linux/man-pages/man5/proc_pid_stat.5.html
+func sessionOf(pid int) int {
+	stat, err := os.ReadFile(fmt.Sprintf("/proc/%d/stat", pid))
+	if err != nil {
+		return 0
+	}
+	const afterName = 3 // state, parent, group, session
+	fields := strings.Fields(string(stat[bytes.LastIndexByte(stat, ')')+1:]))
+	if len(fields) <= afterName {
+		return 0
+	}
+	session, err := strconv.Atoi(fields[afterName])
+	if err != nil {
+		return 0
+	}
+	return session
+}

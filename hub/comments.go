@@ -1,0 +1,127 @@
+package hub
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net/http"
+	"strconv"
+	"strings"
+
+	"github.com/switchyard-dev/switchyard/operation"
+)
+
+// Comment is what a comment on an issue or pull request should show.
+type Comment struct {
+	Number int    // of the issue or pull request
+	Body   string // Markdown
+	Marker string // text of Body that no other comment of ours has
+	Search bool   // an earlier one may exist although its id is not known: it is looked for by Marker first
+}
+
+// CommentRef is where a comment is.
+type CommentRef struct {
+	ID     int64  `json:"id"`
+	NodeID string `json:"node_id"` // its id in the GraphQL API
+	URL    string `json:"url"`     // its place on the page
+}
+
+// comment is GitHub's comment with what go-github v66 leaves out of it.
+type comment struct {
+	ID     int64  `json:"id"`
+	NodeID string `json:"node_id"`
+	URL    string `json:"html_url"`
+	Body   string `json:"body"`
+	User   struct {
+		Type string `json:"type"`
+	} `json:"user"`
+	App struct {
+		ID int64 `json:"id"`
+	} `json:"performed_via_github_app"`
+}
+
+func (c comment) ref() CommentRef { return CommentRef{ID: c.ID, NodeID: c.NodeID, URL: c.URL} }
+
+// PutComment makes the comment with that id show the body, or posts one when id is 0 or when it was
+// deleted. It returns the comment to use the next time.
+// See https://docs.github.com/en/rest/issues/comments.
+func (h *Hub) PutComment(ctx context.Context, repo operation.Repository, id int64, c Comment) (CommentRef, error) {
+	thing := fmt.Sprintf("a comment on #%d of %s", c.Number, repo.FullName())
+	body := map[string]string{"body": clip(c.Body, MaxComment)}
+	if id == 0 && c.Search && c.Marker != "" {
+		var err error
+		if id, err = h.findComment(ctx, repo, c); err != nil {
+			return CommentRef{}, err
+		}
+	}
+	if id != 0 {
+		ref, err := h.writeComment(ctx, repo, request{
+			method: http.MethodPatch, route: "repos/{owner}/{repo}/issues/comments/{comment_id}",
+			args: []string{repo.Owner, repo.Name, strconv.FormatInt(id, 10)}, body: body,
+			do: "edit", thing: thing,
+		})
+		if _, gone := errors.AsType[*Gone](err); !gone {
+			return ref, err
+		}
+	}
+	return h.writeComment(ctx, repo, request{
+		method: http.MethodPost, route: "repos/{owner}/{repo}/issues/{issue_number}/comments",
+		args: []string{repo.Owner, repo.Name, strconv.Itoa(c.Number)}, body: body,
+		do: "post", thing: thing,
+	})
+}
+
+func (h *Hub) writeComment(ctx context.Context, repo operation.Repository, r request) (CommentRef, error) {
+	var got comment
+	r.out = &got
+	if _, err := h.call(ctx, repo.Installation, r); err != nil {
+		return CommentRef{}, err
+	}
+	if _, err := made(r, got.ID); err != nil {
+		return CommentRef{}, err
+	}
+	return got.ref(), nil
+}
+
+// findComment looks for the oldest comment that has the marker and was written by this App; 0 is none. A
+// person who writes the marker into a comment of their own does not get it overwritten.
+func (h *Hub) findComment(ctx context.Context, repo operation.Repository, c Comment) (int64, error) {
+	var got []comment
+	var found int64
+	_, err := h.list(ctx, repo.Installation, request{
+		method: http.MethodGet, route: "repos/{owner}/{repo}/issues/{issue_number}/comments",
+		args: []string{repo.Owner, repo.Name, strconv.Itoa(c.Number)}, out: &got,
+		do: "list", thing: fmt.Sprintf("the comments on #%d of %s", c.Number, repo.FullName()),
+	}, maxCommentPages, func() bool {
+		for _, candidate := range got {
+			if candidate.App.ID == h.appID && candidate.User.Type == "Bot" && strings.Contains(candidate.Body, c.Marker) {
+				found = candidate.ID
+				return false
+			}
+		}
+		got = nil
+		return true
+	})
+	return found, err
+}
+
+// minimizeComment folds a comment away. See https://docs.github.com/en/graphql/reference/mutations#minimizecomment.
+const minimizeComment = `mutation($id: ID!) { minimizeComment(input: {subjectId: $id, classifier: OUTDATED}) { minimizedComment { isMinimized } } }`
+
+// Minimize folds a comment away as outdated. Doing it again changes nothing.
+func (h *Hub) Minimize(ctx context.Context, repo operation.Repository, nodeID string) error {
+	return h.mutate(ctx, repo.Installation, minimizeComment, map[string]any{"id": nodeID},
+		request{do: "minimize", thing: "a comment of " + repo.FullName()})
+}
+
+// React adds a reaction of the App to a comment: +1, -1, laugh, confused, heart, hooray, rocket or eyes.
+// Doing it again changes nothing.
+// See https://docs.github.com/en/rest/reactions/reactions#create-reaction-for-an-issue-comment.
+func (h *Hub) React(ctx context.Context, repo operation.Repository, comment int64, content string) error {
+	_, err := h.call(ctx, repo.Installation, request{
+		method: http.MethodPost, route: "repos/{owner}/{repo}/issues/comments/{comment_id}/reactions",
+		args: []string{repo.Owner, repo.Name, strconv.FormatInt(comment, 10)}, body: map[string]string{"content": content},
+		do: "react to", thing: "a comment of " + repo.FullName(),
+	})
+	return err
+}

@@ -1,0 +1,49 @@
+package hub
+
+import (
+	"context"
+	"errors"
+	"net/http"
+	"strings"
+)
+
+// mutate makes one GraphQL call whose answer is not needed. GraphQL says most refusals in the body of
+// a 200. See https://docs.github.com/en/graphql/guides/forming-calls-with-graphql and, for the types,
+// https://docs.github.com/en/graphql/overview/rate-limits-and-query-limits-for-the-graphql-api.
+func (h *Hub) mutate(ctx context.Context, installation int64, query string, variables map[string]any, r request) error {
+	var got struct {
+		Errors []struct {
+			Type    string `json:"type"`
+			Message string `json:"message"`
+		} `json:"errors"`
+	}
+	r.method, r.route, r.out = http.MethodPost, graphQLRoute, &got
+	r.body = map[string]any{"query": query, "variables": variables}
+	if _, err := h.call(ctx, installation, r); err != nil {
+		return err
+	}
+	if len(got.Errors) == 0 {
+		return nil
+	}
+	c, err := h.client(installation)
+	if err != nil {
+		return err
+	}
+	a := answer{header: http.Header{}, message: harmless(got.Errors[0].Message)}
+	switch got.Errors[0].Type {
+	case "NOT_FOUND":
+		a.status = http.StatusNotFound
+	case "FORBIDDEN", "INSUFFICIENT_SCOPES":
+		a.status = http.StatusForbidden
+	case "UNPROCESSABLE":
+		a.status = http.StatusUnprocessableEntity
+	case "RATE_LIMITED", "RATE_LIMIT":
+		if err := c.blocked(h.clock.Now(), graphQL); err != nil { // the answer's headers said until when
+			return err
+		}
+		a.status = http.StatusTooManyRequests
+	default:
+		return errors.New(strings.TrimSpace(r.do + " " + r.thing + ": GraphQL: " + a.message)) //nolint:err113 // GitHub's words
+	}
+	return h.refusal(c, graphQL, r, a)
+}

@@ -1,0 +1,180 @@
+package operation
+
+import (
+	"encoding/json"
+	"time"
+)
+
+// ContractVersion is the version of Task and Result. A runner refuses a task of another version.
+const ContractVersion = 1
+
+// Outcome is how one target of an operation ended.
+type Outcome string
+
+// The outcomes of a target.
+const (
+	Planned       Outcome = "planned"
+	Unchanged     Outcome = "unchanged"
+	Applied       Outcome = "applied"
+	Different     Outcome = "different" // the plan has changes that are not expected: nothing was applied
+	TargetFailed  Outcome = "failed"
+	Locked        Outcome = "locked"    // somebody else holds the state lock
+	TargetStopped Outcome = "cancelled" // stopped by a person, by its time limit, or because an earlier target failed
+)
+
+// Action is what Terraform will do to one object.
+type Action string
+
+// The actions of a change. Both replacements count as one to add and one to destroy.
+const (
+	Create             Action = "create"
+	Update             Action = "update"
+	Delete             Action = "delete"
+	Replace            Action = "replace"              // destroyed, then created
+	ReplaceCreateFirst Action = "replace-create-first" // created, then destroyed
+	Read               Action = "read"                 // a data source that is read during the apply
+	Move               Action = "move"                 // only its address changes
+	Import             Action = "import"               // taken into the state, unchanged
+	Forget             Action = "forget"               // dropped from the state, not destroyed
+	Output             Action = "output"               // a root output changes; Address is "output.NAME"
+)
+
+// Destroys reports whether the action destroys a real object.
+func (a Action) Destroys() bool { return a == Delete || a == Replace || a == ReplaceCreateFirst }
+
+// Change is one entry of a plan. It holds nothing sensitive.
+type Change struct {
+	Address         string      `json:"address"`
+	PreviousAddress string      `json:"previous_address,omitempty"` // set when the object moves
+	Action          Action      `json:"action"`
+	ActionReason    string      `json:"action_reason,omitempty"` // Terraform's action_reason, e.g. replace_because_cannot_update
+	ImportID        string      `json:"import_id,omitempty"`     // set when the object is imported, whatever the action
+	Deposed         string      `json:"deposed,omitempty"`
+	ReplacePaths    []string    `json:"replace_paths,omitempty"` // attribute paths that force the replacement, sorted
+	Attributes      []Attribute `json:"attributes,omitempty"`    // only those that change, sorted by path
+}
+
+// Attribute is one attribute path whose value changes.
+type Attribute struct {
+	Path      string          `json:"path"`             // dots and brackets: tags["env"], rule[0].port
+	Before    json.RawMessage `json:"before,omitempty"` // compact JSON; absent when there was no value, or when Sensitive
+	After     json.RawMessage `json:"after,omitempty"`  // compact JSON; absent when there will be no value, when Unknown, or when Sensitive
+	Unknown   bool            `json:"unknown,omitempty"`
+	Sensitive bool            `json:"sensitive,omitempty"`
+}
+
+// Counts sums up a change set the way Terraform does: a replacement is one to add and one to destroy.
+type Counts struct {
+	Add     int `json:"add"`
+	Change  int `json:"change"`
+	Destroy int `json:"destroy"`
+	Replace int `json:"replace"` // how many of Add and Destroy are replacements
+	Import  int `json:"import"`
+	Move    int `json:"move"`
+	Forget  int `json:"forget"`
+	Outputs int `json:"outputs"`
+}
+
+// ChangeSet is all changes of one plan, normalised, with its digest.
+type ChangeSet struct {
+	Changes []Change `json:"changes"` // sorted by address, then deposed key, then action
+	Digest  string   `json:"digest"`  // sha256 in hex over the whole set, also where Changes was capped
+	Counts  Counts   `json:"counts"`
+	Omitted int      `json:"omitted,omitempty"` // changes left out of Changes to keep the result small
+}
+
+// LockInfo is what Terraform says about who holds a state lock.
+type LockInfo struct {
+	ID        string `json:"id"`
+	Path      string `json:"path"`
+	Operation string `json:"operation"`
+	Who       string `json:"who"`
+	Version   string `json:"version"`
+	Created   string `json:"created"`
+}
+
+// Task is what a runner is told to do, read from a file. It holds no secret.
+type Task struct {
+	Version    int        `json:"version"`
+	Operation  int64      `json:"operation"`
+	Attempt    int        `json:"attempt"`
+	Kind       Kind       `json:"kind"`
+	Repository Repository `json:"repository"`
+
+	GitDir string `json:"git_dir"` // a repository that has Tree with all its blobs
+	Tree   string `json:"tree"`    // checked out in WorkDir
+	Commit string `json:"commit"`  // for messages: the head that is planned or the candidate that is applied
+
+	WorkDir  string `json:"work_dir"`            // kept between plans of one pull request, new for each apply
+	CacheDir string `json:"cache_dir,omitempty"` // Terraform's plugin cache, shared between operations
+
+	Terraform   TerraformTask     `json:"terraform"`
+	Environment string            `json:"environment"`
+	Env         map[string]string `json:"env,omitempty"` // the allow-listed variables of Terraform's environment, beside PATH and HOME
+	Targets     []TargetTask      `json:"targets"`       // in configuration order
+	Confirmed   string            `json:"confirmed,omitempty"`
+	Doubt       string            `json:"doubt,omitempty"` // why a yes is needed whatever the plan says
+
+	TimeLimit   time.Duration `json:"time_limit"`
+	LockTimeout time.Duration `json:"lock_timeout"`
+	StopGrace   time.Duration `json:"stop_grace"` // between SIGINT and SIGKILL
+}
+
+// TerraformTask says which binary plans and applies.
+type TerraformTask struct {
+	Path    string `json:"path"`              // absolute path of the binary
+	Version string `json:"version,omitempty"` // required version; empty accepts any
+}
+
+// TargetTask is one target of a task.
+type TargetTask struct {
+	Target   Target            `json:"target"`
+	Dir      string            `json:"dir"`                // slash-separated, relative to the tree
+	VarFiles []string          `json:"var_files"`          // relative to Dir; those that do not exist are left out
+	Backend  map[string]string `json:"backend"`            // -backend-config key=value
+	Vars     map[string]string `json:"vars"`               // -var key=value, only for variables that the root declares
+	Expected *ChangeSet        `json:"expected,omitempty"` // apply: the union of what was reviewed
+}
+
+// Tool is one program or provider that took part.
+type Tool struct {
+	Name    string `json:"name"`
+	Version string `json:"version"`
+}
+
+// Result is what a runner reports, written to a file by rename.
+type Result struct {
+	Version   int            `json:"version"`
+	Operation int64          `json:"operation"`
+	Attempt   int            `json:"attempt"`
+	Commit    string         `json:"commit"`
+	Tools     []Tool         `json:"tools"`
+	Targets   []TargetResult `json:"targets"`
+	Question  string         `json:"question,omitempty"` // digest over the unexpected changes of all targets and the doubt
+	Error     string         `json:"error,omitempty"`    // why no target was begun; plain text, capped
+	Stopped   string         `json:"stopped,omitempty"`  // "cancelled" or "time limit", when the runner was stopped
+	Started   time.Time      `json:"started"`
+	Ended     time.Time      `json:"ended"`
+}
+
+// TargetResult is how one target ended.
+type TargetResult struct {
+	Target     Target    `json:"target"`
+	Outcome    Outcome   `json:"outcome"`
+	ChangeSet  ChangeSet `json:"change_set"`
+	Unexpected []Change  `json:"unexpected,omitempty"` // apply: changes that nobody reviewed; capped like ChangeSet.Changes
+	Error      string    `json:"error,omitempty"`      // Terraform's words, without colours, capped
+	Lock       *LockInfo `json:"lock,omitempty"`
+	Lineage    string    `json:"lineage,omitempty"`
+	Serial     int64     `json:"serial,omitempty"`
+	Timings    Timings   `json:"timings"`
+	Processes  int       `json:"processes"` // Terraform processes started for this target
+}
+
+// Timings says where the time of one target went.
+type Timings struct {
+	Init  time.Duration `json:"init"` // 0 when init was skipped
+	Plan  time.Duration `json:"plan"`
+	Show  time.Duration `json:"show"`
+	Apply time.Duration `json:"apply"`
+}

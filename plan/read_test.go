@@ -1,0 +1,346 @@
+package plan_test
+
+import (
+	"bytes"
+	"encoding/json"
+	"errors"
+	"flag"
+	"fmt"
+	"io"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+
+	"github.com/google/go-cmp/cmp"
+
+	"github.com/switchyard-dev/switchyard/operation"
+	"github.com/switchyard-dev/switchyard/plan"
+)
+
+var update = flag.Bool("update", false, "write golden files")
+
+// read reads a plan of testdata.
+func read(t *testing.T, name string) (operation.ChangeSet, []string) {
+	t.Helper()
+	file, err := os.Open(filepath.Join("testdata", name))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer func() { _ = file.Close() }()
+	set, notes, err := plan.Read(file)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return set, notes
+}
+
+func TestReadIsAsInTheGoldenFiles(t *testing.T) {
+	t.Parallel()
+	for _, name := range []string{"create", "change", "handmade"} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			set, notes := read(t, name+".json")
+			got := describe(set, notes)
+			golden := filepath.Join("testdata", name+".golden")
+			if *update {
+				if err := os.WriteFile(golden, []byte(got), 0o600); err != nil {
+					t.Fatal(err)
+				}
+			}
+			want, err := os.ReadFile(golden)
+			if err != nil {
+				t.Fatal(err)
+			}
+			if diff := cmp.Diff(string(want), got); diff != "" {
+				t.Errorf("differs from %s (-want +got):\n%s", golden, diff)
+			}
+		})
+	}
+}
+
+// describe writes a change set for people.
+func describe(set operation.ChangeSet, notes []string) string {
+	var text strings.Builder
+	for _, c := range set.Changes {
+		fmt.Fprintf(&text, "%s %s", c.Action, c.Address)
+		for _, part := range []struct{ name, value string }{
+			{"from", c.PreviousAddress},
+			{"reason", c.ActionReason},
+			{"import", c.ImportID},
+			{"deposed", c.Deposed},
+			{"replaced by", strings.Join(c.ReplacePaths, " ")},
+		} {
+			if part.value != "" {
+				fmt.Fprintf(&text, " · %s %s", part.name, part.value)
+			}
+		}
+		text.WriteByte('\n')
+		for _, a := range c.Attributes {
+			fmt.Fprintf(&text, "  %s: %s → %s", a.Path, orNothing(a.Before), orNothing(a.After))
+			if a.Unknown {
+				text.WriteString(" unknown")
+			}
+			if a.Sensitive {
+				text.WriteString(" sensitive")
+			}
+			text.WriteByte('\n')
+		}
+	}
+	counts, _ := json.Marshal(set.Counts)
+	fmt.Fprintf(&text, "\n%s\n%s\n", counts, set.Digest)
+	for _, note := range notes {
+		fmt.Fprintf(&text, "note: %s\n", note)
+	}
+	return text.String()
+}
+
+func orNothing(raw json.RawMessage) string {
+	if len(raw) == 0 {
+		return "·"
+	}
+	return string(raw)
+}
+
+func TestNothingSensitiveIsRead(t *testing.T) {
+	t.Parallel()
+	secrets := map[string][]string{
+		"create.json": {"correct horse", "hidden-before"},
+		"change.json": {"correct horse", "battery staple", "hidden-before", "hidden-after"},
+		"handmade.json": {
+			"hunter2", "top-secret-name", "sre-secret", "very-secret", "k1", "k2", "k3", "12345", "54321",
+			"same-as-before", "same-as-ever", "odd-one", "odd-two", "odd-three",
+		},
+	}
+	for name, hidden := range secrets {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			set, notes := read(t, name)
+			set.Digest = "" // hex may hold any digits
+			text, err := json.Marshal(struct {
+				Set   operation.ChangeSet
+				Notes []string
+			}{set, notes})
+			if err != nil {
+				t.Fatal(err)
+			}
+			for _, secret := range hidden {
+				if bytes.Contains(text, []byte(secret)) {
+					t.Errorf("%q is in %s", secret, text)
+				}
+			}
+		})
+	}
+}
+
+// one is a plan with a single resource change.
+func one(change string) string {
+	return `{"format_version":"1.2","resource_changes":[{"address":"a.b","mode":"managed","type":"a","name":"b","change":` + change + `}]}`
+}
+
+func TestAttributesOfOneChange(t *testing.T) {
+	t.Parallel()
+	tests := map[string]struct {
+		before, after, unknown string
+		want                   []string
+	}{
+		"an equal value is left out":                        {`{"a":1,"b":2}`, `{"a":1,"b":3}`, `{}`, []string{`b: 2 → 3`}},
+		"null and absent are the same for an attribute":     {`{"a":null}`, `{}`, `{}`, nil},
+		"null and absent differ in a map":                   {`{"m":{"a":null,"b":1}}`, `{"m":{"b":1}}`, `{}`, []string{`m["a"]: null → ·`}},
+		"a map that becomes empty says so":                  {`{"m":{"a":1}}`, `{"m":{}}`, `{}`, []string{`m: · → {}`, `m["a"]: 1 → ·`}},
+		"a map that goes away is not one that is empty":     {`{"m":{"a":1}}`, `{"m":null}`, `{}`, []string{`m["a"]: 1 → ·`}},
+		"an empty map that goes away":                       {`{"m":{}}`, `{"m":null}`, `{}`, []string{`m: {} → ·`}},
+		"a list is compared index by index, never sorted":   {`{"l":["a","b"]}`, `{"l":["b","a"]}`, `{}`, []string{`l[0]: "a" → "b"`, `l[1]: "b" → "a"`}},
+		"a null at the end of a list is an element":         {`{"l":[1]}`, `{"l":[1,null]}`, `{}`, []string{`l[1]: · → null`}},
+		"a list that becomes empty says so":                 {`{"l":[1]}`, `{"l":[]}`, `{}`, []string{`l: · → []`, `l[0]: 1 → ·`}},
+		"a list that becomes a map is one value":            {`{"l":[1]}`, `{"l":{"a":1}}`, `{}`, []string{`l: [1] → {"a":1}`}},
+		"a name in an element of a list has a dot":          {`{"r":[{"p":1}]}`, `{"r":[{"p":2}]}`, `{}`, []string{`r[0].p: 1 → 2`}},
+		"a key that is no name is quoted":                   {`{"m":{"a\"]":1}}`, `{"m":{"a\"]":2}}`, `{}`, []string{`m["a\"]"]: 1 → 2`}},
+		"a big number keeps its digits":                     {`{"n":12345678901234567890}`, `{"n":12345678901234567891}`, `{}`, []string{`n: 12345678901234567890 → 12345678901234567891`}},
+		"an unknown value has its whole value before":       {`{"m":{"a":1}}`, `{}`, `{"m":true}`, []string{`m: {"a":1} → · unknown`}},
+		"an unknown element of a list":                      {`{"l":["a","b"]}`, `{"l":["a",null]}`, `{"l":[false,true]}`, []string{`l[1]: "b" → · unknown`}},
+		"an unknown key beside known ones":                  {`{"m":{"a":1}}`, `{"m":{"a":2}}`, `{"m":{"b":true}}`, []string{`m["a"]: 1 → 2`, `m["b"]: · → · unknown`}},
+		"a map whose only new key is unknown is not empty":  {`{"m":{"a":1}}`, `{"m":{}}`, `{"m":{"b":true}}`, []string{`m["a"]: 1 → ·`, `m["b"]: · → · unknown`}},
+		"an unknown part of what is not there is the whole": {`{"m":null}`, `{}`, `{"m":{"b":true}}`, []string{`m: · → · unknown`}},
+		"angle brackets are not escaped":                    {`{"a":"<x>"}`, `{"a":"&"}`, `{}`, []string{`a: "<x>" → "&"`}},
+	}
+	for name, test := range tests {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			input := one(fmt.Sprintf(`{"actions":["update"],"before":%s,"after":%s,"after_unknown":%s}`, test.before, test.after, test.unknown))
+			set, _, err := plan.Read(strings.NewReader(input))
+			if err != nil {
+				t.Fatal(err)
+			}
+			var got []string
+			for _, a := range set.Changes[0].Attributes {
+				line := fmt.Sprintf("%s: %s → %s", a.Path, orNothing(a.Before), orNothing(a.After))
+				if a.Unknown {
+					line += " unknown"
+				}
+				got = append(got, line)
+			}
+			if diff := cmp.Diff(test.want, got); diff != "" {
+				t.Errorf("(-want +got):\n%s", diff)
+			}
+		})
+	}
+}
+
+func TestReadRefusesWhatItCannotAccountFor(t *testing.T) {
+	t.Parallel()
+	tests := map[string]struct{ input, want string }{
+		"nothing":                          {``, "unexpected EOF"},
+		"not JSON":                         {`Error: no plan`, "invalid character"},
+		"an array":                         {`[]`, `expected "{"`},
+		"no format version":                {`{}`, `format_version ""`},
+		"a later format":                   {`{"format_version":"2.0"}`, `format_version "2.0"`},
+		"an end in the middle":             {`{"format_version":"1.2","resource_changes":[{"address"`, "unexpected EOF"},
+		"an end after a change":            {strings.TrimSuffix(one(`{"actions":["create"]}`), "]}"), "EOF"},
+		"an errored plan":                  {`{"format_version":"1.2","errored":true}`, "could not finish"},
+		"no change in a change":            {`{"format_version":"1.2","resource_changes":[{"address":"a.b"}]}`, "a.b has no change"},
+		"an unknown action":                {one(`{"actions":["explode"]}`), `a.b has the actions ["explode"]`},
+		"an unknown pair of actions":       {one(`{"actions":["create","forget"]}`), `a.b has the actions ["create" "forget"]`},
+		"no actions":                       {one(`{"actions":[]}`), `a.b has the actions []`},
+		"an action that a provider runs":   {`{"format_version":"1.2","action_invocations":[{"address":"action.x.y"}]}`, "action.x.y runs an action"},
+		"changes that are not an array":    {`{"format_version":"1.2","resource_changes":{"a":1}}`, `expected "["`},
+		"outputs that are not an object":   {`{"format_version":"1.2","output_changes":[]}`, `expected "{"`},
+		"an output with an unknown action": {`{"format_version":"1.2","output_changes":{"o":{"actions":["read"]}}}`, `actions ["read"]`},
+	}
+	for name, test := range tests {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			_, _, err := plan.Read(strings.NewReader(test.input))
+			if err == nil || !strings.Contains(err.Error(), test.want) {
+				t.Errorf("got error %v, want one with %q", err, test.want)
+			}
+		})
+	}
+}
+
+func TestNullListsAreEmpty(t *testing.T) {
+	t.Parallel()
+	set, notes, err := plan.Read(strings.NewReader(`{"format_version":"1.2","resource_changes":null,"output_changes":null}`))
+	if err != nil || len(set.Changes) != 0 || len(notes) != 0 || set.Digest != plan.Digest(nil) {
+		t.Errorf("got %v, %v, %v", set, notes, err)
+	}
+}
+
+func TestTheCheckoutDoesNotChangeADigest(t *testing.T) {
+	t.Parallel()
+	in := func(dir string) string {
+		t.Helper()
+		input := one(`{"actions":["create"],"before":null,"after":{"file":"` + dir + `/x.json","m":{"` + dir + `":["` + dir + `"]}},"after_unknown":{}}`)
+		set, _, err := plan.ReadAt(strings.NewReader(input), dir)
+		if err != nil {
+			t.Fatal(err)
+		}
+		return set.Digest
+	}
+	if a, b := in("/srv/work/1"), in("/tmp/other"); a != b {
+		t.Errorf("digests differ: %s and %s", a, b)
+	}
+}
+
+func TestALongValueIsKeptAsItsDigest(t *testing.T) {
+	t.Parallel()
+	read := func(content string) operation.Attribute {
+		t.Helper()
+		set, _, err := plan.Read(strings.NewReader(one(`{"actions":["create"],"before":null,"after":{"a":"` + content + `"},"after_unknown":{}}`)))
+		if err != nil {
+			t.Fatal(err)
+		}
+		return set.Changes[0].Attributes[0]
+	}
+	long := strings.Repeat("x", 100_000)
+	first, second := read(long+"1"), read(long+"2")
+	if len(first.After) > 200 || !json.Valid(first.After) {
+		t.Errorf("kept as %d bytes: %.200s", len(first.After), first.After)
+	}
+	if string(first.After) == string(second.After) {
+		t.Errorf("two values are both kept as %s", first.After)
+	}
+}
+
+func TestWarningsAreBounded(t *testing.T) {
+	t.Parallel()
+	drift := strings.Repeat(`{"address":"a.b","change":{"actions":["update"]}},`, 99) + `{"address":"a.b","change":{"actions":["update"]}}`
+	_, notes, err := plan.Read(strings.NewReader(`{"format_version":"1.2","resource_drift":[` + drift + `]}`))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if len(notes) != 21 || notes[20] != "and 80 more notes" {
+		t.Errorf("got %d notes, the last %q", len(notes), notes[len(notes)-1])
+	}
+}
+
+// endless writes a plan of n resources without ever holding it, with much that is to be skipped.
+func endless(w io.Writer, n int) error {
+	var failed error
+	put := func(text string) {
+		if _, err := io.WriteString(w, text); err != nil {
+			failed = errors.Join(failed, err)
+		}
+	}
+	put(`{"format_version":"1.2","planned_values":[0`)
+	for range n {
+		put(`,{"filler":["` + strings.Repeat("f", 1000) + `"]}`)
+	}
+	put(`],"resource_changes":[`)
+	for i := range n {
+		if i > 0 {
+			put(",")
+		}
+		put(fmt.Sprintf(`{"address":"a.b[%d]","change":{"actions":["update"],"before":{"v":1},"after":{"v":2},"after_unknown":{}}}`, i))
+	}
+	put(`]}`)
+	return failed
+}
+
+func TestALargePlanIsStreamed(t *testing.T) {
+	t.Parallel()
+	pr, pw := io.Pipe()
+	go func() { _ = pw.CloseWithError(endless(pw, 5000)) }()
+	set, _, err := plan.Read(pr)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if len(set.Changes) != 5000 || set.Counts.Change != 5000 {
+		t.Errorf("got %d changes", len(set.Changes))
+	}
+}
+
+func BenchmarkRead(b *testing.B) {
+	for b.Loop() {
+		pr, pw := io.Pipe()
+		go func() { _ = pw.CloseWithError(endless(pw, 5000)) }()
+		if _, _, err := plan.Read(pr); err != nil {
+			b.Fatal(err)
+		}
+	}
+}
+
+func FuzzRead(f *testing.F) {
+	for _, name := range []string{"create.json", "change.json", "handmade.json"} {
+		data, err := os.ReadFile(filepath.Join("testdata", name))
+		if err != nil {
+			f.Fatal(err)
+		}
+		f.Add(data)
+	}
+	f.Fuzz(func(t *testing.T, data []byte) {
+		set, _, err := plan.Read(bytes.NewReader(data))
+		if err != nil {
+			return
+		}
+		if set.Digest != plan.Digest(set.Changes) {
+			t.Error("the digest is not that of the changes")
+		}
+		if unexpected := plan.Unexpected(set, set); len(unexpected) > 0 {
+			t.Errorf("a plan does not cover itself: %v", unexpected)
+		}
+		if _, err := json.Marshal(set); err != nil {
+			t.Errorf("cannot be written: %v", err)
+		}
+	})
+}

@@ -1,0 +1,4 @@
+package queue
+
+// Backoff is for tests.
+var Backoff = backoff

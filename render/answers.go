@@ -1,0 +1,447 @@
+package render
+
+import (
+	"slices"
+	"strconv"
+	"strings"
+
+	"github.com/switchyard-dev/switchyard/gitflow"
+	"github.com/switchyard-dev/switchyard/operation"
+)
+
+// maxAnswer leaves room for what the caller adds to a comment.
+const maxAnswer = MaxComment - 500
+
+// PlanAnswer is the answer to /plan.
+func PlanAnswer(v PlanAnswerView) string {
+	what := prose(v.Environment)
+	if v.Root != "" {
+		what = code(v.Root) + " in " + what
+	}
+	if v.Operation != nil {
+		return fit(maxAnswer, fixed("**Planning "+what+".** The comment above shows the plan when it is done. You need not do anything."))
+	}
+	return fit(maxAnswer, fixed("**Nothing is planned.** "+sentence(v.Reason, "This pull request changes no root.")))
+}
+
+// ApplyAnswer is the answer to /apply.
+func ApplyAnswer(v ApplyAnswerView) string {
+	environment := prose(v.Environment)
+	reason := ""
+	if v.Reason != "" {
+		reason = " " + sentence(v.Reason, "")
+	}
+	var now story
+	if v.Apply != nil {
+		now = applyStory(v.Apply.completed("", "", operation.Repository{}, v.Apply.Now))
+	}
+	switch v.Kind {
+	case ApplyOpen:
+		return openAnswer(v, reason)
+	case ApplyNothing:
+		if reason == "" {
+			reason = " Everything that was merged is applied there."
+		}
+		return fit(maxAnswer, fixed("**There is nothing to apply to "+environment+".**"+reason))
+	case ApplyWrongDigest:
+		return fit(maxAnswer, fixed("**"+environment+" was not changed.** "+code(v.Digest)+" is not what is being asked about"+
+			asked(v)+". What it asks about may have changed since you read it."+reason), fixed(now.next))
+	case ApplyNeedsDigest:
+		pieces := []*piece{
+			fixed("**" + environment + " waits for a yes to exactly what it asks about.** A yes without a digest could be to something else." + reason),
+			fixed(now.next),
+		}
+		if v.Apply != nil {
+			pieces = append(pieces, surprises(*v.Apply, maxAnswer)...)
+		}
+		return fit(maxAnswer, pieces...)
+	case ApplyConfirmed:
+		return fit(maxAnswer, fixed("**Your yes to "+code(v.Digest)+" is taken.**"+reason), fixed(now.banner))
+	case ApplyQueued:
+		return fit(maxAnswer, fixed("**The apply to "+environment+" runs anew.** It brings the newest commit"+ofBranch(v)+"."+reason), fixed(now.banner))
+	case ApplyRunning:
+		return fit(maxAnswer, fixed("**An apply to "+environment+" is on its way already.**"+reason), fixed(now.banner))
+	}
+	return fit(maxAnswer, fixed("**"+environment+":**"+reason))
+}
+
+func openAnswer(v ApplyAnswerView, reason string) string {
+	environment := prose(v.Environment)
+	banner := "**Nothing was applied: this pull request is not merged yet.**"
+	next := "Next: merge it when its checks are green."
+	base := code(v.Base)
+	switch {
+	case v.Base == "":
+	case v.Target == "":
+		banner += " Its base branch, " + base + ", deploys to no environment."
+		next = ""
+	case v.Target == v.Environment || v.Environment == "":
+		banner += " Merging it to " + base + " applies it to " + prose(v.Target) + " at once, or as soon as the applies before it are done."
+	default:
+		banner += " Merging it to " + base + " applies it to " + prose(v.Target) + ", not to " + environment + "."
+		next = "Next: merge it when its checks are green; " + environment + " gets it when it reaches a branch that deploys there."
+	}
+	return fit(maxAnswer, fixed(banner+reason), fixed(next))
+}
+
+func asked(v ApplyAnswerView) string {
+	if v.Apply == nil || v.Apply.Operation.Question == "" {
+		return ""
+	}
+	return ": that is " + code(digest(v.Apply.Operation.Question))
+}
+
+func ofBranch(v ApplyAnswerView) string {
+	if v.Branch == "" {
+		return ""
+	}
+	return " of " + code(v.Branch)
+}
+
+// CancelAnswer is the answer to /cancel.
+func CancelAnswer(v CancelAnswerView) string {
+	if len(v.Stopping) == 0 && len(v.Cancelled) == 0 {
+		where := ""
+		if v.Environment != "" {
+			where = " in " + prose(v.Environment)
+		}
+		return fit(maxAnswer, fixed("**There is nothing to cancel"+where+".** Nothing runs or waits there."))
+	}
+	var parts []string
+	if len(v.Stopping) > 0 {
+		parts = append(parts, "**Stopping "+named(v.Stopping)+".** Terraform finishes the step it is in and releases its lock; the comment above shows how it ended.")
+	}
+	if len(v.Cancelled) > 0 {
+		parts = append(parts, "**Cancelled: "+named(v.Cancelled)+".** It had not begun, so nothing was changed.")
+	}
+	if environment, ok := appliesTo(v); ok {
+		parts = append(parts, "Next: comment "+code("/apply "+environment)+" to run the apply anew.")
+	}
+	return fit(maxAnswer, fixed(strings.Join(parts, "\n\n")))
+}
+
+// appliesTo is the environment of the first apply that was cancelled.
+func appliesTo(v CancelAnswerView) (string, bool) {
+	for _, op := range slices.Concat(v.Stopping, v.Cancelled) {
+		if op.Kind == operation.Apply {
+			return op.Environment, true
+		}
+	}
+	return "", false
+}
+
+// named lists operations: "the apply to dev of #38 by ana".
+func named(ops []operation.Operation) string {
+	const most = 10
+	var words []string
+	for i, op := range ops {
+		if i == most {
+			words = append(words, several(len(ops)-i, "other", "others"))
+			break
+		}
+		words = append(words, what(op))
+	}
+	return list(words)
+}
+
+func what(op operation.Operation) string {
+	if op.Kind == operation.Plan {
+		return "the plan for " + prose(op.Environment)
+	}
+	return "the apply to " + prose(op.Environment) + " of " + whose(op)
+}
+
+// UnlockAnswer is the answer to /unlock.
+func UnlockAnswer(v UnlockAnswerView) string {
+	environment := prose(v.Environment)
+	switch {
+	case v.Alive != nil:
+		return fit(maxAnswer,
+			fixed("**"+environment+" stays held.** "+upper(what(*v.Alive))+" is running"+runningFor(*v.Alive, v)+", so releasing it would let two applies meet."),
+			fixed("Next: wait for it, or comment "+code("/cancel "+v.Environment)+" to stop it."))
+	case v.Released != nil:
+		return fit(maxAnswer,
+			fixed("**"+environment+" is free.** It was held by "+what(*v.Released)+", of which it is not known how far it came. "+
+				"Terraform's own state lock was not touched."),
+			fixed("Next: look at "+environment+", then comment "+code("/apply "+v.Environment)+": it plans anew and applies only what is still to be done."))
+	default:
+		return fit(maxAnswer, fixed("**"+environment+" is not held.** Nothing was released."))
+	}
+}
+
+func runningFor(op operation.Operation, v UnlockAnswerView) string {
+	if op.Started.IsZero() || v.Now.Before(op.Started) {
+		return ""
+	}
+	return ", for " + since(v.Now, op.Started) + " now"
+}
+
+func upper(text string) string { return strings.ToUpper(text[:1]) + text[1:] }
+
+// Status is the answer to /status.
+func Status(v StatusView) string {
+	l := links{web: v.WebURL, repo: v.Repository}
+	if len(v.Environments) == 0 {
+		return fit(maxAnswer, fixed("**No such environment.** The configuration does not name it."))
+	}
+	var pieces []*piece
+	for _, environment := range v.Environments {
+		pieces = append(pieces, fixed(statusHead(v, environment)), statusLines(environment), statusRoots(l, v, environment))
+	}
+	return fit(maxAnswer, pieces...)
+}
+
+// statusHead is the state of an environment in one line.
+func statusHead(v StatusView, e EnvironmentStatus) string {
+	name := prose(e.Name)
+	branches := ""
+	if len(e.Branches) > 0 {
+		branches = " (from " + list(codes(e.Branches)) + ")"
+	}
+	switch {
+	case e.Holder != nil:
+		text := "**" + name + " is being changed" + branches + ".** " + capital(whose(*e.Holder))
+		if e.Holder.Started.IsZero() || v.Now.Before(e.Holder.Started) {
+			return text + " has just begun to apply" + usual(e.Usually) + "."
+		}
+		return text + " has been applying for " + since(v.Now, e.Holder.Started) + usual(e.Usually) + "."
+	case len(e.Waiting) > 0:
+		return "**" + name + " is about to be changed" + branches + ".**"
+	case len(e.Unconfirmed) > 0:
+		return "**" + name + " waits for a person" + branches + ".**"
+	default:
+		return "**" + name + " is free" + branches + ".** Nothing runs and nothing waits."
+	}
+}
+
+// statusLines are those that wait for an environment, and those that wait for a yes.
+func statusLines(e EnvironmentStatus) *piece {
+	var lines []string
+	for i, op := range e.Waiting {
+		place := i + 1
+		if e.Holder != nil {
+			place++ // the one that runs is the first in the line that people see
+		}
+		lines = append(lines, "- "+ordinal(place)+" in line: "+whose(op)+others(op)+"\n")
+	}
+	for _, op := range e.Unconfirmed {
+		lines = append(lines, "- "+whose(op)+" waits for a yes: "+code("/apply "+e.Name+" "+digest(op.Question))+"\n")
+	}
+	if len(lines) == 0 {
+		return fixed("")
+	}
+	show := func(k int) string {
+		text := strings.Join(lines[:k], "")
+		if k < len(lines) {
+			text += "- and " + number(len(lines)-k) + " more\n"
+		}
+		return text
+	}
+	return shrinking(rankWords, len(lines), maxAnswer, show, number(len(lines))+" wait.")
+}
+
+// others names what an apply carries beside the pull request that it is shown on.
+func others(op operation.Operation) string {
+	rest := slices.DeleteFunc(slices.Clone(op.Pulls), func(number int) bool { return number == op.Pull })
+	if len(rest) == 0 || op.Pull == 0 {
+		return ""
+	}
+	return ", with " + pulls(rest)
+}
+
+func statusRoots(l links, v StatusView, e EnvironmentStatus) *piece {
+	if len(e.Roots) == 0 {
+		return fixed("")
+	}
+	lines := make([]string, len(e.Roots))
+	for i, root := range e.Roots {
+		if root.Commit == "" {
+			lines[i] = "| " + cell(root.Root) + " | nothing applied yet | |\n"
+			continue
+		}
+		applied := l.commit(root.Commit)
+		if root.Pull != 0 {
+			applied += " from #" + strconv.Itoa(root.Pull)
+		}
+		when := ""
+		if !root.At.IsZero() {
+			when = moment(root.At)
+			if !v.Now.Before(root.At) {
+				when = since(v.Now, root.At) + " ago (" + exact(root.At) + ")"
+			}
+		}
+		lines[i] = "| " + cell(root.Root) + " | " + applied + " | " + when + " |\n"
+	}
+	show := func(k int) string {
+		text := "| root | applied | when |\n| :-- | :-- | :-- |\n" + strings.Join(lines[:k], "")
+		if k < len(lines) {
+			text += "\nand " + several(len(lines)-k, "root more", "roots more")
+		}
+		return text
+	}
+	return shrinking(rankTable, len(lines), maxAnswer, show, several(len(lines), "root", "roots")+".")
+}
+
+// Why is the answer to /why and /why ADDRESS.
+func Why(v WhyView) string {
+	if v.Address != "" {
+		return whyAddress(v)
+	}
+	if v.Pull == 0 {
+		return fit(maxAnswer, fixed("**Why what?** On an issue, name an address: "+code("/why ADDRESS")+"."))
+	}
+	var parts []string
+	if v.Gitflow.Verdict != "" && v.Gitflow.Verdict != gitflow.Silent {
+		parts = append(parts, "**GitFlow: "+prose(string(v.Gitflow.Verdict))+".** "+sentences(v.Gitflow.Reasons))
+	}
+	if v.Plan != nil {
+		text := "**Planned for " + prose(v.Plan.Environment) + ".**"
+		if v.Plan.Reason != "" {
+			text += " Why: " + sentence(v.Plan.Reason, "")
+		}
+		parts = append(parts, text+rootReasons(v.Roots))
+	} else {
+		parts = append(parts, "**No plan.** "+planless(v))
+	}
+	applies := newestFirst(v.Applies)
+	for _, apply := range applies {
+		op := apply.Operation
+		text := "**Apply to " + prose(op.Environment) + ": " + stateWord(op) + ".**"
+		if op.Reason != "" {
+			text += " Why: " + sentence(op.Reason, "")
+		}
+		if len(op.Pulls) > 0 {
+			text += " It carries " + pulls(op.Pulls) + "."
+		}
+		if op.Doubt != "" {
+			text += " " + sentence(op.Doubt, "")
+		}
+		parts = append(parts, text)
+	}
+	pieces := make([]*piece, len(parts))
+	for i, part := range parts {
+		pieces[i] = &piece{rank: rankWords, forms: []string{part, ""}}
+		if i == 0 {
+			pieces[i] = fixed(part)
+		}
+	}
+	return fit(maxAnswer, pieces...)
+}
+
+// planless says why there is no plan.
+func planless(v WhyView) string {
+	if v.Gitflow.Environment == "" {
+		return "This pull request goes to no environment."
+	}
+	return "It changes no root, none of its variable files and no module that one uses."
+}
+
+func rootReasons(roots []RootReason) string {
+	if len(roots) == 0 {
+		return ""
+	}
+	text := "\n\n"
+	for _, root := range firstRoots(roots) {
+		text += "- " + code(root.Root) + ": " + sentence(root.Reason, "it was asked for.") + "\n"
+	}
+	return strings.TrimRight(text, "\n")
+}
+
+// newestFirst is the last few applies.
+func newestFirst(applies []ApplyView) []ApplyView {
+	const most = 5
+	newest := slices.Clone(applies)
+	slices.Reverse(newest)
+	return newest[:min(most, len(newest))]
+}
+
+// verbs are actions as something that was done, or would be.
+var verbs = map[operation.Action]string{
+	operation.Create: "created", operation.Update: "changed", operation.Delete: "destroyed", operation.Replace: "replaced",
+	operation.ReplaceCreateFirst: "replaced", operation.Read: "read", operation.Move: "moved", operation.Import: "imported",
+	operation.Forget: "dropped from the state", operation.Output: "changed",
+}
+
+// whyAddress tells which operations changed an address.
+func whyAddress(v WhyView) string {
+	if len(v.History) == 0 {
+		return fit(maxAnswer, fixed("**Nothing is known about "+code(v.Address)+".** No plan or apply that is remembered here changes it. "+
+			"Addresses are written as in the plan, with their quotes."))
+	}
+	l := links{web: v.WebURL, repo: v.Repository}
+	lines := make([]string, len(v.History))
+	for i, entry := range v.History {
+		lines[i] = "- " + historyLine(l, entry) + "\n"
+	}
+	show := func(k int) string {
+		text := "**What changed " + code(v.Address) + ",** the newest first:\n\n" + strings.Join(lines[:k], "")
+		if k < len(lines) {
+			text += "- and " + number(len(lines)-k) + " more, which are older\n"
+		}
+		return text
+	}
+	return fit(maxAnswer, shrinking(rankWords, len(lines), maxAnswer, show, "**"+code(v.Address)+"** was changed "+number(len(lines))+" times."))
+}
+
+func historyLine(l links, entry AddressChange) string {
+	op := entry.Operation
+	verb, ok := verbs[entry.Change.Action]
+	if !ok {
+		verb = prose(string(entry.Change.Action))
+	}
+	text := ""
+	switch {
+	case op.Kind == operation.Plan:
+		text = "to be " + verb + " in " + prose(op.Environment) + " by the plan of " + whose(op)
+	case applied(op, entry.Target):
+		text = verb + " in " + prose(op.Environment) + " by " + whose(op)
+	default:
+		text = "not " + verb + " in " + prose(op.Environment) + ": the apply of " + whose(op) + " " + ended(op)
+	}
+	if op.Head != "" {
+		text += ", commit " + l.commit(op.Head)
+	}
+	if when := latest(op); !when.IsZero() {
+		text += ", " + moment(when)
+	}
+	if words := because(entry.Change); words != "" {
+		text += "; because " + prose(words)
+	}
+	return text
+}
+
+// applied reports whether an apply brought what it planned for a target.
+func applied(op operation.Operation, target operation.Target) bool {
+	if op.Result == nil {
+		return op.State == operation.Succeeded
+	}
+	for _, result := range op.Result.Targets {
+		if result.Target == target {
+			return result.Outcome == operation.Applied
+		}
+	}
+	return false
+}
+
+// ended is how an apply that did not apply something stands.
+func ended(op operation.Operation) string {
+	switch op.State {
+	case operation.Queued:
+		return "waits"
+	case operation.Running:
+		return "is running"
+	case operation.Unconfirmed:
+		return "waits for a yes"
+	case operation.Failed:
+		return "failed"
+	case operation.Interrupted:
+		return "was interrupted"
+	case operation.Cancelled:
+		return "was cancelled"
+	case operation.Gathered, operation.Superseded:
+		return "was overtaken"
+	case operation.Succeeded:
+		return "had nothing to do there"
+	}
+	return "is " + prose(string(op.State))
+}

@@ -1,0 +1,497 @@
+package render
+
+import (
+	"fmt"
+	"slices"
+	"strings"
+	"time"
+	"unicode"
+
+	"github.com/switchyard-dev/switchyard/operation"
+)
+
+// story is a state in words: what happened and why in banner, what to do in next.
+type story struct {
+	title  string // one plain line, for a check
+	banner string
+	next   string
+}
+
+// whose says for whom an operation runs: "#38 by ana", "a push to develop by ana".
+func whose(op operation.Operation) string {
+	what := "a push"
+	switch {
+	case op.Pull != 0:
+		what = pulls([]int{op.Pull})
+	case len(op.Pulls) > 0:
+		what = pulls(op.Pulls)
+	case op.Branch != "":
+		what = "a push to " + prose(op.Branch)
+	}
+	if op.Actor == "" {
+		return what
+	}
+	return what + " by " + prose(op.Actor)
+}
+
+// usual is how long it usually takes, in brackets.
+func usual(d time.Duration) string {
+	if d <= 0 {
+		return ""
+	}
+	return " (usually " + lasted(d) + ")"
+}
+
+// digest is as much of a digest as people have to type.
+func digest(question string) string {
+	const digits = 4
+	if len(question) < digits {
+		return question
+	}
+	return question[:digits]
+}
+
+// together names the other pull requests of an apply.
+func together(v ApplyView) string {
+	if len(v.With) == 0 {
+		return ""
+	}
+	return " It carries " + pulls(v.With) + " as well."
+}
+
+// applyStory tells one apply.
+func applyStory(v ApplyView) story {
+	op := v.Operation
+	environment := prose(op.Environment)
+	name := plain(op.Environment, maxName)
+	switch op.State {
+	case operation.Queued:
+		return queuedStory(v)
+	case operation.Running:
+		return story{
+			title:  "Applying to " + name,
+			banner: "**Applying to " + environment + ".** " + running(v) + together(v) + " You need not do anything.",
+		}
+	case operation.Unconfirmed:
+		return unconfirmedStory(v)
+	case operation.Succeeded:
+		return succeededStory(v)
+	case operation.Failed:
+		return failedStory(v)
+	case operation.Interrupted:
+		return story{
+			title: "It is not known whether " + name + " was changed",
+			banner: "**It is not known whether " + environment + " was changed.** " +
+				sentence(op.Message, "The apply was interrupted before it could say how it ended.") + together(v),
+			next: "Next: look at " + environment + ", then comment " + code("/apply "+op.Environment) +
+				": it plans anew and applies only what is still to be done.",
+		}
+	case operation.Cancelled:
+		return story{
+			title:  "The apply to " + name + " was cancelled",
+			banner: "**The apply to " + environment + " was cancelled.** " + sentence(op.Message, "A person stopped it.") + done(op.Result) + together(v),
+			next:   "Next: comment " + code("/apply "+op.Environment) + " to run it anew, at the newest commit of its branch.",
+		}
+	case operation.Gathered:
+		return story{
+			title: "Gathered into a newer apply to " + name,
+			banner: "**Gathered into a newer apply to " + environment + ".** A later merge waits for " + environment +
+				" too; one apply brings both. You need not do anything.",
+		}
+	case operation.Superseded:
+		return story{
+			title:  "Overtaken by a newer commit",
+			banner: "**Not applied to " + environment + ".** A newer commit made it pointless. You need not do anything.",
+		}
+	}
+	return story{title: plain(string(op.State), maxName), banner: "**" + prose(string(op.State)) + "**"}
+}
+
+// running says how long an apply has been running.
+func running(v ApplyView) string {
+	op := v.Operation
+	if op.Started.IsZero() || v.Now.Before(op.Started) {
+		return "It has just begun" + usual(v.Usually) + "."
+	}
+	return "It has been running for " + since(v.Now, op.Started) + usual(v.Usually) + "."
+}
+
+func queuedStory(v ApplyView) story {
+	op := v.Operation
+	environment := prose(op.Environment)
+	name := plain(op.Environment, maxName)
+	place := ordinal(max(v.Position, 1)) + " in line"
+	s := story{title: "Waiting for " + name + ": " + place}
+	switch {
+	case v.Ahead != nil:
+		ahead := ApplyView{Operation: *v.Ahead, Now: v.Now, Usually: v.Usually}
+		working := "has just begun to apply" + usual(ahead.Usually)
+		if started := ahead.Operation.Started; !started.IsZero() && !v.Now.Before(started) {
+			working = "has been applying for " + since(v.Now, started) + usual(ahead.Usually)
+		}
+		s.banner = "**Waiting for " + environment + ": " + place + ".** " + capital(whose(*v.Ahead)) + " " + working + "."
+	case v.Position > 1:
+		s.banner = "**Waiting for " + environment + ": " + place + ".** Those before it are about to start."
+	default:
+		s.title = "About to be applied to " + name
+		s.banner = "**About to be applied to " + environment + ".** It starts in a moment."
+	}
+	s.banner += together(v) + " You need not do anything."
+	return s
+}
+
+func succeededStory(v ApplyView) story {
+	op := v.Operation
+	environment := prose(op.Environment)
+	name := plain(op.Environment, maxName)
+	words := spoken(total(op.Result), past)
+	took := ""
+	if !op.Started.IsZero() && op.Ended.After(op.Started) {
+		took = " It took " + lasted(op.Ended.Sub(op.Started)) + "."
+	}
+	if words == "" {
+		return story{
+			title:  "Nothing to change in " + name,
+			banner: "**" + environment + " is up to date.** " + sentence(op.Message, "There was nothing to change.") + together(v),
+		}
+	}
+	return story{
+		title:  "Applied to " + name + ": " + words,
+		banner: "**Applied to " + environment + ":** " + words + "." + took + together(v),
+	}
+}
+
+func failedStory(v ApplyView) story {
+	op := v.Operation
+	environment := prose(op.Environment)
+	name := plain(op.Environment, maxName)
+	s := story{
+		title: "The apply to " + name + " failed",
+		next: "Next: correct the cause and merge that, which applies it; or comment " + code("/apply "+op.Environment) +
+			" to try the same again. Other applies to " + environment + " are not held up.",
+	}
+	cause := ""
+	if op.Message != "" && !told(op) {
+		cause = " " + sentence(op.Message, "")
+	}
+	switch counted := tally(op.Result); {
+	case counted[operation.TargetFailed] > 0:
+		cause = " Terraform reported an error in " + roots(op.Result, operation.TargetFailed) + "."
+	case counted[operation.Locked] > 0:
+		cause = " Somebody else holds the state lock of " + roots(op.Result, operation.Locked) + "."
+		s.next = "Next: wait until the lock is released, then comment " + code("/apply "+op.Environment) + "."
+	}
+	s.banner = "**The apply to " + environment + " failed.**" + cause + done(op.Result) + together(v)
+	return s
+}
+
+// told reports whether the message of an operation is a long text that is shown below.
+func told(op operation.Operation) bool {
+	return len(op.Message) > maxProse || strings.Contains(strings.TrimSpace(op.Message), "\n")
+}
+
+// done says what was applied although the operation did not succeed.
+func done(result *operation.Result) string {
+	counted := tally(result)
+	if counted[operation.Applied] == 0 {
+		if counted[operation.TargetFailed] > 0 {
+			return " What it had changed until then is in the state; the next plan shows what is left."
+		}
+		return ""
+	}
+	text := " Applied before that: " + roots(result, operation.Applied) + "."
+	if counted[operation.TargetStopped] > 0 {
+		text += " Not begun: " + roots(result, operation.TargetStopped) + "."
+	}
+	return text
+}
+
+func tally(result *operation.Result) map[operation.Outcome]int {
+	counted := map[operation.Outcome]int{}
+	if result != nil {
+		for _, target := range result.Targets {
+			counted[target.Outcome]++
+		}
+	}
+	return counted
+}
+
+// roots names the roots that ended in one way.
+func roots(result *operation.Result, outcome operation.Outcome) string {
+	const most = 10
+	var names []string
+	left := 0
+	for _, target := range result.Targets {
+		switch {
+		case target.Outcome != outcome:
+		case len(names) == most:
+			left++
+		default:
+			names = append(names, code(target.Target.Root))
+		}
+	}
+	if left > 0 {
+		names = append(names, several(left, "other", "others"))
+	}
+	return list(names)
+}
+
+// unconfirmedStory tells what nobody reviewed, beside what was reviewed.
+func unconfirmedStory(v ApplyView) story {
+	op := v.Operation
+	environment := prose(op.Environment)
+	name := plain(op.Environment, maxName)
+	surprise := unexpected(op.Result)
+	n := 0
+	for _, target := range surprise {
+		n += len(target.Unexpected)
+	}
+	command := code("/apply " + op.Environment + " " + digest(op.Question))
+	s := story{title: name + " was not changed: a person has to say yes"}
+	var why []string
+	if n > 0 {
+		s.title = name + " was not changed: " + several(n, "change", "changes") + " that nobody reviewed"
+		why = append(why, "The plan has "+several(n, "change", "changes")+" that nobody reviewed.", comparison(v, surprise))
+		s.next = "Next: read " + thatChange(n) + ", then comment " + command + "; or correct the cause in a new pull request."
+	} else {
+		s.next = "Next: read the plan, then comment " + command + " if that is what you want."
+	}
+	if op.Doubt != "" {
+		why = append(why, sentence(op.Doubt, ""))
+	}
+	if len(why) == 0 {
+		why = append(why, sentence(op.Message, "A person has to say yes to this apply."))
+	}
+	if other := together(v); other != "" {
+		why = append(why, strings.TrimSpace(other))
+	}
+	s.banner = "**" + environment + " was not changed.** " + strings.Join(why, " ")
+	return s
+}
+
+func thatChange(n int) string {
+	if n == 1 {
+		return "that change"
+	}
+	return "these changes"
+}
+
+// comparison sets what was reviewed against what was not, with the single surprising object by name.
+func comparison(v ApplyView, surprise []operation.TargetResult) string {
+	op := v.Operation
+	var strange operation.Counts
+	var changes []operation.Change
+	for _, target := range surprise {
+		for _, change := range target.Unexpected {
+			changes = append(changes, change)
+			strange = plus(strange, countOne(change))
+		}
+	}
+	text := ""
+	if known := spoken(minus(total(op.Result), strange), future); known != "" {
+		text = "Reviewed"
+		if len(op.Pulls) > 0 {
+			text += " in " + pulls(op.Pulls)
+		}
+		text += ": " + known + ". "
+	}
+	words := spoken(strange, future)
+	if words == "" {
+		words = several(len(changes), "read", "reads")
+	}
+	text += "Not reviewed: **" + words + "**"
+	if len(changes) == 1 {
+		text += " (" + code(changes[0].Address) + ")"
+		if reason := reasons[changes[0].ActionReason]; reason != "" {
+			text += ", because " + reason
+		}
+	}
+	return text + "."
+}
+
+// countOne counts one change, as plan.Count does for a set.
+func countOne(change operation.Change) operation.Counts {
+	var counts operation.Counts
+	switch change.Action {
+	case operation.Create:
+		counts.Add = 1
+	case operation.Update:
+		counts.Change = 1
+	case operation.Delete:
+		counts.Destroy = 1
+	case operation.Replace, operation.ReplaceCreateFirst:
+		counts = operation.Counts{Add: 1, Destroy: 1, Replace: 1}
+	case operation.Import:
+		counts.Import = 1
+	case operation.Move:
+		counts.Move = 1
+	case operation.Forget:
+		counts.Forget = 1
+	case operation.Output:
+		counts.Outputs = 1
+	case operation.Read:
+	}
+	return counts
+}
+
+// unexpected are the targets with changes that nobody reviewed.
+func unexpected(result *operation.Result) []operation.TargetResult {
+	if result == nil {
+		return nil
+	}
+	return slices.DeleteFunc(slices.Clone(result.Targets), func(target operation.TargetResult) bool { return len(target.Unexpected) == 0 })
+}
+
+// surprises shows the changes that nobody reviewed: they are what a person is asked about, so they
+// are not folded.
+func surprises(v ApplyView, limit int) []*piece {
+	if v.Operation.State != operation.Unconfirmed {
+		return nil
+	}
+	var pieces []*piece
+	for _, target := range unexpected(v.Operation.Result) {
+		set := operation.ChangeSet{Changes: target.Unexpected}
+		p := &piece{rank: rankTable}
+		head := "Not reviewed in " + code(target.Target.Root) + ":\n\n"
+		for _, detail := range []detail{values, names, addresses} {
+			if text, ok := diffBlock(set, detail, limit); ok {
+				p.forms = append(p.forms, head+text)
+			}
+		}
+		p.forms = append(p.forms, "Not reviewed in "+code(target.Target.Root)+": "+
+			several(len(target.Unexpected), "change", "changes")+", too many to list here"+listed(v.ResultURL)+".")
+		pieces = append(pieces, p)
+	}
+	return pieces
+}
+
+// sentence is a foreign sentence with a full stop, or another where there is none.
+func sentence(text, otherwise string) string {
+	text = strings.TrimSpace(text)
+	if text == "" {
+		return otherwise
+	}
+	if len(text) > maxProse || strings.Contains(text, "\n") { // shown as a block elsewhere
+		first, _, _ := strings.Cut(text, "\n")
+		text = shorten(first, maxValue)
+	}
+	text = prose(text)
+	if !strings.ContainsAny(text[len(text)-1:], ".?!") {
+		text += "."
+	}
+	return text
+}
+
+// afterNext is a foreign sentence that goes on after "Next:".
+func afterNext(text string) string {
+	runes := []rune(sentence(text, ""))
+	if len(runes) > 1 && unicode.IsUpper(runes[0]) && unicode.IsLower(runes[1]) {
+		runes[0] = unicode.ToLower(runes[0])
+	}
+	return "Next: " + string(runes)
+}
+
+// capital makes the first letter of a sentence a capital one, unless a name begins it.
+func capital(text string) string {
+	for _, beginning := range []string{"a push", "an apply"} {
+		if strings.HasPrefix(text, beginning) {
+			return strings.ToUpper(text[:1]) + text[1:]
+		}
+	}
+	return text
+}
+
+// applyFooter is who asked and when, small; the exact times are inside.
+func applyFooter(v ApplyView) *piece {
+	op := v.Operation
+	if op.ID == 0 && op.Actor == "" {
+		return fixed("")
+	}
+	l := links{web: v.WebURL, repo: v.Repository}
+	head := "Apply"
+	if op.Actor != "" {
+		head += " for " + htmlName(op.Actor)
+	}
+	commit := v.Commit
+	if commit == "" {
+		commit = op.Head
+	}
+	if commit != "" {
+		head += " at " + htmlCode(shortSHA(commit))
+	}
+	if !op.Arrived.IsZero() {
+		head += ", asked for on " + moment(op.Arrived)
+	}
+	var lines []string
+	if op.Reason != "" {
+		lines = append(lines, "Why: "+sentence(op.Reason, ""))
+	}
+	if commit != "" {
+		lines = append(lines, "Commit "+l.commit(commit)+branchWords(op.Branch)+".")
+	}
+	if len(op.Pulls) > 0 {
+		lines = append(lines, "Carries "+pulls(op.Pulls)+".")
+	}
+	if op.Confirmed != "" {
+		lines = append(lines, "A person said yes to "+code(digest(op.Confirmed))+".")
+	}
+	return footer(head, append(lines, timesAndTools(op)...))
+}
+
+func branchWords(branch string) string {
+	if branch == "" {
+		return ""
+	}
+	return " on " + code(branch)
+}
+
+// timesAndTools are the exact times of an operation and the programs that took part.
+func timesAndTools(op operation.Operation) []string {
+	var times []string
+	for _, at := range []struct {
+		word string
+		time time.Time
+	}{{"Arrived", op.Arrived}, {"began", op.Started}, {"ended", op.Ended}} {
+		if !at.time.IsZero() {
+			times = append(times, at.word+" "+exact(at.time))
+		}
+	}
+	var lines []string
+	if len(times) > 0 {
+		line := strings.Join(times, ", ")
+		lines = append(lines, strings.ToUpper(line[:1])+line[1:]+".")
+	}
+	if op.Result != nil && len(op.Result.Tools) > 0 {
+		const most = 20
+		var tools []string
+		for i, tool := range op.Result.Tools {
+			if i == most {
+				tools = append(tools, several(len(op.Result.Tools)-i, "other", "others"))
+				break
+			}
+			tools = append(tools, code(tool.Name+" "+tool.Version))
+		}
+		lines = append(lines, "Made with "+list(tools)+".")
+	}
+	if op.ID != 0 {
+		lines = append(lines, fmt.Sprintf("Operation %d, attempt %d.", op.ID, op.Attempt))
+	}
+	return lines
+}
+
+// footer is small text with details that unfold.
+func footer(head string, lines []string) *piece {
+	text := "<details><summary><sub>" + head + "</sub></summary>\n\n"
+	for _, line := range lines {
+		text += "- " + line + "\n"
+	}
+	return &piece{rank: rankWords, forms: []string{text + "\n</details>", "<sub>" + head + "</sub>"}}
+}
+
+// htmlName is a login where Markdown is not read.
+func htmlName(login string) string {
+	if plainWord.MatchString(login) && !strings.ContainsAny(login, `"'/`) {
+		return login
+	}
+	return htmlCode(login)
+}

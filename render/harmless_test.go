@@ -1,0 +1,336 @@
+package render_test
+
+import (
+	"encoding/json"
+	"fmt"
+	"regexp"
+	"strings"
+	"testing"
+	"time"
+	"unicode"
+	"unicode/utf8"
+
+	"github.com/google/go-cmp/cmp"
+	"github.com/yuin/goldmark"
+	"github.com/yuin/goldmark/ast"
+	"github.com/yuin/goldmark/extension"
+	"github.com/yuin/goldmark/text"
+
+	"github.com/switchyard-dev/switchyard/gitflow"
+	"github.com/switchyard-dev/switchyard/operation"
+	"github.com/switchyard-dev/switchyard/render"
+)
+
+// hostile is what the author of a pull request might put into names and values.
+var hostile = []string{
+	"plain",
+	"@everyone please look", "@acme/admins", "a@b.example", "x @ana",
+	"```\n\n# Approved\n\n[click](https://evil.example)", "````", "`", "``x``", "`a` `b", " `", "~~~\nx\n~~~",
+	"<!-- switchyard:pull:41 -->", "<!--", "-->", "<!-- switchyard:notice/dev/20/1 -->", "a<!-- b --> c",
+	"</details>", "</summary></details><h1>x</h1>", "<script>alert(1)</script>", "<img src=x onerror=alert(1)>", "&lt;b&gt;", "&#64;ana",
+	"::error::boom", "\n::set-output name=x::y", "##[error]boom", "  ::add-mask::x", "##vso[task.complete]",
+	"a|b", `a\|b`, `a\\|b`, "| a | b |\n| - | - |\n| 1 | 2 |", "x\n\n| a |\n| - |",
+	"# heading", "\n# heading\n", "===", "---", "***", "- item", "1. item", "> quote", "+ x", "* x", "\n\n- [ ] task",
+	"[link](https://evil.example)", "![image](https://evil.example/x.png)", "[ref]: https://evil.example", "https://evil.example", "www.evil.example",
+	"<https://evil.example>", "http://evil.example/`x`", "#1", "acme/other#12", "GH-12", "**bold**", "__bold__", "*x*", "_x_", "~~x~~", "$x$", "$$\nx\n$$",
+	":tada:", "a\u202eb", "a\u2066b\u2069", "a\u200bb", "\ufeff", "\u2028x\u2029", "a\x00b", "\x1b[31mred\x1b[0m", "a\rb", "a\r\nb", "a\tb",
+	"\xff\xfe", "a\xc3", "\xed\xa0\x80", "tag\U000e0041", "\u0338", "🚀", strings.Repeat("🚀", 500), strings.Repeat("a", 1500), strings.Repeat("`", 300),
+	"x\\", "\\`x\\`", "\\", "$()", "$(rm -rf /)", "'; drop table --", `"`, "../../etc/passwd", "", " ", "\n", "\n\n\n", "naïve résumé 東京",
+	"a:\n  b", "    code", "\n    code\n", "\tcode", "[x]", "[^1]", "[^1]: note", "term\n: definition", "`x`s", "(`x`)", "a`b`c", "a`b``c`",
+	"<details>\n\n", "<sub>", "<code>x</code>", "]]>", "<![CDATA[x]]>", "<?php ?>", "<!DOCTYPE html>", "%0A::error::x", "1)", "10.", "#", "+", "-", "=",
+}
+
+// filled puts one text into everything that others write.
+type filled struct{ text string }
+
+func (f filled) change(action operation.Action, i int) operation.Change {
+	value, err := json.Marshal(f.text)
+	if err != nil {
+		panic(err)
+	}
+	return operation.Change{
+		Address: fmt.Sprintf("a%d%s", i, f.text), Action: action, PreviousAddress: f.text, ActionReason: "replace_because_cannot_update", ImportID: f.text,
+		Deposed: f.text, ReplacePaths: []string{"p" + f.text},
+		Attributes: []operation.Attribute{
+			{Path: "p" + f.text, Before: value, After: value}, {Path: f.text, Unknown: true, Before: value}, {Path: f.text, Sensitive: true},
+		},
+	}
+}
+
+func (f filled) set() operation.ChangeSet {
+	var changes []operation.Change
+	for i, action := range []operation.Action{
+		operation.Create, operation.Update, operation.Delete, operation.Replace, operation.ReplaceCreateFirst,
+		operation.Move, operation.Import, operation.Forget, operation.Output, operation.Read,
+	} {
+		changes = append(changes, f.change(action, i))
+	}
+	return changeSet(changes...)
+}
+
+func (f filled) result() *operation.Result {
+	t := target("r"+f.text, "e"+f.text, operation.TargetFailed, f.set())
+	t.Error = "Error: " + f.text
+	t.Unexpected = t.ChangeSet.Changes
+	t.Lock = &operation.LockInfo{ID: "i" + f.text, Path: f.text, Operation: "o" + f.text, Who: "w" + f.text, Version: f.text, Created: "c" + f.text}
+	other := target("s"+f.text, "e"+f.text, operation.Planned, added("b"+f.text))
+	r := result(t, other)
+	r.Error = "E " + f.text
+	r.Tools = []operation.Tool{{Name: "t" + f.text, Version: f.text}}
+	return r
+}
+
+func (f filled) operation(kind operation.Kind, state operation.State) operation.Operation {
+	op := applyOperation("e"+f.text, state, f.result())
+	op.Kind, op.Branch, op.Actor, op.Reason, op.Message = kind, "b"+f.text, "p"+f.text, "r "+f.text, "m "+f.text
+	op.Doubt, op.Question, op.Head, op.Base = "d "+f.text, "q"+f.text, "h"+f.text, "b"+f.text
+	return op
+}
+
+func (f filled) decision(verdict gitflow.Verdict) gitflow.Decision {
+	return gitflow.Decision{
+		Verdict: verdict, Environment: "e" + f.text, Title: "t" + f.text, Reasons: []string{"r " + f.text, "s " + f.text}, Later: []string{"l " + f.text},
+		Remedy: "r " + f.text, Bases: []string{"b" + f.text}, Confirm: "c " + f.text,
+	}
+}
+
+func (f filled) apply(state operation.State) render.ApplyView {
+	v := apply(f.operation(operation.Apply, state))
+	running := f.operation(operation.Apply, operation.Running)
+	v.Ahead, v.Position, v.Usually = &running, 2, time.Minute
+	return v
+}
+
+var states = []operation.State{
+	operation.Queued, operation.Running, operation.Unconfirmed, operation.Succeeded, operation.Failed, operation.Interrupted,
+	operation.Cancelled, operation.Gathered, operation.Superseded,
+}
+
+// texts are all texts of this package, made of one foreign text.
+func (f filled) texts() map[string]string {
+	texts := map[string]string{}
+	for _, state := range []operation.State{operation.Queued, operation.Unconfirmed, operation.Succeeded, operation.Failed} {
+		op := f.operation(operation.Plan, state)
+		v := pull(&op)
+		v.Gitflow = f.decision(gitflow.Allowed)
+		v.Roots = []render.RootReason{{Root: "r" + f.text, Reason: "r " + f.text}}
+		texts["plan "+string(state)] = render.PullComment(v)
+		c := render.PlanCheck(v)
+		texts["plan check "+string(state)], texts["plan check text "+string(state)] = c.Summary, c.Text
+		v.Applies = []render.ApplyView{f.apply(operation.Gathered), f.apply(state)}
+		v.Applies[0].Operation.ID = 7
+		texts["apply "+string(state)] = render.PullComment(v)
+		c = render.ApplyCheck(f.apply(state))
+		texts["apply check "+string(state)], texts["apply check text "+string(state)] = c.Summary, c.Text
+		texts["notice "+string(state)] = render.Notice(f.apply(state))
+	}
+	refused := pull(nil)
+	refused.Gitflow = f.decision(gitflow.Refused)
+	texts["refused"] = render.PullComment(refused)
+	refused.Merge = "m " + strings.ReplaceAll(f.text, "\n", " ")
+	texts["conflict"] = render.PullComment(refused)
+	refused.Merge, refused.ConfigProblem = "", "c "+strings.ReplaceAll(f.text, "\n", " ")
+	texts["configuration"] = render.PullComment(refused)
+	texts["gitflow"] = render.GitflowCheck(refused.Gitflow).Summary
+	texts["refused push"] = render.RefusedNotice(render.RefusedView{
+		Environment: "e" + f.text, Branch: "b" + f.text, Commit: "c" + f.text, Repository: network, WebURL: web, Gitflow: refused.Gitflow,
+	})
+	f.answers(texts)
+	return texts
+}
+
+func (f filled) answers(texts map[string]string) {
+	op := f.operation(operation.Apply, operation.Running)
+	asks := f.apply(operation.Unconfirmed)
+	for _, kind := range []render.ApplyAnswerKind{
+		render.ApplyOpen, render.ApplyNothing, render.ApplyWrongDigest, render.ApplyNeedsDigest, render.ApplyConfirmed, render.ApplyQueued, render.ApplyRunning,
+	} {
+		texts["answer "+string(kind)] = render.ApplyAnswer(render.ApplyAnswerView{
+			Kind: kind, Environment: "e" + f.text, Branch: "b" + f.text, Base: "b" + f.text, Target: "t" + f.text, Digest: "d" + f.text,
+			Reason: "r " + f.text, Apply: &asks,
+		})
+	}
+	texts["plan answer"] = render.PlanAnswer(render.PlanAnswerView{Environment: "e" + f.text, Root: "r" + f.text, Reason: "r " + f.text})
+	texts["plan answer started"] = render.PlanAnswer(render.PlanAnswerView{Environment: "e" + f.text, Root: "r" + f.text, Operation: &op})
+	texts["cancel"] = render.CancelAnswer(render.CancelAnswerView{
+		Environment: "e" + f.text, By: f.text, Stopping: []operation.Operation{op}, Cancelled: []operation.Operation{op},
+	})
+	texts["unlock"] = render.UnlockAnswer(render.UnlockAnswerView{Environment: "e" + f.text, Released: &op, Now: noon})
+	texts["unlock alive"] = render.UnlockAnswer(render.UnlockAnswerView{Environment: "e" + f.text, Alive: &op, Now: noon})
+	texts["status"] = render.Status(render.StatusView{Repository: network, WebURL: web, Now: noon, Environments: []render.EnvironmentStatus{{
+		Name: "e" + f.text, Branches: []string{"b" + f.text}, Holder: &op, Waiting: []operation.Operation{op}, Unconfirmed: []operation.Operation{op},
+		Roots: []render.RootStatus{{Root: "r" + f.text, Commit: "c" + f.text, At: noon}},
+	}}})
+	why := render.WhyView{
+		Repository: network, WebURL: web, Pull: 41, Gitflow: f.decision(gitflow.Allowed), Plan: &op, Now: noon,
+		Roots: []render.RootReason{{Root: "r" + f.text, Reason: "r " + f.text}}, Applies: []render.ApplyView{asks},
+	}
+	texts["why"] = render.Why(why)
+	why.Address = "a" + f.text
+	texts["why nothing"] = render.Why(why)
+	why.History = []render.AddressChange{{Operation: op, Target: operation.Target{Root: "r" + f.text, Environment: "e" + f.text}, Change: f.change(operation.Replace, 0)}}
+	texts["why address"] = render.Why(why)
+}
+
+var markdown = goldmark.New(goldmark.WithExtensions(extension.GFM, extension.Footnote))
+
+var allowedHTML = regexp.MustCompile(`</?(details|summary|sub|code)>|<!-- switchyard:pull:41 -->`)
+
+// harms lists what a text has that no foreign text may bring into it.
+func harms(content string) []string {
+	var found []string
+	add := func(format string, arguments ...any) { found = append(found, fmt.Sprintf(format, arguments...)) }
+	if !utf8.ValidString(content) {
+		add("invalid UTF-8")
+	}
+	for _, r := range content {
+		if r != '\n' && r != '\u200d' && (unicode.Is(unicode.Cc, r) || unicode.Is(unicode.Cf, r)) || r == '\u2028' || r == '\u2029' {
+			add("the invisible character %U", r)
+		}
+	}
+	for line := range strings.SplitSeq(content, "\n") {
+		if strings.HasPrefix(strings.TrimSpace(line), "::") || strings.Contains(line, "##[") {
+			add("the workflow command %q", line)
+		}
+	}
+	source := []byte(content)
+	err := ast.Walk(markdown.Parser().Parse(text.NewReader(source)), func(node ast.Node, entering bool) (ast.WalkStatus, error) {
+		if !entering {
+			return ast.WalkContinue, nil
+		}
+		switch node := node.(type) {
+		case *ast.Link:
+			if !strings.HasPrefix(string(node.Destination), web+"/acme/network/") {
+				add("a link to %s", node.Destination)
+			}
+		case *ast.Image, *ast.AutoLink, *ast.Heading, *ast.ThematicBreak, *ast.Blockquote:
+			add("a %s", node.Kind())
+		case *ast.HTMLBlock:
+			for i := range node.Lines().Len() {
+				line := node.Lines().At(i)
+				checkHTML(string(line.Value(source)), add)
+			}
+		case *ast.RawHTML:
+			for i := range node.Segments.Len() {
+				segment := node.Segments.At(i)
+				checkHTML(string(segment.Value(source)), add)
+			}
+		case *ast.CodeSpan, *ast.FencedCodeBlock:
+			return ast.WalkSkipChildren, nil
+		case *ast.Text:
+			if bad := string(node.Segment.Value(source)); strings.ContainsAny(bad, "@<>$[]\\") || strings.Contains(bad, "://") {
+				add("the text %q", bad)
+			}
+		}
+		return ast.WalkContinue, nil
+	})
+	if err != nil {
+		add("%v", err)
+	}
+	return found
+}
+
+func checkHTML(raw string, add func(string, ...any)) {
+	if rest := allowedHTML.ReplaceAllString(raw, ""); strings.ContainsAny(rest, "<>@") {
+		add("the HTML %q", raw)
+	}
+}
+
+// skeleton is the structure of a text down to its blocks.
+func skeleton(content string) string {
+	var blocks strings.Builder
+	source := []byte(content)
+	_ = ast.Walk(markdown.Parser().Parse(text.NewReader(source)), func(node ast.Node, entering bool) (ast.WalkStatus, error) {
+		if node.Type() == ast.TypeInline {
+			return ast.WalkSkipChildren, nil
+		}
+		if entering {
+			fmt.Fprintf(&blocks, "(%s", node.Kind())
+		} else {
+			blocks.WriteString(")")
+		}
+		return ast.WalkContinue, nil
+	})
+	return blocks.String()
+}
+
+// tame replaces everything in a text but its line ends and spaces.
+func tame(content string) string {
+	return strings.Map(func(r rune) rune {
+		if r == '\n' || r == '\r' || r == ' ' {
+			return r
+		}
+		return 'x'
+	}, content)
+}
+
+func checkHarmless(t *testing.T, foreign string) {
+	t.Helper()
+	benign := filled{tame(foreign)}.texts()
+	for name, content := range (filled{foreign}).texts() {
+		for _, harm := range harms(content) {
+			t.Errorf("%s with %q has %s", name, foreign, harm)
+		}
+		if len(content) > render.MaxCheckText {
+			t.Errorf("%s with %q has %d bytes", name, foreign, len(content))
+		}
+		marks := 0
+		if strings.Contains(content, render.Marker(41)) {
+			marks = 1
+		}
+		if got := strings.Count(content, "<!--"); got != marks || strings.Contains(content, "\n"+render.Marker(41)+"\n") != (marks == 1) {
+			t.Errorf("%s with %q has %d hidden comments", name, foreign, got)
+		}
+		if len(foreign) > 200 { // it may be shown in less detail than its tame twin
+			continue
+		}
+		if diff := cmp.Diff(skeleton(benign[name]), skeleton(content)); diff != "" {
+			t.Errorf("%s with %q has another structure (-tame +hostile):\n%s\n%s", name, foreign, diff, content)
+		}
+	}
+}
+
+func TestForeignTextBreaksNothing(t *testing.T) {
+	t.Parallel()
+	for i, foreign := range hostile {
+		t.Run(fmt.Sprintf("%d", i), func(t *testing.T) {
+			t.Parallel()
+			checkHarmless(t, foreign)
+		})
+	}
+}
+
+func FuzzForeignText(f *testing.F) {
+	for _, foreign := range hostile {
+		f.Add(foreign)
+	}
+	f.Fuzz(func(t *testing.T, foreign string) {
+		if len(foreign) > 2000 {
+			t.Skip()
+		}
+		checkHarmless(t, foreign)
+	})
+}
+
+func TestTitlesAndDescriptionsAreShort(t *testing.T) {
+	t.Parallel()
+	for _, foreign := range hostile {
+		long := filled{foreign + strings.Repeat("é", 400)}
+		titles := []string{
+			render.GitflowCheck(long.decision(gitflow.Refused)).Title,
+			render.ApplyCheck(long.apply(operation.Unconfirmed)).Title,
+			render.PlanCheck(pull(func() *operation.Operation { op := long.operation(operation.Plan, operation.Succeeded); return &op }())).Title,
+		}
+		for _, title := range titles {
+			if len(title) > render.MaxTitle || !utf8.ValidString(title) || strings.Contains(title, "\n") || title == "" {
+				t.Errorf("title %q", title)
+			}
+		}
+		for _, state := range states {
+			got := render.DeploymentDescription(long.operation(operation.Apply, state))
+			if len(got) > render.MaxDescription || !utf8.ValidString(got) || strings.Contains(got, "\n") || got == "" {
+				t.Errorf("description %q", got)
+			}
+		}
+	}
+}

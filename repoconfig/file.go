@@ -1,0 +1,114 @@
+package repoconfig
+
+// The types below are the shape of the file. Their doc comments are the descriptions in the JSON
+// Schema and in the reference, and their tags are the limits that Parse enforces: what people read
+// and what is checked come from here alone.
+
+// File is the whole configuration of a repository, `.github/switchyard.yml` on its default branch.
+type File struct {
+	// Version is the version of this format. It is always 1.
+	Version int `json:"version" jsonschema:"required,enum=1"`
+	// Application is what stands where `{application}` is written in `backend` and `var_files`:
+	// letters, digits, dots, dashes and underscores.
+	// It must be given where `{application}` is used. The repository's name does not stand in for it,
+	// because renaming the repository would then point Terraform to another, empty state.
+	Application string `json:"application" jsonschema:"pattern=^[A-Za-z0-9][A-Za-z0-9._-]*$,maxLength=100,example=network"`
+	// Environments are the places that branches deploy to, by name.
+	// Deployments are shown on the GitHub Environment of the same name.
+	Environments map[string]EnvironmentFile `json:"environments" jsonschema:"required"`
+	// Roots are the Terraform root modules, in the order in which they are applied.
+	Roots []RootFile `json:"roots" jsonschema:"required,minItems=1,maxItems=200"`
+	// Flow adds to the GitFlow rules.
+	Flow FlowFile `json:"flow"`
+	// Executor is where Terraform runs. With `local` it runs on the host of the Switchyard server.
+	Executor string `json:"executor" jsonschema:"enum=local,default=local"`
+	// Terraform says which program plans and applies.
+	Terraform TerraformFile `json:"terraform"`
+	// Commands asks for more than the default of people who give a slash command.
+	// A key is the command's name without the slash.
+	Commands map[string]CommandFile `json:"commands"`
+}
+
+// EnvironmentFile is one environment.
+type EnvironmentFile struct {
+	// Branch is the branch that deploys to this environment, or a list of branches.
+	// `*` stands for any characters but a slash, `**` for any characters. No branch may belong to two environments.
+	Branch Patterns `json:"branch" jsonschema:"required,minItems=1,maxItems=20,minLength=1,maxLength=100,example=release/*"`
+}
+
+// RootFile is one Terraform root module.
+type RootFile struct {
+	// Dir is the directory of the root module, from the top of the repository, with forward slashes.
+	// `.` is the top itself.
+	Dir string `json:"dir" jsonschema:"required,minLength=1,maxLength=255,example=src/terraform"`
+	// VarFiles are files of variables, relative to `dir`, given to Terraform in this order.
+	// One that does not exist is left out. `{environment}` and `{application}` are replaced.
+	VarFiles []string `json:"var_files" jsonschema:"maxItems=50,minLength=1,maxLength=255,example=env/{environment}.tfvars"`
+	// Backend holds the settings for `terraform init -backend-config`, by name.
+	// `{environment}` and `{application}` are replaced. It holds no secrets.
+	Backend map[string]Setting `json:"backend" jsonschema:"maxLength=1000,example={application}-{environment}"`
+}
+
+// FlowFile adds to the GitFlow rules.
+type FlowFile struct {
+	// Allow lists pairs of branches that may be merged although GitFlow does not say so.
+	Allow []AllowFile `json:"allow" jsonschema:"maxItems=100"`
+}
+
+// AllowFile is one pair of branches that may be merged. Branches of forks are not meant by it.
+type AllowFile struct {
+	// From is the branch that is merged, or a pattern of such branches.
+	From string `json:"from" jsonschema:"required,minLength=1,maxLength=100,example=release-please--**"`
+	// To is the branch that it is merged into, or a pattern of such branches.
+	To string `json:"to" jsonschema:"required,minLength=1,maxLength=100,example=develop"`
+}
+
+// TerraformFile says which program plans and applies.
+type TerraformFile struct {
+	// Binary is the program, Terraform or OpenTofu.
+	Binary string `json:"binary" jsonschema:"enum=terraform,enum=tofu,default=terraform"`
+	// Version is the exact version of the program. Without it, the version that is installed is used.
+	Version string `json:"version" jsonschema:"pattern=^[0-9]+\\.[0-9]+\\.[0-9]+(-[0-9A-Za-z.-]+)?$,maxLength=50,example=1.11.4"`
+}
+
+// CommandFile asks for more than the default of people who give this command.
+type CommandFile struct {
+	// Permission is the least permission on the repository. It can be higher than the command's default, never lower.
+	Permission string `json:"permission" jsonschema:"enum=read,enum=triage,enum=write,enum=maintain,enum=admin"`
+	// Teams are slugs of teams of the organisation.
+	// The person must be in one of them, and have the permission as well.
+	Teams []string `json:"teams" jsonschema:"minItems=1,maxItems=50,minLength=1,maxLength=100,example=sre"`
+}
+
+// Patterns is one branch pattern or a list of them.
+type Patterns []string
+
+// Setting is text, a number, true or false; it reaches Terraform as it is written.
+type Setting string
+
+// later says, for keys that are known but not in effect in this version, what they will be for.
+// A key is accepted only once it does something, so that nobody relies on a gate that is not there.
+func later(path string) string {
+	switch path {
+	case "environments.*.after":
+		return "a gate that lets only those trees in that were applied to another environment before"
+	case "environments.*.approvals":
+		return "how many people must have approved the changes"
+	case "environments.*.binding":
+		return "which changes that nobody reviewed need a yes; today all of them do"
+	case "environments.*.hold":
+		return "whether an apply holds the whole environment or one root; today it holds the environment"
+	case "environments.*.runs_on":
+		return "the labels of the runners in GitHub Actions"
+	case "environments.*.regions":
+		return "the regions of an environment"
+	case "environments.*.drift":
+		return "when to look for drift"
+	case "environments.*.failover":
+		return "the runbook of a failover"
+	case "commands.*.confirm":
+		return "how many other people must confirm a command"
+	default:
+		return ""
+	}
+}

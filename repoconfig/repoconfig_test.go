@@ -1,0 +1,441 @@
+package repoconfig_test
+
+import (
+	"bytes"
+	"encoding/json"
+	"errors"
+	"flag"
+	"fmt"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+
+	"github.com/google/go-cmp/cmp"
+	"github.com/santhosh-tekuri/jsonschema/v6"
+	"go.yaml.in/yaml/v3"
+
+	"github.com/switchyard-dev/switchyard/operation"
+	"github.com/switchyard-dev/switchyard/repoconfig"
+)
+
+var update = flag.Bool("update", false, "write the golden files anew")
+
+// whole uses every key that is in effect.
+const whole = `
+version: 1
+application: network
+environments:
+  dev:  { branch: develop }
+  test: { branch: [release, "release/*"] }
+  prod:
+    branch: main
+roots:
+  - dir: src/terraform
+    var_files: ["env/{environment}.tfvars", "../shared/{application}.tfvars"]
+    backend: { key: "{application}-{environment}", use_azuread_auth: true, retries: 3 }
+  - dir: .
+    backend: { key: "top-{environment}" }
+flow:
+  allow:
+    - { from: "renovate/**", to: develop }
+executor: local
+terraform: { binary: tofu, version: 1.11.4 }
+commands:
+  apply: { permission: maintain, teams: [sre, on-call] }
+  status: { teams: [sre] }
+`
+
+func TestAFileIsReadWhole(t *testing.T) {
+	t.Parallel()
+	got, err := repoconfig.Parse([]byte(whole))
+	if err != nil {
+		t.Fatal(err)
+	}
+	want := repoconfig.Config{
+		Version:     1,
+		Application: "network",
+		Environments: []repoconfig.Environment{
+			{Name: "dev", Branches: []string{"develop"}},
+			{Name: "test", Branches: []string{"release", "release/*"}},
+			{Name: "prod", Branches: []string{"main"}},
+		},
+		Roots: []repoconfig.Root{
+			{
+				Dir: "src/terraform", VarFiles: []string{"env/{environment}.tfvars", "../shared/network.tfvars"},
+				Backend: map[string]string{"key": "{application}-{environment}", "use_azuread_auth": "true", "retries": "3"},
+			},
+			{Dir: ".", VarFiles: []string{}, Backend: map[string]string{"key": "top-{environment}"}},
+		},
+		Flow:      repoconfig.Flow{Allow: []repoconfig.Allow{{From: "renovate/**", To: "develop"}}},
+		Executor:  repoconfig.ExecutorLocal,
+		Terraform: repoconfig.Terraform{Binary: repoconfig.BinaryTofu, Version: "1.11.4"},
+		Commands: map[string]repoconfig.Command{
+			"apply": {Permission: "maintain", Teams: []string{"sre", "on-call"}}, "status": {Teams: []string{"sre"}},
+		},
+	}
+	if diff := cmp.Diff(want, got); diff != "" {
+		t.Errorf("-want +got:\n%s", diff)
+	}
+}
+
+func TestPlaceholdersAreFilledOnce(t *testing.T) {
+	t.Parallel()
+	root := repoconfig.Root{
+		VarFiles: []string{"env/{environment}.tfvars", "{environment}/{environment}.tfvars"},
+		Backend:  map[string]string{"key": "{application}-{environment}", "container_name": "tfstate"},
+	}
+	want := map[string]string{"key": "{environment}-prod", "container_name": "tfstate"}
+	if diff := cmp.Diff(want, root.BackendFor("{environment}", "prod")); diff != "" {
+		t.Errorf("-want +got:\n%s", diff)
+	}
+	files := []string{"env/prod.tfvars", "prod/prod.tfvars"}
+	if diff := cmp.Diff(files, root.VarFilesFor("prod")); diff != "" {
+		t.Errorf("-want +got:\n%s", diff)
+	}
+}
+
+// TestWhatIsWrongIsSaid shows each kind of mistake with the answer that people get.
+func TestWhatIsWrongIsSaid(t *testing.T) {
+	t.Parallel()
+	cases, err := filepath.Glob("testdata/refused/*.yml")
+	if err != nil || len(cases) == 0 {
+		t.Fatalf("no cases: %v", err)
+	}
+	for _, file := range cases {
+		t.Run(strings.TrimSuffix(filepath.Base(file), ".yml"), func(t *testing.T) {
+			t.Parallel()
+			data, err := os.ReadFile(file) //nolint:gosec // the names come from Glob
+			if err != nil {
+				t.Fatal(err)
+			}
+			config, err := repoconfig.Parse(data)
+			problems := refused(t, data, config, err)
+			same(t, strings.TrimSuffix(file, ".yml")+".golden", problems.Error()+"\n")
+		})
+	}
+}
+
+// refused checks what holds for every file that is not accepted.
+func refused(t *testing.T, data []byte, config repoconfig.Config, err error) *repoconfig.Problems {
+	t.Helper()
+	var problems *repoconfig.Problems
+	if !errors.As(err, &problems) || len(*problems) == 0 {
+		t.Fatalf("no problems: %v", err)
+	}
+	if diff := cmp.Diff(repoconfig.Config{}, config); diff != "" {
+		t.Errorf("a broken file gave a configuration:\n%s", diff)
+	}
+	lines := bytes.Count(data, []byte("\n")) + 2
+	for _, problem := range *problems {
+		if problem.Line < 1 || problem.Column < 1 || problem.Line > lines {
+			t.Errorf("no such place: %v", problem)
+		}
+		if strings.ContainsFunc(problem.String(), func(r rune) bool { return r < ' ' || r == 0x202E }) {
+			t.Errorf("invisible characters in %q", problem.String())
+		}
+		if len(problem.String()) > 2000 {
+			t.Errorf("endless: %s", problem)
+		}
+	}
+	return problems
+}
+
+func same(t *testing.T, file, got string) {
+	t.Helper()
+	if *update {
+		if err := os.WriteFile(file, []byte(got), 0o600); err != nil {
+			t.Fatal(err)
+		}
+		return
+	}
+	want, err := os.ReadFile(file) //nolint:gosec // a golden file of this package
+	if err != nil {
+		t.Fatalf("%v (go test -update writes it)", err)
+	}
+	if diff := cmp.Diff(string(want), got); diff != "" {
+		t.Errorf("%s differs (-golden +now):\n%s", file, diff)
+	}
+}
+
+func TestHostileFilesAreRefusedAndCheap(t *testing.T) {
+	t.Parallel()
+	var bomb, stars strings.Builder
+	bomb.WriteString("version: 1\na: &a [x]\n")
+	for i := 'b'; i < 'k'; i++ {
+		fmt.Fprintf(&bomb, "%c: &%c [%s]\n", i, i, strings.TrimSuffix(strings.Repeat("*"+string(i-1)+", ", 9), ", "))
+	}
+	stars.WriteString("version: 1\nroots: [{ dir: a, backend: { key: \"{environment}\" } }]\nenvironments:\n")
+	for i := range 50 {
+		fmt.Fprintf(&stars, "  e%d: { branch: [%q, %q] }\n", i, strings.Repeat("*a", 49), strings.Repeat("a*", 49))
+	}
+	for name, file := range map[string]string{
+		"an alias bomb":              bomb.String(),
+		"a file that is too large":   "version: 1 #" + strings.Repeat("x", 64<<10),
+		"deep nesting":               strings.Repeat("[", 30_000),
+		"deep indentation":           strings.Repeat("- ", 30_000),
+		"patterns that are all star": stars.String(),
+		"many keys":                  strings.Repeat("x: 1\n", 12_000),
+		"a null byte":                "version: 1\x00",
+		"no UTF-8":                   "version: \xff\xfe",
+		"nothing":                    "",
+		"a comment":                  "# later\n",
+		"an own tag":                 "version: !!binary MQ==\n",
+		"a list":                     "- version: 1\n",
+		"a merge key":                "<<: { version: 1 }\n",
+		"text":                       "Hello",
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			config, err := repoconfig.Parse([]byte(file))
+			problems := refused(t, []byte(file), config, err)
+			if len(problems.Error()) > 32<<10 {
+				t.Errorf("%d bytes of error", len(problems.Error()))
+			}
+		})
+	}
+}
+
+func TestPatternsMatchBranches(t *testing.T) {
+	t.Parallel()
+	for _, c := range []struct {
+		pattern, name string
+		want          bool
+	}{
+		{"main", "main", true},
+		{"main", "Main", false},
+		{"main", "main2", false},
+		{"main", "origin/main", false},
+		{"release/*", "release/1.0", true},
+		{"release/*", "release/a/b", false},
+		{"release/*", "release", false},
+		{"release/**", "release/a/b", true},
+		{"**", "anything/at/all", true},
+		{"*", "a/b", false},
+		{"**/x", "a/b/x", true},
+		{"a*b*c", "a-b-b-c", true},
+		{"a*b*c", "a-b-b-d", false},
+		{"a?c", "abc", false},
+		{"a[b]c", "abc", false},
+		{"a.c", "abc", false},
+		{"größe/*", "größe/é", true},
+		{strings.Repeat("*a", 50), strings.Repeat("a", 5000) + "b", false},
+	} {
+		if got := repoconfig.Match(c.pattern, c.name); got != c.want {
+			t.Errorf("Match(%.20q, %.20q) = %v", c.pattern, c.name, got)
+		}
+	}
+}
+
+func TestTheNearestWordIsFoundOrNone(t *testing.T) {
+	t.Parallel()
+	words := []string{"plan", "apply", "cancel", "status", "why"}
+	for word, want := range map[string]string{
+		"aply": "apply", "Apply": "apply", "palpy": "", "plna": "plan", "cancle": "cancel", "stats": "status", "stat": "status",
+		"destroy": "", "": "", "wh": "why", "x": "", strings.Repeat("a", 1000): "",
+	} {
+		if got := repoconfig.Nearest(word, words); got != want {
+			t.Errorf("Nearest(%.20q) = %q, want %q", word, got, want)
+		}
+	}
+}
+
+func TestTheDefaultIsWhatAFileCouldSay(t *testing.T) {
+	t.Parallel()
+	config := repoconfig.Default()
+	for branch, want := range map[string]string{
+		"develop": "dev", "release": "test", "release/1.0": "test", "main": "prod",
+		"release/a/b": "", "master": "", "feature/a": "", "": "",
+	} {
+		environment, ok := config.EnvironmentOf(branch)
+		if environment.Name != want || ok != (want != "") {
+			t.Errorf("%q deploys to %q, want %q", branch, environment.Name, want)
+		}
+	}
+	if !config.Default {
+		t.Error("it is not marked as the default")
+	}
+}
+
+func TestEveryCommandHasItsLeastPermission(t *testing.T) {
+	t.Parallel()
+	config := repoconfig.Config{Commands: map[string]repoconfig.Command{"plan": {Permission: "admin"}, "apply": {Permission: "read"}}}
+	for name, want := range map[string]string{"plan": "admin", "apply": "write", "unlock": "maintain", "help": "read", "nonsense": ""} {
+		if got := config.Permission(name); got != want {
+			t.Errorf("/%s needs %q, want %q", name, got, want)
+		}
+	}
+	for _, name := range operation.CommandNames() {
+		if config.Permission(name) == "" {
+			t.Errorf("/%s needs nothing", name)
+		}
+	}
+}
+
+func compiled(t *testing.T) (map[string]any, *jsonschema.Schema) {
+	t.Helper()
+	data, err := repoconfig.Schema()
+	if err != nil {
+		t.Fatal(err)
+	}
+	document, err := jsonschema.UnmarshalJSON(bytes.NewReader(data))
+	if err != nil {
+		t.Fatal(err)
+	}
+	compiler := jsonschema.NewCompiler()
+	if err := compiler.AddResource("switchyard.json", document); err != nil {
+		t.Fatal(err)
+	}
+	schema, err := compiler.Compile("switchyard.json")
+	if err != nil {
+		t.Fatal(err)
+	}
+	var plain map[string]any
+	if err := json.Unmarshal(data, &plain); err != nil {
+		t.Fatal(err)
+	}
+	return plain, schema
+}
+
+func validates(t *testing.T, schema *jsonschema.Schema, file []byte) error {
+	t.Helper()
+	var value any
+	if err := yaml.Unmarshal(file, &value); err != nil {
+		t.Fatal(err)
+	}
+	data, err := json.Marshal(value)
+	if err != nil {
+		t.Fatal(err)
+	}
+	instance, err := jsonschema.UnmarshalJSON(bytes.NewReader(data))
+	if err != nil {
+		t.Fatal(err)
+	}
+	return schema.Validate(instance) //nolint:wrapcheck // a test shows it as it is
+}
+
+func TestTheSchemaAgreesWithTheParser(t *testing.T) {
+	t.Parallel()
+	_, schema := compiled(t)
+	if err := validates(t, schema, []byte(whole)); err != nil {
+		t.Errorf("the schema refuses a good file: %v", err)
+	}
+	for name, file := range map[string]string{
+		"an unknown key":                     strings.Replace(whole, "executor:", "exekutor:", 1),
+		"a key that is not in effect":        strings.Replace(whole, "branch: main", "branch: main\n    approvals: 1", 1),
+		"an executor that is not in effect":  strings.Replace(whole, "local", "actions", 1),
+		"another version of the format":      strings.Replace(whole, "version: 1\n", "version: 2\n", 1),
+		"no roots":                           strings.Replace(whole, "roots:", "flow2:", 1),
+		"a version that is not exact":        strings.Replace(whole, "1.11.4", "~> 1.11", 1),
+		"a command that does not exist":      strings.Replace(whole, "  status:", "  stats:", 1),
+		"an application with a slash":        strings.Replace(whole, "application: network", "application: a/b", 1),
+		"an environment that has a space":    strings.Replace(whole, "  dev:", "  \"d v\":", 1),
+		"a permission that does not exist":   strings.Replace(whole, "maintain", "owner", 1),
+		"a list where one text is expected":  strings.Replace(whole, "dir: src/terraform", "dir: [src/terraform]", 1),
+		"a pair of branches without its end": strings.Replace(whole, ", to: develop", "", 1),
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			if file == whole {
+				t.Fatal("the case changes nothing")
+			}
+			if err := validates(t, schema, []byte(file)); err == nil {
+				t.Error("the schema accepts it")
+			}
+			if _, err := repoconfig.Parse([]byte(file)); err == nil {
+				t.Error("the parser accepts it")
+			}
+		})
+	}
+}
+
+func TestEveryKeyIsDescribed(t *testing.T) {
+	t.Parallel()
+	plain, _ := compiled(t)
+	reference, err := repoconfig.Reference()
+	if err != nil {
+		t.Fatal(err)
+	}
+	described := 0
+	var walk func(path string, schema map[string]any)
+	walk = func(path string, schema map[string]any) {
+		properties, ok := schema["properties"].(map[string]any)
+		if !ok {
+			properties = nil
+		}
+		for name, child := range properties {
+			inner, ok := child.(map[string]any)
+			if !ok {
+				t.Fatalf("%s.%s is %v", path, name, child)
+			}
+			text := fmt.Sprint(inner["description"])
+			if !strings.HasPrefix(text, "`"+name+"` ") || !strings.HasSuffix(text, ".") {
+				t.Errorf("%s.%s is described as %q", path, name, text)
+			}
+			if !strings.Contains(reference, strings.ReplaceAll(text, "|", `\|`)) {
+				t.Errorf("the reference lacks %s.%s", path, name)
+			}
+			described++
+			walk(path+"."+name, inner)
+		}
+		for _, key := range []string{"items", "additionalProperties"} {
+			if inner, ok := schema[key].(map[string]any); ok {
+				walk(path, inner)
+			}
+		}
+	}
+	walk("", plain)
+	if described != 19 {
+		t.Errorf("%d keys were found; is one lost, or is one new and not tested?", described)
+	}
+	same(t, "testdata/reference.md", reference)
+}
+
+func FuzzParse(f *testing.F) {
+	f.Add([]byte(whole))
+	cases, err := filepath.Glob("testdata/refused/*.yml")
+	if err != nil {
+		f.Fatal(err)
+	}
+	for _, file := range cases {
+		data, err := os.ReadFile(file) //nolint:gosec // the names come from Glob
+		if err != nil {
+			f.Fatal(err)
+		}
+		f.Add(data)
+	}
+	f.Fuzz(func(t *testing.T, data []byte) {
+		config, err := repoconfig.Parse(data)
+		if err != nil {
+			refused(t, data, config, err)
+			return
+		}
+		accepted(t, config)
+	})
+}
+
+// accepted checks what everybody relies on in a configuration that was accepted.
+func accepted(t *testing.T, config repoconfig.Config) {
+	t.Helper()
+	if config.Version != 1 || len(config.Environments) == 0 || len(config.Roots) == 0 || config.Default {
+		t.Fatalf("accepted: %+v", config)
+	}
+	for _, root := range config.Roots {
+		if root.Dir == "" || !filepath.IsLocal(root.Dir) {
+			t.Fatalf("a root outside the repository: %q", root.Dir)
+		}
+		for _, file := range root.VarFilesFor("dev") {
+			if strings.ContainsAny(file, "{}") || !filepath.IsLocal(filepath.Join(root.Dir, file)) {
+				t.Fatalf("a var file outside the repository: %q", file)
+			}
+		}
+	}
+	for _, environment := range config.Environments {
+		for _, pattern := range environment.Branches {
+			branch := strings.ReplaceAll(strings.ReplaceAll(pattern, "**", "x"), "*", "x")
+			if found, ok := config.EnvironmentOf(branch); !ok || found.Name != environment.Name {
+				t.Fatalf("%q belongs to %q and to %q", branch, environment.Name, found.Name)
+			}
+		}
+	}
+}

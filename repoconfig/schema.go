@@ -1,0 +1,128 @@
+package repoconfig
+
+import (
+	"encoding/json"
+	"fmt"
+	"reflect"
+	"strings"
+
+	"github.com/invopop/jsonschema"
+)
+
+// Schema is the JSON Schema of the file, for editors: the same keys, limits and descriptions that
+// Parse and Reference use. Parse checks more than a schema can say.
+func Schema() ([]byte, error) {
+	comments, err := docs()
+	if err != nil {
+		return nil, err
+	}
+	reflector := jsonschema.Reflector{
+		Anonymous:                  true,
+		DoNotReference:             true,
+		RequiredFromJSONSchemaTags: true,
+		LookupComment: func(t reflect.Type, field string) string {
+			if field == "" {
+				return comments[t.Name()]
+			}
+			return comments[t.Name()+"."+field]
+		},
+		Mapper: func(t reflect.Type) *jsonschema.Schema {
+			if t == reflect.TypeFor[Setting]() {
+				return &jsonschema.Schema{OneOf: []*jsonschema.Schema{{Type: "string"}, {Type: "number"}, {Type: "boolean"}}}
+			}
+			return nil
+		},
+	}
+	schema := reflector.Reflect(File{})
+	schema.Title = "Switchyard, " + Path
+	data, err := json.MarshalIndent(schema, "", "  ")
+	if err != nil {
+		return nil, fmt.Errorf("write schema: %w", err)
+	}
+	return append(data, '\n'), nil
+}
+
+// JSONSchemaExtend lets a schema accept one pattern without a list around it.
+func (EnvironmentFile) JSONSchemaExtend(schema *jsonschema.Schema) {
+	list, ok := schema.Properties.Get("branch")
+	if !ok {
+		return
+	}
+	one := *list.Items
+	description := list.Description
+	list.Description = ""
+	schema.Properties.Set("branch", &jsonschema.Schema{Description: description, OneOf: []*jsonschema.Schema{&one, list}})
+}
+
+// JSONSchemaExtend limits the keys that are names of commands.
+func (File) JSONSchemaExtend(schema *jsonschema.Schema) {
+	if environments, ok := schema.Properties.Get("environments"); ok {
+		least, most := uint64(1), uint64(maxEnvironments)
+		longest := uint64(maxName)
+		environments.MinProperties, environments.MaxProperties = &least, &most
+		environments.PropertyNames = &jsonschema.Schema{Pattern: nameForm.String(), MaxLength: &longest}
+	}
+	if commands, ok := schema.Properties.Get("commands"); ok {
+		commands.PropertyNames = &jsonschema.Schema{}
+		for _, name := range commandsInEffect() {
+			commands.PropertyNames.Enum = append(commands.PropertyNames.Enum, name)
+		}
+	}
+}
+
+// Reference is the reference of the file's keys, in Markdown, for the documentation.
+func Reference() (string, error) {
+	comments, err := docs()
+	if err != nil {
+		return "", err
+	}
+	var page strings.Builder
+	page.WriteString("| key | value | meaning |\n| --- | --- | --- |\n")
+	reference(&page, comments, reflect.TypeFor[File](), "")
+	return page.String(), nil
+}
+
+func reference(page *strings.Builder, comments map[string]string, t reflect.Type, before string) {
+	for _, k := range keysOf(t) {
+		path := join(before, k.name)
+		fmt.Fprintf(page, "| `%s` | %s | %s |\n", path, valueOf(k), strings.ReplaceAll(comments[t.Name()+"."+k.field], "|", `\|`))
+		inner := k.kind
+		switch inner.Kind() {
+		case reflect.Map:
+			path, inner = path+".NAME", inner.Elem()
+		case reflect.Slice:
+			path, inner = path+"[]", inner.Elem()
+		default:
+		}
+		if inner.Kind() == reflect.Struct {
+			reference(page, comments, inner, path)
+		}
+	}
+}
+
+// valueOf says in a few words what may stand behind a key.
+func valueOf(k key) string {
+	var words []string
+	switch {
+	case len(k.enum) > 0:
+		words = append(words, "`"+strings.Join(k.enum, "` or `")+"`")
+	case k.kind == reflect.TypeFor[Patterns]():
+		words = append(words, "text or list of text")
+	case k.kind.Kind() == reflect.Slice:
+		words = append(words, "list")
+	case k.kind.Kind() == reflect.Map || k.kind.Kind() == reflect.Struct:
+		words = append(words, "mapping")
+	default:
+		words = append(words, "text")
+	}
+	if k.required {
+		words = append(words, "required")
+	}
+	if k.fallback != "" {
+		words = append(words, "default `"+k.fallback+"`")
+	}
+	if k.example != "" {
+		words = append(words, "e.g. `"+k.example+"`")
+	}
+	return strings.Join(words, ", ")
+}

@@ -1,0 +1,126 @@
+package runner
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"strings"
+
+	"github.com/switchyard-dev/switchyard/operation"
+)
+
+// apply applies the plan files of all targets in their order, if decide lets it, and stops at the first failure.
+// results has how each was planned and gets how each ended. The question is what a person is, or was, asked about.
+func (j *job) apply(ctx context.Context, all []planned, results []operation.TargetResult) (question string) {
+	decision := decide(j.task, results)
+	copy(results, decision.results)
+	if !decision.proceed {
+		return decision.question
+	}
+	broken := ""
+	for i := range results {
+		result := &results[i]
+		switch {
+		case result.Outcome != operation.Planned:
+			continue
+		case broken != "":
+			result.Outcome = operation.TargetStopped
+			result.Error = "Not applied: " + broken
+			continue
+		case ctx.Err() != nil:
+			result.Outcome = operation.TargetStopped
+			result.Error = "Not applied: the operation was stopped before."
+			continue
+		}
+		if err := j.applyTarget(ctx, &all[i], result); err != nil {
+			broken = fmt.Sprintf("%s came before it and did not succeed.", result.Target)
+		}
+	}
+	return decision.question
+}
+
+// applyTarget applies one plan file.
+func (j *job) applyTarget(ctx context.Context, p *planned, result *operation.TargetResult) (err error) {
+	defer func() {
+		if fault := recover(); fault != nil {
+			result.Outcome, result.Error = operation.TargetFailed, faultText(fault)
+			err = errors.New("fault")
+		}
+	}()
+	unsaved := filepath.Join(p.dir, "errored.tfstate")
+	if err := os.RemoveAll(unsaved); err != nil { // one that is committed would pass for Terraform's
+		failed(result, fmt.Errorf("remove errored.tfstate of the repository: %w", err))
+		return err //nolint:wrapcheck // noted in the result
+	}
+	key := targetKey(result.Target)
+	took, err := j.progress.step(&result.Target, StepApply, func() error {
+		return p.root.Apply(ctx, p.planFile, j.task.LockTimeout, j.work.path("plans", key+".log"))
+	})
+	result.Timings.Apply = took
+	result.Processes = p.root.Processes()
+	if err == nil {
+		result.Outcome = operation.Applied
+		return nil
+	}
+	failed(result, err)
+	if kept, moved := j.keepUnsaved(unsaved, key); moved {
+		result.Error = fmt.Sprintf("Terraform could not save the new state. It is kept in %s on the machine that ran this; "+
+			"`terraform state push` restores it.\n\n%s", kept, result.Error)
+	}
+	return err
+}
+
+// keepUnsaved moves a state that Terraform could not save to where nothing removes it.
+// https://developer.hashicorp.com/terraform/cli/state/recover
+func (j *job) keepUnsaved(unsaved, key string) (string, bool) {
+	info, err := os.Lstat(unsaved)
+	if err != nil || !info.Mode().IsRegular() {
+		return "", false
+	}
+	kept := j.work.path("errored", fmt.Sprintf("%d-%d-%s.tfstate", j.task.Operation, j.task.Attempt, key))
+	if os.MkdirAll(filepath.Dir(kept), privateDir) != nil || os.Rename(unsaved, kept) != nil {
+		j.keepTree = true
+		return unsaved, true
+	}
+	return kept, true
+}
+
+// stateStays refuses to apply a root whose state would be thrown away with the checkout: one without a backend, or with
+// a local one that writes into the work directory. init has noted the backend in Terraform's data.
+func (j *job) stateStays(key, dir string) error {
+	data, err := os.ReadFile(j.work.path("data", key, "terraform.tfstate"))
+	if errors.Is(err, fs.ErrNotExist) {
+		return errors.New("this root has no backend, so its state would be lost with the checkout: add a backend block, " +
+			"https://developer.hashicorp.com/terraform/language/backend")
+	}
+	if err != nil {
+		return fmt.Errorf("read the backend: %w", err)
+	}
+	var noted struct {
+		Backend struct {
+			Type   string `json:"type"`
+			Config struct {
+				Path string `json:"path"`
+			} `json:"config"`
+		} `json:"backend"`
+	}
+	if err := json.Unmarshal(data, &noted); err != nil {
+		return fmt.Errorf("read the backend: %w", err)
+	}
+	if noted.Backend.Type != "local" {
+		return nil
+	}
+	state := noted.Backend.Config.Path
+	if !filepath.IsAbs(state) {
+		state = filepath.Join(dir, state)
+	}
+	if strings.HasPrefix(filepath.Clean(state), j.work.dir+string(filepath.Separator)) {
+		return errors.New("the local backend of this root writes its state into the checkout, where it would be lost: " +
+			"give it an absolute path elsewhere, or use another backend")
+	}
+	return nil
+}

@@ -1,0 +1,41 @@
+package runner
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"syscall"
+	"time"
+)
+
+// How often a lock that another process holds is tried again.
+const (
+	lockPollFirst = 5 * time.Millisecond
+	lockPollMost  = 200 * time.Millisecond
+)
+
+// lockFile takes an exclusive lock across processes, waiting for it until ctx ends. The kernel releases it when its
+// holder dies. The file stays: removing it would let two hold "the" lock.
+func lockFile(ctx context.Context, path string) (unlock func() error, err error) {
+	file, err := os.OpenFile(path, os.O_CREATE|os.O_RDWR|syscall.O_NOFOLLOW, 0o600) //nolint:gosec // a path of the server's
+	if err != nil {
+		return nil, fmt.Errorf("open lock file: %w", err)
+	}
+	for wait := lockPollFirst; ; wait = min(2*wait, lockPollMost) {
+		err := syscall.Flock(int(file.Fd()), syscall.LOCK_EX|syscall.LOCK_NB)
+		if err == nil {
+			return file.Close, nil
+		}
+		if !errors.Is(err, syscall.EWOULDBLOCK) && !errors.Is(err, syscall.EINTR) {
+			return nil, errors.Join(fmt.Errorf("lock %s: %w", path, err), file.Close())
+		}
+		timer := time.NewTimer(wait)
+		select {
+		case <-ctx.Done():
+			timer.Stop()
+			return nil, errors.Join(fmt.Errorf("wait for lock %s: %w", path, context.Cause(ctx)), file.Close())
+		case <-timer.C:
+		}
+	}
+}

@@ -1,0 +1,225 @@
+package runner
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"path"
+	"path/filepath"
+	"slices"
+	"strings"
+
+	"github.com/switchyard-dev/switchyard/operation"
+	"github.com/switchyard-dev/switchyard/plan"
+	"github.com/switchyard-dev/switchyard/terraform"
+)
+
+// planned is a target after its plan.
+type planned struct {
+	result    operation.TargetResult
+	root      *terraform.Root
+	dir       string // of the root, absolute
+	planFile  string
+	version   string            // of Terraform
+	providers map[string]string // source address → version
+}
+
+// planTarget does init, plan and show for one target.
+func (j *job) planTarget(ctx context.Context, task operation.TargetTask, p *planned) {
+	p.result.Target = task.Target
+	err := j.initAndPlan(ctx, task, p)
+	if p.root != nil {
+		p.result.Processes = p.root.Processes()
+	}
+	if err != nil {
+		p.result.ChangeSet, p.result.Unexpected = operation.ChangeSet{}, nil
+		failed(&p.result, err)
+	}
+}
+
+// failed notes why a target did not come to its end.
+func failed(result *operation.TargetResult, err error) {
+	result.Outcome = operation.TargetFailed
+	result.Error = err.Error()
+	var exit *terraform.Error
+	if !errors.As(err, &exit) {
+		if errors.Is(err, ErrCancelled) || errors.Is(err, ErrTimeLimit) ||
+			errors.Is(err, context.Canceled) || errors.Is(err, context.DeadlineExceeded) {
+			result.Outcome = operation.TargetStopped
+		}
+		return
+	}
+	if exit.Output != "" {
+		result.Error = exit.Output
+	}
+	switch {
+	case exit.Stopped != nil:
+		result.Outcome = operation.TargetStopped
+		result.Error = strings.TrimSpace(fmt.Sprintf("Stopped during terraform %s (%v).\n\n%s", exit.Command, exit.Stopped, exit.Output))
+	case exit.Lock != nil:
+		result.Outcome = operation.Locked
+		result.Lock = exit.Lock
+	}
+}
+
+// initAndPlan leaves a plan file and its change set, or says why not.
+func (j *job) initAndPlan(ctx context.Context, task operation.TargetTask, p *planned) error {
+	if err := ctx.Err(); err != nil {
+		return context.Cause(ctx) //nolint:wrapcheck // ours
+	}
+	dir, err := j.work.rootDir(task.Dir)
+	if err != nil {
+		return err
+	}
+	key := targetKey(task.Target)
+	dataDir, err := filepath.Rel(dir, j.work.path("data", key))
+	if err != nil {
+		return fmt.Errorf("place Terraform's data: %w", err)
+	}
+	p.dir, p.root, p.planFile = dir, j.tool.Root(dir, dataDir), j.work.path("plans", key+".tfplan")
+	if err := j.planWithInit(ctx, task, p, key); err != nil {
+		return err
+	}
+	return j.read(ctx, task, p)
+}
+
+// planWithInit does init, unless the one of an earlier plan still holds, and plan. When Terraform asks for an init that was
+// left out, it gets it.
+func (j *job) planWithInit(ctx context.Context, task operation.TargetTask, p *planned, key string) error {
+	setup := initialization{job: j, task: task, planned: p, key: key}
+	skipped, err := setup.skip(ctx)
+	if err != nil {
+		return err
+	}
+	if skipped {
+		if err := j.plan(ctx, task, p); !wantsInit(err) {
+			return err
+		}
+	}
+	if err := setup.run(ctx); err != nil {
+		return err
+	}
+	if j.task.Kind == operation.Apply {
+		if err := j.stateStays(key, p.dir); err != nil {
+			return err
+		}
+	}
+	return j.plan(ctx, task, p)
+}
+
+// wantsInit reports whether a plan failed because init must be done, which only Terraform can know for sure.
+func wantsInit(err error) bool {
+	var exit *terraform.Error
+	return errors.As(err, &exit) && exit.Stopped == nil &&
+		(strings.Contains(exit.Output, "terraform init") || strings.Contains(exit.Output, "tofu init"))
+}
+
+// plan writes the plan file. The plan of an apply takes the state lock: it waits for others, and learns before
+// anything is applied that a state is locked. A plan that only shows must work while somebody else applies.
+func (j *job) plan(ctx context.Context, task operation.TargetTask, p *planned) error {
+	vars, err := j.variables(ctx, task)
+	if err != nil {
+		return err
+	}
+	options := terraform.PlanOptions{
+		Out: p.planFile, VarFiles: j.varFiles(task), Vars: vars,
+		Lock: j.task.Kind == operation.Apply, LockTimeout: j.task.LockTimeout,
+	}
+	took, err := j.progress.step(&task.Target, StepPlan, func() error { return p.root.Plan(ctx, options) })
+	p.result.Timings.Plan += took
+	return err
+}
+
+// variables are those that the root declares: Terraform refuses a -var for any other.
+func (j *job) variables(ctx context.Context, task operation.TargetTask) (map[string]string, error) {
+	declared, err := terraform.Variables(ctx, terraform.TreeReader(j.tree), task.Dir)
+	if err != nil {
+		return nil, fmt.Errorf("read variables of the root: %w", err)
+	}
+	vars := map[string]string{}
+	for name, value := range task.Vars {
+		if slices.Contains(declared, name) {
+			vars[name] = value
+		}
+	}
+	return vars, nil
+}
+
+// varFiles are those that exist within the tree.
+func (j *job) varFiles(task operation.TargetTask) []string {
+	var files []string
+	for _, file := range task.VarFiles {
+		info, err := j.tree.Stat(path.Join(task.Dir, file))
+		if err == nil && info.Mode().IsRegular() {
+			files = append(files, file)
+		}
+	}
+	return files
+}
+
+// read takes change set, lineage and versions from the plan file, and compares with what was reviewed.
+func (j *job) read(ctx context.Context, task operation.TargetTask, p *planned) error {
+	took, err := j.progress.step(&task.Target, StepShow, func() error {
+		return p.root.Show(ctx, p.planFile, func(r io.Reader) error {
+			set, _, err := plan.ReadAt(r, j.work.tree())
+			p.result.ChangeSet = set
+			return err //nolint:wrapcheck // the caller says what was read
+		})
+	})
+	p.result.Timings.Show = took
+	if err != nil {
+		return err
+	}
+	head, err := terraform.ReadStateHead(p.planFile)
+	if err != nil {
+		return fmt.Errorf("read the plan file: %w", err)
+	}
+	p.result.Lineage, p.result.Serial, p.version = head.Lineage, head.Serial, head.Version
+	if lock, err := os.ReadFile(filepath.Join(p.dir, terraform.LockFile)); err == nil {
+		p.providers = terraform.LockedProviders(lock)
+	}
+	p.result.Outcome = operation.Planned
+	if len(p.result.ChangeSet.Changes) == 0 {
+		p.result.Outcome = operation.Unchanged
+	}
+	if j.task.Kind == operation.Apply {
+		var expected operation.ChangeSet
+		if task.Expected != nil {
+			expected = *task.Expected
+		}
+		p.result.Unexpected = plan.Unexpected(expected, p.result.ChangeSet)
+	}
+	return nil
+}
+
+// tools lists the programs that took part, each once.
+func tools(all []planned, binary string) []operation.Tool {
+	name := "terraform"
+	if strings.HasPrefix(filepath.Base(binary), "tofu") {
+		name = "tofu"
+	}
+	var list []operation.Tool
+	add := func(tool operation.Tool) {
+		if tool.Version != "" && !slices.Contains(list, tool) {
+			list = append(list, tool)
+		}
+	}
+	for _, p := range all {
+		add(operation.Tool{Name: name, Version: p.version})
+	}
+	var providers []operation.Tool
+	for _, p := range all {
+		for source, version := range p.providers {
+			providers = append(providers, operation.Tool{Name: source, Version: version})
+		}
+	}
+	slices.SortFunc(providers, func(a, b operation.Tool) int {
+		return strings.Compare(a.Name+"\x00"+a.Version, b.Name+"\x00"+b.Version)
+	})
+	for _, provider := range providers {
+		add(provider)
+	}
+	return list
+}

@@ -1,0 +1,3 @@
+records = {
+  www = "network-prod.acme.example"
+}

@@ -1,0 +1,3 @@
+records = {
+  www = "network-test.acme.example"
+}

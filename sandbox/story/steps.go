@@ -1,0 +1,252 @@
+package story
+
+import (
+	"context"
+	"fmt"
+	"strings"
+	"time"
+)
+
+const (
+	addRegion = "feature/add-region"
+	oops      = "feature/oops"
+	scaleOut  = "feature/scale-out"
+	alerts    = "feature/alerts"
+	records   = "feature/records"
+	limits    = "fix/limits"
+	release   = "release/1.0"
+	hotfix    = "hotfix/gateway"
+)
+
+func tfvars(first, instances, limit, rollout int, second bool) string {
+	var b strings.Builder
+	fmt.Fprintf(&b, "regions = {\n  westeurope = {\n    address_space = \"10.%d0.0.0/16\"\n    instances     = %d\n  }\n", first, instances)
+	if second {
+		fmt.Fprintf(&b, "  southeastasia = {\n    address_space = \"10.%d1.0.0/16\"\n    instances     = %d\n  }\n", first, first)
+	}
+	fmt.Fprintf(&b, "}\n\nrequest_limit = %d\n", limit)
+	if rollout > 0 {
+		fmt.Fprintf(&b, "rollout_seconds = %d\n", rollout)
+	}
+	return b.String()
+}
+
+func (s *Story) featureToDevelop(ctx context.Context) error {
+	err := s.open(ctx, Ben, addRegion, "develop", "develop", "Add southeastasia to dev", map[string]string{
+		"src/terraform/env/dev.tfvars": tfvars(1, 1, 100, 0, true),
+	})
+	if err != nil {
+		return err
+	}
+	return s.expectAll(ctx,
+		s.check(s.head(addRegion), "switchyard / gitflow", "success"),
+		s.comment(addRegion, "one comment shows the real plan", `module.stamp["southeastasia"].terraform_data.network`, "10.11.0.0/16"),
+		s.check(s.head(addRegion), "switchyard / plan (dev)", "success"),
+	)
+}
+
+func (s *Story) featureToMain(ctx context.Context) error {
+	err := s.open(ctx, Cleo, oops, "main", "develop", "Straight to main", map[string]string{
+		"src/terraform/env/prod.tfvars": tfvars(3, 9, 100, 0, false),
+	})
+	if err != nil {
+		return err
+	}
+	err = s.expectAll(ctx,
+		s.check(s.head(oops), "switchyard / gitflow", "failure"),
+		s.comment(oops, "a comment says which base branch to choose", "develop"),
+	)
+	if err != nil {
+		return err
+	}
+	for _, check := range s.Repo.Checks(s.head(oops)()) {
+		if check.Name == "switchyard / gitflow" {
+			s.say("the check says: %s", check.Title)
+		}
+	}
+	return nil
+}
+
+func (s *Story) mergeApplies(ctx context.Context) error {
+	if err := s.merge(ctx, Ana, addRegion); err != nil {
+		return err
+	}
+	err := s.expectAll(ctx,
+		s.check(s.merged(addRegion), "switchyard / apply (dev)", "success"),
+		s.deployment("dev", s.merged(addRegion), "success"),
+		s.comment(addRegion, "the same comment says that it was applied to dev", "pplied", "dev"),
+	)
+	if err != nil {
+		return err
+	}
+	return s.expect(ctx, "there is one comment, edited in place", func() bool {
+		view, _ := s.Repo.PullView(s.pulls[addRegion])
+		return len(view.Comments) == 1 && view.Comments[0].Edits > 0 && strings.Contains(view.Comments[0].Body, "pplied")
+	})
+}
+
+// threeMerges opens three pull requests, waits for their plans, and merges them one second apart.
+func (s *Story) threeMerges(ctx context.Context) error {
+	for _, pull := range []struct {
+		as, branch, title string
+		files             map[string]string
+	}{
+		{Ana, scaleOut, "Scale westeurope out", map[string]string{"src/terraform/env/dev.tfvars": tfvars(1, 3, 100, 6, true)}},
+		{Ben, alerts, "Alert on latency", map[string]string{"src/terraform/alerts.tf": alertsFile}},
+		{Cleo, records, "Name the status page", map[string]string{"src/dns/env/dev.tfvars": recordsFile}},
+	} {
+		if err := s.open(ctx, pull.as, pull.branch, "develop", "develop", pull.title, pull.files); err != nil {
+			return err
+		}
+	}
+	for _, branch := range []string{scaleOut, alerts, records} {
+		if err := s.expectAll(ctx, s.check(s.head(branch), "switchyard / plan (dev)", "success")); err != nil {
+			return err
+		}
+	}
+	for i, branch := range []string{scaleOut, alerts, records} {
+		if i > 0 {
+			select {
+			case <-ctx.Done():
+				return fmt.Errorf("wait a second: %w", ctx.Err())
+			case <-time.After(time.Second):
+			}
+		}
+		if err := s.merge(ctx, Ana, branch); err != nil {
+			return err
+		}
+		if branch != alerts {
+			continue
+		}
+		if err := s.expectAll(ctx, s.comment(alerts, "the second waits and shows its position", "Waiting for dev", "in line")); err != nil {
+			return err
+		}
+	}
+	return s.expectAll(ctx,
+		s.check(s.merged(alerts), "switchyard / apply (dev)", "neutral"),
+		s.check(s.merged(scaleOut), "switchyard / apply (dev)", "success"),
+		s.check(s.merged(records), "switchyard / apply (dev)", "success"),
+		s.deployment("dev", s.merged(records), "success"),
+		s.comment(alerts, "the second says that the third's apply carries it", fmt.Sprintf("#%d", s.pulls[records])),
+		s.comment(records, "the third names the second", fmt.Sprintf("#%d", s.pulls[alerts])),
+		expectation{"no deployment was made for the gathered commit", func() bool {
+			for _, d := range s.Repo.Deployments("dev") {
+				if d.SHA == s.merges[alerts] {
+					return false
+				}
+			}
+			return true
+		}},
+	)
+}
+
+const alertsFile = `# Stands for an alert rule.
+resource "terraform_data" "alert" {
+  input = {
+    name      = "latency-${var.environment_name}"
+    threshold = "250ms"
+  }
+}
+`
+
+const recordsFile = `records = {
+  www    = "network-dev.acme.example"
+  status = "status-dev.acme.example"
+}
+`
+
+func (s *Story) promotion(ctx context.Context) error {
+	err := s.open(ctx, Ben, limits, release, release, "Raise the request limit", map[string]string{
+		"src/terraform/env/test.tfvars": tfvars(2, 2, 200, 0, false),
+		"src/terraform/env/prod.tfvars": tfvars(3, 3, 200, 0, false),
+	})
+	if err != nil {
+		return err
+	}
+	if err := s.planThenMerge(ctx, limits, "test"); err != nil {
+		return err
+	}
+	number, err := s.openExisting(ctx, Ana, release, "main", "Release 1.0")
+	if err != nil {
+		return err
+	}
+	s.say("%s opens #%d: %s → main", Ana, number, release)
+	if err := s.planThenMerge(ctx, release, "prod"); err != nil {
+		return err
+	}
+	err = s.open(ctx, Cleo, hotfix, "main", "main", "Halve the load on the gateway", map[string]string{
+		"src/terraform/env/prod.tfvars": tfvars(3, 3, 150, 0, false),
+	})
+	if err != nil {
+		return err
+	}
+	return s.expectAll(ctx,
+		s.check(s.head(hotfix), "switchyard / gitflow", "success"),
+		s.check(s.head(hotfix), "switchyard / plan (prod)", "success"),
+		s.comment(hotfix, "the hotfix shows what it changes in prod", "request_limit"),
+	)
+}
+
+func (s *Story) planThenMerge(ctx context.Context, branch, environment string) error {
+	err := s.expectAll(ctx,
+		s.check(s.head(branch), "switchyard / gitflow", "success"),
+		s.check(s.head(branch), "switchyard / plan ("+environment+")", "success"),
+	)
+	if err != nil {
+		return err
+	}
+	if err := s.merge(ctx, Ana, branch); err != nil {
+		return err
+	}
+	return s.expectAll(ctx,
+		s.check(s.merged(branch), "switchyard / apply ("+environment+")", "success"),
+		s.deployment(environment, s.merged(branch), "success"),
+	)
+}
+
+func (s *Story) comments(ctx context.Context) error {
+	for _, ask := range []struct {
+		as, says, what string
+		words          []string
+	}{
+		{Cleo, "/plan", "/plan plans again", []string{"prod"}},
+		{Ana, "/apply prod", "/apply on an open pull request says that merging applies", []string{"merge", "prod"}},
+		{Ben, "/status", "/status shows each environment", []string{"dev", "test", "prod"}},
+		{Ben, "/why", "/why gives the reasons", []string{"prod"}},
+		{Ben, "/help", "/help lists the commands", []string{"/plan", "/apply"}},
+		{Ben, "/aply prod", "a typo gets the nearest command", []string{"/apply"}},
+		{Mallory, "/apply prod", "an outsider is refused, with the reason", []string{"write"}},
+	} {
+		if err := s.ask(ctx, ask.as, ask.says, ask.what, ask.words); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// ask comments on the hotfix's pull request and expects one answer.
+func (s *Story) ask(ctx context.Context, as, says, what string, words []string) error {
+	number := s.pulls[hotfix]
+	before := len(s.commentsWith(hotfix))
+	id, err := s.Repo.Comment(ctx, as, number, says)
+	if err != nil {
+		return fmt.Errorf("comment %q: %w", says, err)
+	}
+	s.say("%s comments %s", as, says)
+	err = s.expect(ctx, what, func() bool {
+		all := s.commentsWith(hotfix)
+		return len(all) == before+1 && containsAll(all[len(all)-1].Body, words)
+	})
+	if err != nil {
+		return err
+	}
+	return s.expect(ctx, "the reaction said at once that "+says+" was seen", func() bool {
+		view, _ := s.Repo.PullView(number)
+		for _, c := range view.Comments {
+			if c.ID == id {
+				return c.Reactions["eyes"] == 1
+			}
+		}
+		return false
+	})
+}

@@ -1,0 +1,253 @@
+package server_test
+
+import (
+	"fmt"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+
+	"github.com/switchyard-dev/switchyard/sandbox"
+	"github.com/switchyard-dev/switchyard/sandbox/story"
+)
+
+// slowFile is a root file whose apply runs until the gate file exists.
+func slowFile(gate, name string) string {
+	return fmt.Sprintf(`resource "terraform_data" %q {
+  input = "slow"
+  provisioner "local-exec" {
+    command = "while [ ! -e '%s' ]; do sleep 0.05; done"
+  }
+}
+`, name, gate)
+}
+
+func openGate(t *testing.T, gate string) {
+	t.Helper()
+	if err := os.WriteFile(gate, nil, 0o600); err != nil {
+		t.Fatal(err)
+	}
+}
+
+func TestADeliveryThatComesTwiceChangesNothing(t *testing.T) {
+	t.Parallel()
+	s := newShop(t, nil)
+	number := s.open("feature/second", "develop", map[string]string{"infra/second.tf": secondFile})
+	s.planned(number, "dev")
+	sha := s.merge(number)
+	s.checkIs(sha, "switchyard / apply (dev)", "success")
+	s.said(number, "Applied to dev")
+	for _, delivery := range s.Box.Deliveries() {
+		if err := s.Box.Redeliver(delivery.ID); err != nil {
+			t.Fatal(err)
+		}
+	}
+	// A later pull request is planned after all of them were taken in.
+	after := s.open("feature/third", "develop", map[string]string{"infra/third.tf": strings.ReplaceAll(secondFile, "second", "third")})
+	s.planned(after, "dev")
+	if got := len(s.repo.Deployments("dev")); got != 1 {
+		t.Errorf("%d deployments to dev, want 1", got)
+	}
+	view, _ := s.repo.PullView(number)
+	if len(view.Comments) != 1 {
+		t.Errorf("#%d has %d comments, want 1", number, len(view.Comments))
+	}
+}
+
+func TestANewHeadSupersedesTheOlderPlan(t *testing.T) {
+	t.Parallel()
+	s := newShop(t, nil)
+	number := s.open("feature/second", "develop", map[string]string{"infra/second.tf": secondFile})
+	old, _ := s.repo.PullView(number)
+	s.push("feature/second", map[string]string{"infra/second.tf": strings.ReplaceAll(secondFile, "two", "newer value")})
+	s.planned(number, "dev")
+	comment := s.said(number, "newer value")
+	if strings.Contains(comment.Body, `"two"`) {
+		t.Errorf("the comment still shows the old plan:\n%s", comment.Body)
+	}
+	s.eventually("the old head's check is not left open", func() bool {
+		for _, check := range s.repo.Checks(old.Head.SHA) {
+			if check.Status != "completed" {
+				return false
+			}
+		}
+		return true
+	})
+	if view, _ := s.repo.PullView(number); len(view.Comments) != 1 {
+		t.Errorf("%d comments, want 1", len(view.Comments))
+	}
+}
+
+func TestATitleEditPlansNothingAnew(t *testing.T) {
+	t.Parallel()
+	s := newShop(t, nil)
+	number := s.open("feature/second", "develop", map[string]string{"infra/second.tf": secondFile})
+	s.planned(number, "dev")
+	s.said(number, "Plan for dev")
+	before := s.Box.Calls()["PATCH /repos/{owner}/{repo}/check-runs/{check_run_id}"]
+	if err := s.repo.ClosePull(s.ctx, story.Ben, number); err != nil {
+		t.Fatal(err)
+	}
+	if err := s.repo.ReopenPull(s.ctx, story.Ben, number); err != nil {
+		t.Fatal(err)
+	}
+	after := s.open("feature/third", "develop", map[string]string{"infra/third.tf": strings.ReplaceAll(secondFile, "second", "third")})
+	s.planned(after, "dev")
+	if got := s.Box.Calls()["PATCH /repos/{owner}/{repo}/check-runs/{check_run_id}"] - before; got != 1 {
+		t.Errorf("%d checks were updated, want only that of the new pull request", got)
+	}
+}
+
+func TestACancelledApplyEndsGentlyAndCanBeRunAnew(t *testing.T) {
+	t.Parallel()
+	s := newShop(t, nil)
+	gate := filepath.Join(t.TempDir(), "gate")
+	number := s.open("feature/slow", "develop", map[string]string{"infra/slow.tf": slowFile(gate, "slow")})
+	s.planned(number, "dev")
+	sha := s.merge(number)
+	s.eventually("the apply runs", func() bool {
+		for _, check := range s.repo.Checks(sha) {
+			if check.Name == "switchyard / apply (dev)" && check.Status == "in_progress" {
+				return true
+			}
+		}
+		return false
+	})
+	s.comment(story.Ana, number, "/unlock dev")
+	s.said(number, "/cancel") // it is alive, so its hold is kept
+	s.comment(story.Ben, number, "/cancel dev")
+	s.checkIs(sha, "switchyard / apply (dev)", "cancelled")
+	openGate(t, gate)
+	s.comment(story.Ben, number, "/apply dev")
+	s.checkIs(sha, "switchyard / apply (dev)", "success")
+	if !strings.Contains(s.state("dev"), `"slow"`) {
+		t.Error("the state lacks what the second apply made")
+	}
+}
+
+func TestACheckThatIsAskedForAgainPlansAgain(t *testing.T) {
+	t.Parallel()
+	s := newShop(t, nil)
+	number := s.open("feature/second", "develop", map[string]string{"infra/second.tf": secondFile})
+	s.planned(number, "dev")
+	view, _ := s.repo.PullView(number)
+	check := s.checkIs(view.Head.SHA, "switchyard / plan (dev)", "success")
+	updates := check.Updates
+	if err := s.repo.ClickCheckAction(s.ctx, story.Ben, check.ID, "plan"); err != nil {
+		t.Fatal(err)
+	}
+	s.eventually("the check is written again", func() bool {
+		return s.checkIs(view.Head.SHA, "switchyard / plan (dev)", "success").Updates > updates+1
+	})
+	if err := s.repo.RerequestCheck(s.ctx, story.Ben, check.ID); err != nil {
+		t.Fatal(err)
+	}
+	s.planned(number, "dev")
+}
+
+func TestAMergeGroupIsCheckedAndPlanned(t *testing.T) {
+	t.Parallel()
+	s := newShop(t, nil)
+	number := s.open("feature/second", "develop", map[string]string{"infra/second.tf": secondFile})
+	s.planned(number, "dev")
+	group, err := s.repo.QueueMergeGroup(s.ctx, "develop", number)
+	if err != nil {
+		t.Fatal(err)
+	}
+	s.checkIs(group.SHA, "switchyard / gitflow", "success")
+	s.checkIs(group.SHA, "switchyard / plan (dev)", "success")
+}
+
+func TestEditedCommentsAndOrdinaryOnesAreNotAnswered(t *testing.T) {
+	t.Parallel()
+	s := newShop(t, nil)
+	number := s.open("feature/second", "develop", map[string]string{"infra/second.tf": secondFile})
+	s.planned(number, "dev")
+	s.said(number, "Plan for dev")
+	id, err := s.repo.Comment(s.ctx, story.Ben, number, "looks good")
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := s.repo.EditComment(s.ctx, story.Ben, id, "/plan"); err != nil {
+		t.Fatal(err)
+	}
+	s.comment(story.Ben, number, "/status")
+	s.said(number, "dev")
+	s.eventually("only /status was answered", func() bool {
+		view, _ := s.repo.PullView(number)
+		return len(view.Comments) == 4 // the plan, two of Ben's and the answer
+	})
+	if reactions := s.Box.Calls()["POST /repos/{owner}/{repo}/issues/comments/{comment_id}/reactions"]; reactions != 1 {
+		t.Errorf("%d reactions, want one", reactions)
+	}
+}
+
+func TestNamesOfFilesBranchesAndRootsAreOnlyNames(t *testing.T) {
+	t.Parallel()
+	hostile := "in fra/$(touch x)`;'\"é"
+	s := newShop(t, map[string]string{
+		".github/switchyard.yml": strings.ReplaceAll(oneRoot, "dir: infra", "dir: '"+strings.ReplaceAll(hostile, "'", "''")+"'"),
+		hostile + "/main.tf":     rootFile,
+	})
+	branch := "feature/$(id)'\"&é-" + strings.Repeat("x", 150)
+	number := s.open(branch, "develop", map[string]string{
+		hostile + "/second.tf":             secondFile,
+		"docs/a\nb @ana <!-- x -->/.. .md": "odd",
+	})
+	s.planned(number, "dev")
+	sha := s.merge(number)
+	s.checkIs(sha, "switchyard / apply (dev)", "success")
+}
+
+func TestAFreshServerOnTheSameDataGoesOn(t *testing.T) {
+	t.Parallel()
+	s := newShop(t, nil)
+	number := s.open("feature/second", "develop", map[string]string{"infra/second.tf": secondFile})
+	s.planned(number, "dev")
+	s.said(number, "Plan for dev")
+	s.stop()
+	sha := s.merge(number) // the webhooks of the merge find nobody
+	s.start(quiet)
+	for _, delivery := range s.Box.Deliveries() {
+		if delivery.StatusCode != 200 {
+			if err := s.Box.Redeliver(delivery.ID); err != nil {
+				t.Fatal(err)
+			}
+		}
+	}
+	s.checkIs(sha, "switchyard / apply (dev)", "success")
+	view, _ := s.repo.PullView(number)
+	if len(view.Comments) != 1 {
+		t.Errorf("%d comments after the restart, want one", len(view.Comments))
+	}
+}
+
+func TestWithoutAConfigurationThereIsAdviceOnly(t *testing.T) {
+	t.Parallel()
+	s := newShop(t, nil)
+	repo, err := s.Box.CreateRepository(s.ctx, "acme", "plain", sandbox.Seed{
+		DefaultBranch: "main",
+		Branches: []sandbox.SeedBranch{
+			{Name: "main", Files: map[string]string{"src/terraform/main.tf": "resource \"terraform_data\" \"a\" {}\n"}, As: story.Ana},
+			{Name: "develop", From: "main"},
+		},
+		Roles: map[string]sandbox.Role{story.Ana: sandbox.Maintain, story.Ben: sandbox.Write},
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := s.Box.Install(s.ctx, "acme", "plain"); err != nil {
+		t.Fatal(err)
+	}
+	plain := &shop{world: s.world, repo: repo}
+	number := plain.open("feature/a", "develop", map[string]string{"src/terraform/b.tf": "resource \"terraform_data\" \"b\" {}\n"})
+	view, _ := repo.PullView(number)
+	plain.checkIs(view.Head.SHA, "switchyard / gitflow", "neutral")
+	plain.planned(number, "dev")
+	plain.merge(number)
+	plain.comment(story.Ana, number, "/apply dev")
+	plain.said(number, "switchyard.yml")
+	if deployments := repo.Deployments(""); len(deployments) != 0 {
+		t.Errorf("%d deployments without a configuration", len(deployments))
+	}
+}

@@ -1,0 +1,243 @@
+// Package server wires the rooms together: settings in, a running server out. cmd/app and the tests
+// call it. It decides nothing.
+package server
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net"
+	"net/http"
+	"os"
+	"path/filepath"
+	"time"
+
+	"github.com/jonboulle/clockwork"
+	"github.com/prometheus/client_golang/prometheus"
+	"github.com/prometheus/client_golang/prometheus/collectors"
+	"github.com/rs/zerolog"
+	"golang.org/x/sync/errgroup"
+
+	"github.com/switchyard-dev/switchyard/deploy"
+	"github.com/switchyard-dev/switchyard/executor/local"
+	"github.com/switchyard-dev/switchyard/git"
+	"github.com/switchyard-dev/switchyard/handlers"
+	"github.com/switchyard-dev/switchyard/hub"
+	"github.com/switchyard-dev/switchyard/operation"
+	"github.com/switchyard-dev/switchyard/queue"
+	"github.com/switchyard-dev/switchyard/settings"
+	"github.com/switchyard-dev/switchyard/store"
+	"github.com/switchyard-dev/switchyard/terraform"
+)
+
+// Options are what a server needs beside its settings.
+type Options struct {
+	Settings settings.Settings
+	Clock    clockwork.Clock // nil: the real one
+	Log      zerolog.Logger
+	Program  string // path of the switchyard binary, which is started as the runner
+}
+
+// Server is a server that listens, but does nothing until Run.
+type Server struct {
+	settings settings.Settings
+	log      zerolog.Logger
+	clock    clockwork.Clock
+	listener net.Listener
+	http     *http.Server
+	store    *store.Store
+	git      *git.Mirrors
+	queue    *queue.Queue
+	deploy   *deploy.Deploy
+}
+
+// The directories below the data directory.
+const (
+	dirMirrors  = "mirrors"
+	dirWork     = "work"
+	dirRuns     = "runs"
+	dirTools    = "tools"
+	databaseURL = "switchyard.db"
+
+	dirMode = 0o700
+	// headerLimit bounds how long a client may take to send its headers.
+	headerLimit = 5 * time.Second
+)
+
+// New opens the database, finds Terraform and listens. Close, or Run's end, gives all of it back.
+func New(ctx context.Context, o Options) (*Server, error) {
+	if o.Clock == nil {
+		o.Clock = clockwork.NewRealClock()
+	}
+	s := &Server{settings: o.Settings, log: o.Log, clock: o.Clock}
+	if err := s.open(ctx, o); err != nil {
+		return nil, errors.Join(err, s.Close())
+	}
+	return s, nil
+}
+
+func (s *Server) open(ctx context.Context, o Options) error {
+	data := s.settings.DataDir
+	for _, dir := range []string{data, filepath.Join(data, dirMirrors), filepath.Join(data, dirWork), filepath.Join(data, dirRuns)} {
+		if err := os.MkdirAll(dir, dirMode); err != nil {
+			return fmt.Errorf("make the data directory: %w", err)
+		}
+	}
+	source := s.settings.Database
+	if source == "" {
+		source = "sqlite:" + filepath.Join(data, databaseURL)
+	}
+	var err error
+	if s.store, err = store.Open(ctx, source, o.Clock); err != nil {
+		return fmt.Errorf("open the database: %w", err)
+	}
+	metrics := prometheus.NewRegistry()
+	metrics.MustRegister(collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
+	github := s.settings.GitHub
+	hubs, err := hub.New(hub.Options{
+		AppID: s.settings.AppID, PrivateKey: s.settings.PrivateKey, APIURL: github.API, WebURL: github.Web,
+		GraphQLURL: github.GraphQL, Clients: s.settings.Clients, Clock: o.Clock, Metrics: metrics, Log: o.Log,
+	})
+	if err != nil {
+		return fmt.Errorf("set up the GitHub client: %w", err)
+	}
+	s.git = git.New(filepath.Join(data, dirMirrors),
+		func(repo operation.Repository) string { return github.Web + "/" + repo.FullName() + ".git" },
+		hubs.Token, git.Options{Log: o.Log, Env: s.settings.NetworkEnv()})
+	if err := s.wire(ctx, o, hubs); err != nil {
+		return err
+	}
+	return s.listen(ctx, o, metrics)
+}
+
+// wire makes the executor, the queue and deploy.
+func (s *Server) wire(ctx context.Context, o Options, hubs *hub.Hub) error {
+	data := s.settings.DataDir
+	path := s.settings.Terraform.Path
+	if path == "" {
+		var err error
+		if path, err = terraform.Find(ctx, terraform.Want{
+			Version: s.settings.Terraform.Version, InstallDir: filepath.Join(data, dirTools),
+		}); err != nil {
+			return fmt.Errorf("find Terraform: %w", err)
+		}
+	}
+	runs, err := local.New(local.Options{
+		Binary: o.Program, Dir: filepath.Join(data, dirRuns), Env: environ(s.settings.NetworkEnv()),
+		Plans: s.settings.Parallel.Plans, Applies: s.settings.Parallel.Applies,
+	})
+	if err != nil {
+		return fmt.Errorf("set up the local executor: %w", err)
+	}
+	s.deploy = deploy.New(deploy.Options{
+		Store: s.store, Git: s.git, Hub: hubs, Executor: runs, Clock: o.Clock, Log: o.Log,
+		WebURL: s.settings.GitHub.Web, WorkDir: filepath.Join(data, dirWork), CacheDir: s.settings.Terraform.PluginCache,
+		Terraform: operation.TerraformTask{Path: path, Version: s.settings.Terraform.Version}, Env: s.settings.TerraformEnv(),
+		PlanLimit: s.settings.Limits.Plan, ApplyLimit: s.settings.Limits.Apply,
+		LockTimeout: s.settings.Limits.Lock, StopGrace: s.settings.Limits.StopGrace,
+	})
+	s.queue = queue.New(s.store, o.Clock, o.Log, queue.Options{
+		Workers: map[queue.Class]int{queue.Quick: quickWorkers, queue.Long: longWorkers(s.settings.Parallel)},
+		OnDead:  s.deploy.Dead,
+	})
+	s.deploy.Register(s.queue)
+	return nil
+}
+
+// environ is the whole environment of a runner: what it needs to find git and to reach the network.
+func environ(network map[string]string) []string {
+	all := []string{"PATH=" + os.Getenv("PATH")}
+	for name, value := range network {
+		all = append(all, name+"="+value)
+	}
+	return all
+}
+
+// quickWorkers is how many looks and decisions run at once; they mostly wait for GitHub.
+const quickWorkers = 8
+
+// longWorkers is how many operations may wait for the executor at once. The executor bounds how many
+// run; a few more workers keep a waiting plan from standing in the way of an apply.
+func longWorkers(p settings.Parallel) int {
+	const spare = 16
+	return p.Plans + p.Applies + spare
+}
+
+func (s *Server) listen(ctx context.Context, o Options, metrics *prometheus.Registry) error {
+	edge, err := handlers.NewEdge(handlers.Options{
+		Secrets: s.settings.WebhookSecrets, Inbox: s.store, Ready: s.store.Ping, Metrics: metrics, Log: o.Log,
+	})
+	if err != nil {
+		return fmt.Errorf("set up the webhook endpoint: %w", err)
+	}
+	if s.listener, err = (&net.ListenConfig{}).Listen(ctx, "tcp", s.settings.Listen); err != nil {
+		return fmt.Errorf("listen on %s: %w", s.settings.Listen, err)
+	}
+	s.http = &http.Server{Handler: edge, ReadHeaderTimeout: headerLimit, BaseContext: func(net.Listener) context.Context {
+		return context.WithoutCancel(ctx)
+	}}
+	return nil
+}
+
+// URL is where the server listens.
+func (s *Server) URL() string { return "http://" + s.listener.Addr().String() }
+
+// Run serves until ctx ends. Then it stops accepting, lets what runs finish for as long as the
+// settings say, and returns.
+func (s *Server) Run(ctx context.Context) error {
+	defer func() {
+		if err := s.Close(); err != nil {
+			s.log.Error().Err(err).Msg("could not close cleanly")
+		}
+	}()
+	if err := s.deploy.Recover(ctx); err != nil {
+		return fmt.Errorf("take up what was left behind: %w", err)
+	}
+	publishing, stopPublishing := context.WithCancel(context.WithoutCancel(ctx))
+	defer stopPublishing()
+	var published errgroup.Group
+	published.Go(func() error { return s.deploy.Publish(publishing) })
+
+	group, groupCtx := errgroup.WithContext(ctx)
+	group.Go(func() error {
+		if err := s.http.Serve(s.listener); !errors.Is(err, http.ErrServerClosed) {
+			return fmt.Errorf("serve: %w", err)
+		}
+		return nil
+	})
+	group.Go(func() error { return s.queue.Run(groupCtx) })
+	group.Go(func() error {
+		<-groupCtx.Done()
+		return s.drain(context.WithoutCancel(ctx))
+	})
+	s.log.Info().Str("url", s.URL()).Msg("serving")
+	err := group.Wait()
+	stopPublishing()
+	return errors.Join(err, published.Wait())
+}
+
+// drain stops accepting deliveries, and stops waiting for what runs when the time is up. A runner
+// that is left goes on by itself.
+func (s *Server) drain(ctx context.Context) error {
+	s.log.Info().Dur("for", s.settings.Drain).Msg("draining: no new deliveries, running operations finish; a second signal ends at once")
+	s.clock.AfterFunc(s.settings.Drain, s.queue.Stop)
+	if err := s.http.Shutdown(ctx); err != nil {
+		return fmt.Errorf("stop accepting: %w", err)
+	}
+	return nil
+}
+
+// Close gives back what New took.
+func (s *Server) Close() error {
+	var all []error
+	if s.http != nil {
+		all = append(all, s.http.Close())
+	}
+	if s.git != nil {
+		all = append(all, s.git.Close())
+	}
+	if s.store != nil {
+		all = append(all, s.store.Close())
+	}
+	return errors.Join(all...)
+}

@@ -1,0 +1,121 @@
+package server_test
+
+import (
+	"context"
+	"fmt"
+	"io"
+	"os"
+	"path/filepath"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/rs/zerolog"
+
+	"github.com/switchyard-dev/switchyard/runner"
+	"github.com/switchyard-dev/switchyard/sandbox"
+	"github.com/switchyard-dev/switchyard/sandbox/contract"
+	"github.com/switchyard-dev/switchyard/sandbox/story"
+	"github.com/switchyard-dev/switchyard/server"
+	"github.com/switchyard-dev/switchyard/settings"
+)
+
+// TestMain lets the test binary be the runner that the local executor starts.
+func TestMain(m *testing.M) {
+	if len(os.Args) > 1 && os.Args[1] == "run" {
+		if err := runner.Main(context.Background(), os.Args[3], os.Args[5], os.Stdout); err != nil { // run --task FILE --result FILE
+			fmt.Fprintln(os.Stderr, err)
+			os.Exit(1)
+		}
+		os.Exit(0)
+	}
+	os.Exit(m.Run())
+}
+
+// world is a sandbox with a server of its own that is installed on acme/network.
+type world struct {
+	*story.Story
+	Server *server.Server
+	Box    *sandbox.Sandbox
+	Repo   *sandbox.Repository
+	States string
+
+	t    testing.TB
+	ctx  context.Context //nolint:containedctx // the life of the test
+	data string
+	stop func()
+}
+
+// quiet logs nothing: a test that fails prints what GitHub got.
+var quiet = zerolog.Nop() //nolint:gochecknoglobals // a constant in all but name
+
+// patience is how long a test waits for one thing.
+const patience = 60 * time.Second
+
+// newWorld starts a sandbox and a server on it. What the sandbox answers and what the server asks is
+// held to GitHub's published descriptions.
+func newWorld(t testing.TB, change ...func(*settings.Settings)) *world {
+	t.Helper()
+	ctx, cancel := context.WithCancel(t.Context())
+	t.Cleanup(cancel)
+	held := contract.Watch(t)
+	dir := t.TempDir()
+	box, err := sandbox.Start(ctx, sandbox.Options{Dir: filepath.Join(dir, "github"), Observe: held.Observe, Log: quiet})
+	if err != nil {
+		t.Fatalf("start the sandbox: %v", err)
+	}
+	t.Cleanup(func() {
+		_ = box.Close()
+		if unserved := box.Unserved(); len(unserved) > 0 {
+			t.Errorf("the sandbox does not serve %s", strings.Join(unserved, ", "))
+		}
+	})
+	w := &world{Box: box, States: filepath.Join(dir, "states"), t: t, ctx: ctx, data: filepath.Join(dir, "data")}
+	if w.Story, err = story.Prepare(ctx, box, w.States, io.Discard); err != nil {
+		t.Fatalf("prepare the story: %v", err)
+	}
+	w.Repo = w.Story.Repo
+	w.start(quiet, change...)
+	if err := box.Install(ctx, "acme", "network"); err != nil {
+		t.Fatalf("install the App: %v", err)
+	}
+	return w
+}
+
+// start starts a server on the world's data directory.
+func (w *world) start(log zerolog.Logger, change ...func(*settings.Settings)) {
+	w.t.Helper()
+	program, err := os.Executable()
+	if err != nil {
+		w.t.Fatal(err)
+	}
+	options := server.ForSandbox(w.Box, w.data, program, log)
+	for _, c := range change {
+		c(&options.Settings)
+	}
+	if w.Server, err = server.New(w.ctx, options); err != nil {
+		w.t.Fatalf("start the server: %v", err)
+	}
+	w.Box.SetWebhookURL(w.Server.URL() + "/api/github/hook")
+	ctx, cancel := context.WithCancel(w.ctx)
+	done := make(chan error, 1)
+	go func() { done <- w.Server.Run(ctx) }()
+	w.stop = sync.OnceFunc(func() {
+		cancel()
+		if err := <-done; err != nil {
+			w.t.Errorf("server: %v", err)
+		}
+	})
+	w.t.Cleanup(w.stop)
+}
+
+// eventually waits until GitHub shows something.
+func (w *world) eventually(what string, shown func() bool) {
+	w.t.Helper()
+	ctx, cancel := context.WithTimeout(w.ctx, patience)
+	defer cancel()
+	if err := w.Box.Await(ctx, shown); err != nil {
+		w.t.Fatalf("%s: %v\neffects:\n%s", what, err, strings.Join(w.Box.Effects(), "\n"))
+	}
+}

@@ -1,0 +1,62 @@
+// Package settings holds the options of the server: read from a file and the environment, validated,
+// each error naming the option, its value and the fix. cmd/app reads them and server uses them. It
+// opens nothing but the files that the options name, and never repeats a secret.
+package settings
+
+import "time"
+
+// Settings are the options of a server.
+type Settings struct {
+	Listen         string   // address to listen on
+	PublicURL      string   // where people reach the server, for links to it; empty: there are none
+	DataDir        string   // database, mirrors and work directories
+	Database       string   // "sqlite:/path"; empty: in DataDir
+	AppID          int64    // of the GitHub App
+	PrivateKey     []byte   // of the GitHub App, PEM
+	WebhookSecrets [][]byte // any of them is accepted
+	GitHub         GitHub
+	Terraform      Terraform
+	Parallel       Parallel
+	Limits         Limits
+	Drain          time.Duration // how long running operations may take to finish on SIGTERM
+	Clients        int           // installations whose tokens are kept
+	Network        []string      // names of environment variables that git and Terraform get: proxy, certificates
+	LogLevel       string
+	LogFormat      string // json or text
+}
+
+// GitHub are the addresses of GitHub.
+type GitHub struct{ Web, API, GraphQL string }
+
+// Terraform says which Terraform runs, and with what.
+type Terraform struct {
+	Path        string   // of the binary; empty: found on PATH, else downloaded
+	Version     string   // required; empty: any
+	PluginCache string   // directory; empty: none
+	Env         []string // names of further environment variables that Terraform gets
+}
+
+// Parallel bounds how many operations run at once.
+type Parallel struct{ Plans, Applies int }
+
+// Limits are the times after which something is stopped or given up.
+type Limits struct {
+	Plan      time.Duration // a plan
+	Apply     time.Duration // an apply
+	Lock      time.Duration // waiting for Terraform's state lock
+	StopGrace time.Duration // between SIGINT and SIGKILL
+}
+
+// Defaults are the settings of a server that was told nothing.
+func Defaults() Settings {
+	return Settings{
+		Listen: ":8080", DataDir: "/var/lib/switchyard",
+		GitHub:   addressesOf(webDefault),
+		Parallel: Parallel{Plans: 4, Applies: 4},
+		Limits:   Limits{Plan: 30 * time.Minute, Apply: 2 * time.Hour, Lock: 5 * time.Minute, StopGrace: 2 * time.Minute},
+		Drain:    10 * time.Minute, Clients: 256, LogLevel: "info", LogFormat: "json",
+		Network: []string{
+			"HTTPS_PROXY", "HTTP_PROXY", "NO_PROXY", "https_proxy", "http_proxy", "no_proxy", "SSL_CERT_FILE", "SSL_CERT_DIR",
+		},
+	}
+}

@@ -1,0 +1,302 @@
+package settings_test
+
+import (
+	"crypto/ecdsa"
+	"crypto/elliptic"
+	"crypto/rand"
+	"crypto/rsa"
+	"crypto/x509"
+	"encoding/pem"
+	"errors"
+	"flag"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/google/go-cmp/cmp"
+
+	"github.com/switchyard-dev/switchyard/settings"
+)
+
+var update = flag.Bool("update", false, "write golden files")
+
+// environment is what a server needs at least, changed by some lines of NAME=value.
+func environment(t *testing.T, changes ...string) func(string) (string, bool) {
+	t.Helper()
+	variables := map[string]string{
+		"SWITCHYARD_APP_ID": "123456", "SWITCHYARD_PRIVATE_KEY": rsaKey(t), "SWITCHYARD_WEBHOOK_SECRETS": "s3cret",
+	}
+	for _, change := range changes {
+		name, text, _ := strings.Cut(change, "=")
+		variables[name] = text
+	}
+	return func(name string) (string, bool) {
+		text, ok := variables[name]
+		return text, ok
+	}
+}
+
+func rsaKey(t *testing.T) string {
+	t.Helper()
+	key, err := rsa.GenerateKey(rand.Reader, 1024) //nolint:gosec // small, to be fast
+	if err != nil {
+		t.Fatal(err)
+	}
+	return string(pem.EncodeToMemory(&pem.Block{Type: "RSA PRIVATE KEY", Bytes: x509.MarshalPKCS1PrivateKey(key)}))
+}
+
+func write(t *testing.T, text string) string {
+	t.Helper()
+	name := filepath.Join(t.TempDir(), "settings.yml")
+	if err := os.WriteFile(name, []byte(text), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	return name
+}
+
+func TestAServerNeedsThreeOptions(t *testing.T) {
+	t.Parallel()
+	got, err := settings.Load("", environment(t))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if got.AppID != 123456 || len(got.PrivateKey) == 0 || string(got.WebhookSecrets[0]) != "s3cret" {
+		t.Errorf("got %d, %d bytes, %q", got.AppID, len(got.PrivateKey), got.WebhookSecrets)
+	}
+	want := settings.Defaults()
+	want.AppID, want.PrivateKey, want.WebhookSecrets = got.AppID, got.PrivateKey, got.WebhookSecrets
+	if diff := cmp.Diff(want, got); diff != "" {
+		t.Errorf("the rest differs from the defaults (-want +got):\n%s", diff)
+	}
+}
+
+func TestTheEnvironmentWinsOverTheFile(t *testing.T) {
+	t.Parallel()
+	file := write(t, `
+listen: 127.0.0.1:9000
+public_url: https://switchyard.example.com/
+data_dir: /srv/switchyard
+database: sqlite:/srv/db
+app_id: 1
+webhook_secrets: [new, "old, with a comma"]
+github: { url: https://github.example.com }
+terraform:
+  path: /usr/bin/tofu
+  version: 1.11.4
+  plugin_cache: /srv/cache
+  env: [ARM_CLIENT_ID, TF_TOKEN_app_terraform_io]
+network: []
+parallel: { plans: 8, applies: 2 }
+limits: { plan: 10m, apply: 1h30m, lock: 90s, stop_grace: 30s }
+drain: 1m
+clients: 7
+log: { level: debug, format: text }
+`)
+	got, err := settings.Load(file, environment(t,
+		"SWITCHYARD_WEBHOOK_SECRETS=", "SWITCHYARD_APP_ID=77", "SWITCHYARD_PARALLEL_PLANS=3", "SWITCHYARD_TERRAFORM_ENV=A, B",
+		"SWITCHYARD_GITHUB_API=https://api.example.com/"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	want := settings.Settings{
+		Listen: "127.0.0.1:9000", PublicURL: "https://switchyard.example.com", DataDir: "/srv/switchyard", Database: "sqlite:/srv/db",
+		AppID: 77, PrivateKey: got.PrivateKey, WebhookSecrets: [][]byte{[]byte("new"), []byte("old, with a comma")},
+		GitHub: settings.GitHub{
+			Web: "https://github.example.com", API: "https://api.example.com", GraphQL: "https://github.example.com/api/graphql",
+		},
+		Terraform: settings.Terraform{Path: "/usr/bin/tofu", Version: "1.11.4", PluginCache: "/srv/cache", Env: []string{"A", "B"}},
+		Parallel:  settings.Parallel{Plans: 3, Applies: 2},
+		Limits:    settings.Limits{Plan: 10 * time.Minute, Apply: 90 * time.Minute, Lock: 90 * time.Second, StopGrace: 30 * time.Second},
+		Drain:     time.Minute, Clients: 7, LogLevel: "debug", LogFormat: "text",
+	}
+	if diff := cmp.Diff(want, got); diff != "" {
+		t.Errorf("settings (-want +got):\n%s", diff)
+	}
+}
+
+func TestAddressesFollowFromOne(t *testing.T) {
+	t.Parallel()
+	for url, want := range map[string]settings.GitHub{
+		"https://github.com": {Web: "https://github.com", API: "https://api.github.com", GraphQL: "https://api.github.com/graphql"},
+		"https://octo.ghe.com/": {
+			Web: "https://octo.ghe.com", API: "https://api.octo.ghe.com", GraphQL: "https://api.octo.ghe.com/graphql",
+		},
+		"https://git.example.com": {
+			Web: "https://git.example.com", API: "https://git.example.com/api/v3", GraphQL: "https://git.example.com/api/graphql",
+		},
+		"http://127.0.0.1:8080": {
+			Web: "http://127.0.0.1:8080", API: "http://127.0.0.1:8080/api/v3", GraphQL: "http://127.0.0.1:8080/api/graphql",
+		},
+	} {
+		t.Run(url, func(t *testing.T) {
+			t.Parallel()
+			got, err := settings.Load("", environment(t, "SWITCHYARD_GITHUB_URL="+url))
+			if err != nil {
+				t.Fatal(err)
+			}
+			if diff := cmp.Diff(want, got.GitHub); diff != "" {
+				t.Errorf("addresses (-want +got):\n%s", diff)
+			}
+		})
+	}
+}
+
+func TestKeys(t *testing.T) {
+	t.Parallel()
+	text := rsaKey(t)
+	t.Run("a key may come from a file", func(t *testing.T) {
+		t.Parallel()
+		got, err := settings.Load("", environment(t, "SWITCHYARD_PRIVATE_KEY=", "SWITCHYARD_PRIVATE_KEY_FILE="+write(t, text)))
+		if err != nil || string(got.PrivateKey) != text {
+			t.Errorf("key has %d bytes, %v", len(got.PrivateKey), err)
+		}
+	})
+	t.Run("a key in one line is read", func(t *testing.T) {
+		t.Parallel()
+		got, err := settings.Load("", environment(t, "SWITCHYARD_PRIVATE_KEY="+strings.ReplaceAll(text, "\n", `\n`)))
+		if err != nil || string(got.PrivateKey) != text {
+			t.Errorf("key has %d bytes, %v", len(got.PrivateKey), err)
+		}
+	})
+	t.Run("a key that is not RSA is refused without being shown", func(t *testing.T) {
+		t.Parallel()
+		key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
+		if err != nil {
+			t.Fatal(err)
+		}
+		der, err := x509.MarshalPKCS8PrivateKey(key)
+		if err != nil {
+			t.Fatal(err)
+		}
+		secret := string(pem.EncodeToMemory(&pem.Block{Type: "PRIVATE KEY", Bytes: der}))
+		_, err = settings.Load("", environment(t, "SWITCHYARD_PRIVATE_KEY="+secret))
+		if err == nil || !strings.Contains(err.Error(), "no RSA private key") || strings.Contains(err.Error(), secret[30:60]) {
+			t.Errorf("error = %v", err)
+		}
+	})
+}
+
+// TestProblems holds each message to a golden file: they are what a person reads first.
+func TestProblems(t *testing.T) {
+	t.Parallel()
+	for _, tt := range []struct {
+		name string
+		file string
+		env  []string
+	}{
+		{name: "nothing is set", env: []string{"SWITCHYARD_APP_ID=", "SWITCHYARD_PRIVATE_KEY=", "SWITCHYARD_WEBHOOK_SECRETS="}},
+		{name: "an empty webhook secret", env: []string{"SWITCHYARD_WEBHOOK_SECRETS=hush,"}},
+		{name: "an empty list of webhook secrets", file: "webhook_secrets: []", env: []string{"SWITCHYARD_WEBHOOK_SECRETS="}},
+		{name: "an empty webhook secret in the file", file: `webhook_secrets: [""]`, env: []string{"SWITCHYARD_WEBHOOK_SECRETS="}},
+		{name: "a key that is no key", env: []string{"SWITCHYARD_PRIVATE_KEY=hush hush"}},
+		{name: "a key file that is not there", env: []string{"SWITCHYARD_PRIVATE_KEY=", "SWITCHYARD_PRIVATE_KEY_FILE=/nonexistent/key.pem"}},
+		{name: "two keys", env: []string{"SWITCHYARD_PRIVATE_KEY_FILE=/nonexistent/key.pem"}},
+		{name: "a key in the file", file: "private_key: hush hush"},
+		{name: "an App ID that is none", env: []string{"SWITCHYARD_APP_ID=Iv1.abc"}},
+		{name: "an App ID below one", file: "app_id: -5", env: []string{"SWITCHYARD_APP_ID="}},
+		{name: "an address without a port", file: "listen: localhost"},
+		{name: "a URL without TLS", env: []string{"SWITCHYARD_GITHUB_URL=http://github.example.com"}},
+		{name: "a URL with a query", env: []string{"SWITCHYARD_PUBLIC_URL=https://x.example.com/?a=b"}},
+		{name: "a URL with a password", env: []string{"SWITCHYARD_GITHUB_URL=https://me:hush@github.example.com"}},
+		{name: "a database with a password", file: "database: postgres://me:hush@db/switchyard"},
+		{name: "a broken URL with a password", env: []string{"SWITCHYARD_GITHUB_URL=https://me:hush%zz@github.example.com"}},
+		{name: "a URL that is none", env: []string{"SWITCHYARD_GITHUB_API=api.github.com"}},
+		{name: "a relative path", file: "data_dir: data"},
+		{name: "another database", file: "database: postgres://db/switchyard"},
+		{name: "a relative database", file: "database: sqlite:switchyard.db"},
+		{name: "too many clients", file: "clients: 100001"},
+		{name: "no plans at once", file: "parallel: { plans: 0 }"},
+		{name: "a time without a unit", file: "limits: { plan: 30 }"},
+		{name: "a time below a second", file: "drain: 0s"},
+		{name: "a lock awaited for longer than an apply may take", file: "limits: { lock: 3h }"},
+		{name: "a version that is a range", file: `terraform: { version: "~> 1.11" }`},
+		{name: "an environment name that is none", file: `terraform: { env: ["A=b"] }`},
+		{name: "our own secrets for Terraform", env: []string{"SWITCHYARD_TERRAFORM_ENV=SWITCHYARD_PRIVATE_KEY"}},
+		{name: "arguments for Terraform", env: []string{"SWITCHYARD_TERRAFORM_ENV=ARM_CLIENT_ID,TF_CLI_ARGS_apply"}},
+		{name: "settings for git", file: "network: [GIT_SSH_COMMAND]"},
+		{name: "a log level that is none", env: []string{"SWITCHYARD_LOG_LEVEL=verbose"}},
+		{name: "an unknown key", file: "github: { ulr: https://github.com }"},
+		{name: "an unknown key like no other", file: "colour: blue"},
+		{name: "a key twice", file: "listen: :1\nlisten: :2"},
+		{name: "a value where a mapping belongs", file: "github: https://github.com"},
+		{name: "a mapping where a value belongs", file: "listen: { port: 8080 }"},
+		{name: "a list where a value belongs", file: "listen: [a, b]"},
+		{name: "an alias", file: "data_dir: &dir /srv\nterraform: { plugin_cache: *dir }"},
+		{name: "a key without a value", file: "data_dir:\n"},
+		{name: "a file that is no mapping", file: "- listen"},
+		{name: "a file that is not YAML", file: "webhook_secrets: hush hush\n\tx"},
+		{name: "two documents", file: "listen: :1\n---\nlisten: :2"},
+		{name: "several problems at once", file: "lissten: :1\nclients: x", env: []string{"SWITCHYARD_APP_ID=x"}},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			t.Parallel()
+			file := ""
+			if tt.file != "" {
+				file = write(t, tt.file)
+			}
+			_, err := settings.Load(file, environment(t, tt.env...))
+			if problems := (settings.Problems)(nil); !errors.As(err, &problems) {
+				t.Fatalf("error = %v; want problems", err)
+			}
+			got := strings.ReplaceAll(err.Error(), file, "settings.yml") + "\n"
+			if file == "" {
+				got = err.Error() + "\n"
+			}
+			if strings.Contains(got, "hush") {
+				t.Errorf("a secret is shown: %s", got)
+			}
+			golden(t, strings.ReplaceAll(tt.name, " ", "-"), got)
+		})
+	}
+	t.Run("a file that is not there", func(t *testing.T) {
+		t.Parallel()
+		_, err := settings.Load("/nonexistent/settings.yml", environment(t))
+		golden(t, "a-file-that-is-not-there", err.Error()+"\n")
+	})
+}
+
+func TestMisspeltVariablesAreFound(t *testing.T) {
+	t.Parallel()
+	err := settings.CheckNames([]string{"PATH=/bin", "SWITCHYARD_WEBHOOK_SECRET=hush", "SWITCHYARD_CONFIG=x", "SWITCHYARD_APP_ID=1"}, "SWITCHYARD_CONFIG")
+	want := "SWITCHYARD_WEBHOOK_SECRET: there is no such option. Did you mean SWITCHYARD_WEBHOOK_SECRETS?"
+	if err == nil || err.Error() != want {
+		t.Errorf("error = %v; want %s", err, want)
+	}
+	if err := settings.CheckNames([]string{"SWITCHYARD_DRAIN=1m", "HOME=/"}); err != nil {
+		t.Errorf("error = %v", err)
+	}
+}
+
+func TestReference(t *testing.T) {
+	t.Parallel()
+	golden(t, "reference", settings.Reference())
+}
+
+func golden(t *testing.T, name, got string) {
+	t.Helper()
+	file := filepath.Join("testdata", name+".golden")
+	if *update {
+		if err := os.WriteFile(file, []byte(got), 0o600); err != nil {
+			t.Fatal(err)
+		}
+	}
+	want, err := os.ReadFile(file) //nolint:gosec // testdata
+	if err != nil {
+		t.Fatal(err)
+	}
+	if diff := cmp.Diff(string(want), got); diff != "" {
+		t.Errorf("%s (-want +got):\n%s", file, diff)
+	}
+}
+
+func FuzzLoad(f *testing.F) {
+	f.Add("listen: :8080\ngithub: { url: https://github.com }")
+	f.Add("webhook_secrets: [a, b]\nterraform: { env: [A] }")
+	f.Fuzz(func(t *testing.T, text string) {
+		if _, err := settings.Load(write(t, text), func(string) (string, bool) { return "", false }); err == nil {
+			t.Error("a file alone is enough, although it cannot hold the key")
+		}
+	})
+}

@@ -1,0 +1,168 @@
+-- Written for SQLite and PostgreSQL 15 alike. The column type in capitals that both lack is replaced by each one's own.
+-- Times are unix milliseconds, 0 or NULL for never; truths are 0 and 1; JSON is text.
+
+CREATE TABLE deliveries (
+    guid         TEXT   NOT NULL PRIMARY KEY,
+    event        TEXT   NOT NULL,
+    action       TEXT   NOT NULL,
+    installation BIGINT NOT NULL,
+    repository   BIGINT NOT NULL,
+    payload      TEXT   NOT NULL,
+    arrived      BIGINT NOT NULL
+);
+CREATE INDEX deliveries_arrived ON deliveries (arrived);
+
+CREATE TABLE jobs (
+    id          IDENTITY,
+    class       TEXT   NOT NULL,
+    kind        TEXT   NOT NULL,
+    key         TEXT   NOT NULL,
+    payload     TEXT   NOT NULL,
+    once        BIGINT NOT NULL,
+    cause       TEXT   NOT NULL,
+    state       TEXT   NOT NULL CHECK (state IN ('waiting', 'running', 'dead')), -- a job that is done has no row
+    attempt     BIGINT NOT NULL,
+    failures    BIGINT NOT NULL,
+    created     BIGINT NOT NULL,
+    due         BIGINT NOT NULL,
+    lease_until BIGINT NOT NULL,
+    worker      TEXT   NOT NULL,
+    reason      TEXT   NOT NULL
+);
+CREATE UNIQUE INDEX jobs_one_per_key ON jobs (key) WHERE state = 'running';
+CREATE INDEX jobs_order ON jobs (key, id) WHERE state IN ('waiting', 'running');
+CREATE INDEX jobs_waiting ON jobs (class, id) WHERE state = 'waiting';
+CREATE INDEX jobs_leases ON jobs (lease_until) WHERE state = 'running';
+
+CREATE TABLE operations (
+    id           IDENTITY,
+    kind         TEXT   NOT NULL,
+    exclusive    BIGINT NOT NULL,
+    repository   BIGINT NOT NULL,
+    installation BIGINT NOT NULL,
+    owner        TEXT   NOT NULL,
+    name         TEXT   NOT NULL,
+    environment  TEXT   NOT NULL,
+    state        TEXT   NOT NULL,
+    attempt      BIGINT NOT NULL,
+    pull         BIGINT NOT NULL,
+    pulls        TEXT   NOT NULL,
+    branch       TEXT   NOT NULL,
+    base         TEXT   NOT NULL,
+    head         TEXT   NOT NULL,
+    tree         TEXT   NOT NULL,
+    roots        TEXT   NOT NULL,
+    actor        TEXT   NOT NULL,
+    reason       TEXT   NOT NULL,
+    priority     BIGINT NOT NULL,
+    confirmed    TEXT   NOT NULL,
+    question     TEXT   NOT NULL,
+    doubt        TEXT   NOT NULL,
+    gathered_in  BIGINT NOT NULL,
+    message      TEXT   NOT NULL,
+    arrived      BIGINT NOT NULL,
+    started      BIGINT NOT NULL,
+    ended        BIGINT NOT NULL,
+    result       TEXT
+);
+CREATE INDEX operations_environment ON operations (repository, environment, id);
+CREATE INDEX operations_open ON operations (repository, environment, priority, arrived, id)
+    WHERE state IN ('queued', 'running', 'unconfirmed');
+
+-- The pull requests that an operation is shown on or carries, to be found by.
+CREATE TABLE operation_pulls (
+    repository BIGINT NOT NULL,
+    pull       BIGINT NOT NULL,
+    operation  BIGINT NOT NULL REFERENCES operations (id),
+    PRIMARY KEY (repository, pull, operation)
+);
+
+CREATE TABLE holds (
+    id          IDENTITY,
+    repository  BIGINT NOT NULL,
+    environment TEXT   NOT NULL,
+    scope       TEXT   NOT NULL,
+    operation   BIGINT NOT NULL REFERENCES operations (id),
+    taken       BIGINT NOT NULL,
+    released    BIGINT
+);
+CREATE UNIQUE INDEX holds_one ON holds (repository, environment, scope) WHERE released IS NULL;
+CREATE INDEX holds_operation ON holds (operation) WHERE released IS NULL;
+
+CREATE TABLE targets (
+    repository  BIGINT NOT NULL,
+    environment TEXT   NOT NULL,
+    root        TEXT   NOT NULL,
+    applied     TEXT   NOT NULL,
+    baseline    TEXT   NOT NULL,
+    lineage     TEXT   NOT NULL,
+    serial      BIGINT NOT NULL,
+    operation   BIGINT NOT NULL,
+    at          BIGINT NOT NULL,
+    PRIMARY KEY (repository, environment, root)
+);
+
+CREATE TABLE repositories (
+    id             BIGINT NOT NULL PRIMARY KEY,
+    installation   BIGINT NOT NULL,
+    owner          TEXT   NOT NULL,
+    name           TEXT   NOT NULL,
+    default_branch TEXT   NOT NULL
+);
+
+CREATE TABLE branches (
+    repository BIGINT NOT NULL,
+    branch     TEXT   NOT NULL,
+    sha        TEXT   NOT NULL,
+    PRIMARY KEY (repository, branch)
+);
+
+CREATE TABLE pulls (
+    repository BIGINT NOT NULL,
+    number     BIGINT NOT NULL,
+    data       TEXT   NOT NULL,
+    PRIMARY KEY (repository, number)
+);
+
+CREATE TABLE commit_pulls (
+    repository BIGINT NOT NULL,
+    sha        TEXT   NOT NULL,
+    pull       BIGINT NOT NULL,
+    PRIMARY KEY (repository, sha)
+);
+
+CREATE TABLE surfaces (
+    id            IDENTITY,
+    repository    BIGINT NOT NULL,
+    installation  BIGINT NOT NULL,
+    owner         TEXT   NOT NULL,
+    name          TEXT   NOT NULL,
+    key           TEXT   NOT NULL,
+    kind          TEXT   NOT NULL,
+    wanted        TEXT   NOT NULL,
+    version       BIGINT NOT NULL,
+    written       BIGINT NOT NULL, -- the version that GitHub shows
+    claimed       BIGINT NOT NULL, -- the version that is written or being written
+    claim         BIGINT NOT NULL, -- fence: rises with each claim
+    claimed_until BIGINT NOT NULL,
+    external      TEXT   NOT NULL,
+    not_before    BIGINT NOT NULL, -- the wish of who wants it
+    retry_at      BIGINT NOT NULL, -- imposed by a failed write
+    attempts      BIGINT NOT NULL,
+    problem       TEXT   NOT NULL,
+    UNIQUE (repository, key)
+);
+CREATE INDEX surfaces_due ON surfaces (not_before, id) WHERE version > written;
+
+CREATE TABLE audit (
+    id          IDENTITY,
+    at          BIGINT NOT NULL,
+    repository  BIGINT NOT NULL,
+    environment TEXT   NOT NULL,
+    who         TEXT   NOT NULL,
+    what        TEXT   NOT NULL,
+    why         TEXT   NOT NULL,
+    delivery    TEXT   NOT NULL,
+    operation   BIGINT NOT NULL
+);
+CREATE INDEX audit_trail ON audit (repository, environment, id);

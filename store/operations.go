@@ -1,0 +1,225 @@
+package store
+
+import (
+	"context"
+	"database/sql"
+	"encoding/json"
+	"fmt"
+	"slices"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/switchyard-dev/switchyard/operation"
+)
+
+// operationColumns are what scanOperation reads.
+const operationColumns = `operations.id, kind, operations.repository, installation, owner, name, environment, state, attempt,
+	operations.pull, pulls, branch, base, head, tree, roots, actor, reason, priority, confirmed, question, doubt, gathered_in,
+	message, arrived, started, ended, result`
+
+const selectOperation = `SELECT ` + operationColumns + ` FROM operations`
+
+// Filter selects operations; a zero field selects all.
+type Filter struct {
+	Repository  int64
+	Environment string
+	Pull        int // shown on this pull request, or carries its commits; needs Repository
+	Kinds       []operation.Kind
+	States      []operation.State
+	Newest      bool // newest first; otherwise oldest first
+	Limit       int
+}
+
+// CreateOperation stores a plan or another operation that needs no hold, as queued.
+func (s *Store) CreateOperation(ctx context.Context, op operation.Operation) (operation.Operation, error) {
+	if op.Kind.Exclusive() {
+		return op, fmt.Errorf("create operation: %s needs a hold: it is queued by QueueApply", op.Kind)
+	}
+	err := s.change(ctx, "create operation", func(tx *sql.Tx) error { return s.insertOperation(ctx, tx, &op) })
+	return op, err
+}
+
+// Operation reads one operation, or returns ErrNotFound.
+func (s *Store) Operation(ctx context.Context, id int64) (operation.Operation, error) {
+	return findOperation(ctx, s.read, id)
+}
+
+// Operations reads all operations that a filter selects.
+func (s *Store) Operations(ctx context.Context, f Filter) ([]operation.Operation, error) {
+	query, args := f.query()
+	ops, err := list(ctx, s.read, scanOperation, query, args...)
+	if err != nil {
+		return nil, fmt.Errorf("find operations: %w", err)
+	}
+	return ops, nil
+}
+
+func (f Filter) query() (string, []any) {
+	var where []string
+	var args []any
+	bind := func(value any) string {
+		args = append(args, value)
+		return "$" + strconv.Itoa(len(args))
+	}
+	query := selectOperation
+	if f.Repository != 0 {
+		where = append(where, "operations.repository = "+bind(f.Repository))
+	}
+	if f.Environment != "" {
+		where = append(where, "environment = "+bind(f.Environment))
+	}
+	if f.Pull != 0 {
+		query += ` JOIN operation_pulls ON operation_pulls.operation = operations.id AND operation_pulls.repository = operations.repository`
+		where = append(where, "operation_pulls.pull = "+bind(f.Pull))
+	}
+	if len(f.Kinds) > 0 {
+		where = append(where, "kind IN ("+bindAll(bind, f.Kinds)+")")
+	}
+	if len(f.States) > 0 {
+		where = append(where, "state IN ("+bindAll(bind, f.States)+")")
+	}
+	if len(where) > 0 {
+		query += " WHERE " + strings.Join(where, " AND ")
+	}
+	query += " ORDER BY operations.id"
+	if f.Newest {
+		query += " DESC"
+	}
+	if f.Limit > 0 {
+		query += " LIMIT " + bind(f.Limit)
+	}
+	return query, args
+}
+
+func bindAll[T ~string](bind func(any) string, values []T) string {
+	marks := make([]string, len(values))
+	for i, value := range values {
+		marks[i] = bind(string(value))
+	}
+	return strings.Join(marks, ", ")
+}
+
+// UsualDuration is the median of how long the last ten operations took that succeeded; false
+// without any.
+func (s *Store) UsualDuration(
+	ctx context.Context, repository int64, environment string, kind operation.Kind,
+) (time.Duration, bool, error) {
+	took, err := list(ctx, s.read, scanValue[int64], `
+		SELECT ended - started FROM operations
+		WHERE repository = $1 AND environment = $2 AND kind = $3 AND state = 'succeeded' ORDER BY id DESC LIMIT 10`,
+		repository, environment, string(kind))
+	if err != nil || len(took) == 0 {
+		return 0, false, wrap("measure operations", err)
+	}
+	slices.Sort(took)
+	return time.Duration(took[len(took)/2]) * time.Millisecond, true, nil
+}
+
+func findOperation(ctx context.Context, q querier, id int64) (operation.Operation, error) {
+	op, ok, err := one(ctx, q, scanOperation, selectOperation+` WHERE operations.id = $1`, id)
+	if err == nil && !ok {
+		err = ErrNotFound
+	}
+	return op, wrap("find operation "+strconv.FormatInt(id, 10), err)
+}
+
+// insertOperation stores a new operation as queued and gives it its number.
+func (s *Store) insertOperation(ctx context.Context, tx *sql.Tx, op *operation.Operation) error {
+	op.State, op.Attempt = operation.Queued, 0
+	if op.Arrived.IsZero() {
+		op.Arrived = s.clock.Now()
+	}
+	op.Arrived = moment(millis(op.Arrived))
+	exclusive := 0
+	if op.Kind.Exclusive() {
+		exclusive = 1
+	}
+	pulls, err := json.Marshal(op.Pulls)
+	if err != nil {
+		return fmt.Errorf("write pull requests: %w", err)
+	}
+	roots, err := json.Marshal(op.Roots)
+	if err != nil {
+		return fmt.Errorf("write roots: %w", err)
+	}
+	id, _, err := one(ctx, tx, scanValue[int64], `
+		INSERT INTO operations (kind, exclusive, repository, installation, owner, name, environment, state, attempt,
+			pull, pulls, branch, base, head, tree, roots, actor, reason, priority, confirmed, question, doubt, gathered_in,
+			message, arrived, started, ended)
+		VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17, $18, $19, $20, $21, $22, 0, $23, $24, 0, 0)
+		RETURNING id`,
+		string(op.Kind), exclusive, op.Repository.ID, op.Repository.Installation, op.Repository.Owner, op.Repository.Name,
+		op.Environment, string(op.State), op.Attempt, op.Pull, string(pulls), op.Branch, op.Base, op.Head, op.Tree, string(roots),
+		op.Actor, op.Reason, op.Priority, op.Confirmed, op.Question, op.Doubt, op.Message, millis(op.Arrived))
+	if err != nil {
+		return err
+	}
+	op.ID = id
+	shown := op.Pulls
+	if op.Pull != 0 {
+		shown = append([]int{op.Pull}, shown...)
+	}
+	for _, pull := range shown {
+		if _, err := exec(ctx, tx, `INSERT INTO operation_pulls (repository, pull, operation) VALUES ($1, $2, $3) ON CONFLICT DO NOTHING`,
+			op.Repository.ID, pull, op.ID); err != nil {
+			return err
+		}
+	}
+	return s.appendAudit(ctx, tx, transitionOf(*op, op.Actor, op.Reason))
+}
+
+// updateOperation stores what may change in the life of an operation.
+func updateOperation(ctx context.Context, tx *sql.Tx, op operation.Operation) error {
+	var result any
+	if op.Result != nil {
+		data, err := json.Marshal(op.Result)
+		if err != nil {
+			return fmt.Errorf("write result: %w", err)
+		}
+		result = string(data)
+	}
+	_, err := exec(ctx, tx, `
+		UPDATE operations SET state = $2, attempt = $3, confirmed = $4, question = $5, gathered_in = $6, message = $7,
+			started = $8, ended = $9, result = $10, doubt = $11
+		WHERE id = $1`,
+		op.ID, string(op.State), op.Attempt, op.Confirmed, op.Question, op.GatheredIn, op.Message,
+		millis(op.Started), millis(op.Ended), result, op.Doubt)
+	return err
+}
+
+func scanOperation(row scanner) (operation.Operation, error) {
+	var op operation.Operation
+	var pulls, roots string
+	var result sql.NullString
+	var arrived, started, ended int64
+	err := row.Scan(&op.ID, &op.Kind, &op.Repository.ID, &op.Repository.Installation, &op.Repository.Owner, &op.Repository.Name,
+		&op.Environment, &op.State, &op.Attempt, &op.Pull, &pulls, &op.Branch, &op.Base, &op.Head, &op.Tree, &roots,
+		&op.Actor, &op.Reason, &op.Priority, &op.Confirmed, &op.Question, &op.Doubt, &op.GatheredIn,
+		&op.Message, &arrived, &started, &ended, &result)
+	if err != nil {
+		return op, err //nolint:wrapcheck // list wraps it
+	}
+	op.Arrived, op.Started, op.Ended = moment(arrived), moment(started), moment(ended)
+	if err := json.Unmarshal([]byte(pulls), &op.Pulls); err != nil {
+		return op, fmt.Errorf("read pull requests: %w", err)
+	}
+	if err := json.Unmarshal([]byte(roots), &op.Roots); err != nil {
+		return op, fmt.Errorf("read roots: %w", err)
+	}
+	if result.Valid {
+		op.Result = new(operation.Result)
+		if err := json.Unmarshal([]byte(result.String), op.Result); err != nil {
+			return op, fmt.Errorf("read result: %w", err)
+		}
+	}
+	return op, nil
+}
+
+// wrap adds a verb phrase to an error; nil stays nil.
+func wrap(verb string, err error) error {
+	if err == nil {
+		return nil
+	}
+	return fmt.Errorf("%s: %w", verb, err)
+}

@@ -1,0 +1,172 @@
+package storetest
+
+import (
+	"errors"
+	"fmt"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/switchyard-dev/switchyard/operation"
+	"github.com/switchyard-dev/switchyard/queue"
+	"github.com/switchyard-dev/switchyard/store"
+)
+
+// claimSurface takes the next surface and fails the test unless it wants to show want; "" wants none.
+func (w *world) claimSurface(t *testing.T, want string) store.Surface {
+	t.Helper()
+	surface, ok, err := w.ClaimSurface(t.Context(), lease)
+	must(t, err)
+	if ok != (want != "") || string(surface.Wanted) != want {
+		t.Fatalf("claimed %s (%v), want %s", surface.Wanted, ok, want)
+	}
+	return surface
+}
+
+func (w *world) want(t *testing.T, wanted any, notBefore time.Time) {
+	t.Helper()
+	must(t, w.Want(t.Context(), acme, "comment", "c", wanted, notBefore))
+}
+
+func coalesced(t *testing.T, w *world) {
+	soon := w.clock.Now().Add(5 * time.Second)
+	for i := range 10 {
+		w.want(t, i, soon.Add(time.Duration(i)*time.Second)) // the first time counts, else nothing would ever be due
+	}
+	w.claimSurface(t, "")
+	w.clock.Advance(5 * time.Second)
+	surface := w.claimSurface(t, "9")
+	if string(surface.External) != "null" || surface.Kind != "comment" || surface.Repository != acme {
+		t.Errorf("claimed %+v", surface)
+	}
+	must(t, w.Written(t.Context(), surface, map[string]int{"id": 5}))
+	w.claimSurface(t, "")
+
+	w.want(t, 9, time.Time{})
+	w.claimSurface(t, "") // it shows that already
+	w.want(t, 10, w.clock.Now().Add(time.Hour))
+	w.want(t, 10, time.Time{}) // the same, but urgent
+	if surface = w.claimSurface(t, "10"); string(surface.External) != `{"id":5}` {
+		t.Errorf("its ids are %s", surface.External)
+	}
+}
+
+func wantedMeanwhile(t *testing.T, w *world) {
+	w.want(t, 1, time.Time{})
+	surface := w.claimSurface(t, "1")
+	w.want(t, 2, w.clock.Now().Add(time.Second))
+	w.claimSurface(t, "") // one writer at a time
+	must(t, w.Written(t.Context(), surface, nil))
+	if pending, err := w.PendingSurfaces(t.Context()); err != nil || pending != 1 {
+		t.Errorf("%d pending, %v", pending, err)
+	}
+	w.claimSurface(t, "") // its own time counts, not that of what was written
+	w.clock.Advance(time.Second)
+	must(t, w.Written(t.Context(), w.claimSurface(t, "2"), nil))
+	read, ok, err := w.Surface(t.Context(), acme.ID, "c")
+	must(t, err)
+	if !ok || read.Version != 2 || read.Written != 2 {
+		t.Errorf("written: %v, %+v", ok, read)
+	}
+}
+
+func unwritten(t *testing.T, w *world) {
+	w.want(t, 1, time.Time{})
+	must(t, w.Unwritten(t.Context(), w.claimSurface(t, "1"), w.clock.Now().Add(time.Minute), "502"))
+	w.want(t, 2, time.Time{})
+	w.claimSurface(t, "")
+	w.clock.Advance(time.Minute)
+	surface := w.claimSurface(t, "2")
+	if surface.Attempts != 1 || surface.Problem != "502" {
+		t.Errorf("after a failure: %+v", surface)
+	}
+	must(t, w.Written(t.Context(), surface, nil))
+	if surface, _, err := w.Surface(t.Context(), acme.ID, "c"); err != nil || surface.Attempts != 0 || surface.Problem != "" {
+		t.Errorf("after a success: %+v, %v", surface, err)
+	}
+}
+
+func fencedSurface(t *testing.T, w *world) {
+	w.want(t, 1, time.Time{})
+	old := w.claimSurface(t, "1")
+	w.clock.Advance(lease)
+	surface := w.claimSurface(t, "1")
+	if err := w.Written(t.Context(), old, nil); !errors.Is(err, store.ErrLost) {
+		t.Errorf("Written by the old claim gives %v", err)
+	}
+	if err := w.Unwritten(t.Context(), old, w.clock.Now(), ""); !errors.Is(err, store.ErrLost) {
+		t.Errorf("Unwritten by the old claim gives %v", err)
+	}
+	must(t, w.Written(t.Context(), surface, nil))
+}
+
+func surfacesOfMany(t *testing.T, w *world) {
+	const surfaces = 10
+	for i := range surfaces {
+		must(t, w.Want(t.Context(), acme, "check", fmt.Sprint(i), i, time.Time{}))
+	}
+	var seen sync.Map
+	claimed := together(t, 2*surfaces, func() (bool, error) {
+		surface, ok, err := w.ClaimSurface(t.Context(), lease)
+		if _, twice := seen.LoadOrStore(surface.Key, true); ok && twice {
+			t.Errorf("surface %s was claimed twice", surface.Key)
+		}
+		return ok, err
+	})
+	if claimed != surfaces {
+		t.Errorf("%d claimed", claimed)
+	}
+}
+
+func audited(t *testing.T, w *world) {
+	op := apply("develop", "h1")
+	op.Reason = "#41 was merged"
+	op = w.queueApply(t, op)
+	op = w.finish(t, w.takeHold(t), operation.Unconfirmed)
+	_, err := w.Confirm(t.Context(), op.ID, "7f3a", "bob")
+	must(t, err)
+	must(t, w.Append(t.Context(), store.Audit{
+		Repository: acme.ID, Environment: "prod", Who: "eve", What: "/apply", Why: "refused", Delivery: "g",
+	}))
+	trail, err := w.AuditTrail(t.Context(), acme.ID, "dev", 10)
+	must(t, err)
+	at := w.clock.Now()
+	equal(t, trail, []store.Audit{
+		{At: at, Repository: 7, Environment: "dev", Who: "bob", What: "apply queued", Why: "said yes to 7f3a", Operation: op.ID},
+		{At: at, Repository: 7, Environment: "dev", Who: "switchyard", What: "apply unconfirmed", Operation: op.ID},
+		{At: at, Repository: 7, Environment: "dev", Who: "switchyard", What: "apply running", Why: "took the hold of dev", Operation: op.ID},
+		{At: at, Repository: 7, Environment: "dev", Who: "ana", What: "apply queued", Why: "#41 was merged", Operation: op.ID},
+	})
+	if all, err := w.AuditTrail(t.Context(), acme.ID, "", 2); err != nil || len(all) != 2 || all[0].Delivery != "g" {
+		t.Errorf("of all environments: %+v, %v", all, err)
+	}
+}
+
+func wakes(t *testing.T, w *world) {
+	woken := func(name string, want bool, do func() error) {
+		t.Helper()
+		wake := w.Wake()
+		must(t, do())
+		select {
+		case <-wake:
+			if !want {
+				t.Errorf("%s wakes", name)
+			}
+		default:
+			if want {
+				t.Errorf("%s does not wake", name)
+			}
+		}
+	}
+	accept := func() error {
+		_, err := w.Accept(t.Context(), store.Delivery{GUID: "g"}, []queue.Job{job("a", "2")})
+		return err
+	}
+	woken("a job", true, func() error { return w.Enqueue(t.Context(), job("a", "1")) })
+	woken("a delivery", true, accept)
+	woken("a known delivery", false, accept)
+	woken("the end of a job, for the next of its key", true, func() error { return w.Done(t.Context(), w.claim(t, "1")) })
+	want := func() error { return w.Want(t.Context(), acme, "check", "c", 1, time.Time{}) }
+	woken("a surface", true, want)
+	woken("a surface that wants the same", false, want)
+}

@@ -1,0 +1,65 @@
+package store
+
+import (
+	"context"
+	"database/sql"
+	"time"
+
+	"github.com/switchyard-dev/switchyard/operation"
+)
+
+// TargetState is what is known of one target.
+type TargetState struct {
+	Repository int64
+	Target     operation.Target
+	Applied    string // the last commit whose apply succeeded; empty before the first
+	Baseline   string // the commit that was there when Switchyard first saw the branch; empty if unknown
+	Lineage    string // of the Terraform state
+	Serial     int64
+	Operation  int64 // the one that applied
+	At         time.Time
+}
+
+// Targets lists what is known of the targets of an environment, by root.
+func (s *Store) Targets(ctx context.Context, repository int64, environment string) ([]TargetState, error) {
+	states, err := list(ctx, s.read, func(row scanner) (TargetState, error) {
+		var t TargetState
+		var at int64
+		err := row.Scan(&t.Repository, &t.Target.Environment, &t.Target.Root, &t.Applied, &t.Baseline, &t.Lineage, &t.Serial, &t.Operation, &at)
+		t.At = moment(at)
+		return t, err //nolint:wrapcheck // list wraps it
+	}, `SELECT repository, environment, root, applied, baseline, lineage, serial, operation, at
+		FROM targets WHERE repository = $1 AND environment = $2 ORDER BY root`, repository, environment)
+	return states, wrap("read targets", err)
+}
+
+// SetBaselines records baselines, where none is known yet.
+func (s *Store) SetBaselines(ctx context.Context, states []TargetState) error {
+	return s.change(ctx, "set baselines", func(tx *sql.Tx) error {
+		for _, t := range states {
+			if _, err := exec(ctx, tx, `
+				INSERT INTO targets (repository, environment, root, applied, baseline, lineage, serial, operation, at)
+				VALUES ($1, $2, $3, '', $4, '', 0, 0, 0)
+				ON CONFLICT (repository, environment, root) DO UPDATE SET baseline = excluded.baseline WHERE targets.baseline = ''`,
+				t.Repository, t.Target.Environment, t.Target.Root, t.Baseline); err != nil {
+				return err
+			}
+		}
+		return nil
+	})
+}
+
+// saveTarget records an apply; the baseline stays.
+func saveTarget(ctx context.Context, tx *sql.Tx, t TargetState, now int64) error {
+	at := millis(t.At)
+	if at == 0 {
+		at = now
+	}
+	_, err := exec(ctx, tx, `
+		INSERT INTO targets (repository, environment, root, applied, baseline, lineage, serial, operation, at)
+		VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9)
+		ON CONFLICT (repository, environment, root) DO UPDATE SET applied = excluded.applied, lineage = excluded.lineage,
+			serial = excluded.serial, operation = excluded.operation, at = excluded.at`,
+		t.Repository, t.Target.Environment, t.Target.Root, t.Applied, t.Baseline, t.Lineage, t.Serial, t.Operation, at)
+	return err
+}

@@ -1,0 +1,143 @@
+package terraform
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"os/exec"
+	"strings"
+	"syscall"
+	"time"
+
+	"github.com/switchyard-dev/switchyard/operation"
+)
+
+// drainTime is how long output is still read after Terraform itself has ended: something that it started may hold its pipes open.
+const drainTime = 2 * time.Second
+
+// Error is a Terraform process that did not end well.
+type Error struct {
+	Command string              // e.g. "plan"
+	Code    int                 // exit status; -1 when a signal ended it or it never started
+	Output  string              // what it said: head and tail, without colours and control characters
+	Stopped error               // why we stopped it; nil when we did not
+	Lock    *operation.LockInfo // set when somebody else holds the state lock
+	Err     error               // what the operating system said
+}
+
+// Error is one line for logs; Output is for people.
+func (e *Error) Error() string {
+	switch {
+	case e.Stopped != nil:
+		return fmt.Sprintf("terraform %s: stopped: %v", e.Command, e.Stopped)
+	case e.Lock != nil:
+		return fmt.Sprintf("terraform %s: the state is locked by %s", e.Command, e.Lock.Who)
+	default:
+		return fmt.Sprintf("terraform %s: %v", e.Command, e.Err)
+	}
+}
+
+// Unwrap gives both why it was stopped and what the operating system said.
+func (e *Error) Unwrap() []error {
+	causes := make([]error, 0, 2) //nolint:mnd // the two below
+	for _, err := range []error{e.Stopped, e.Err} {
+		if err != nil {
+			causes = append(causes, err)
+		}
+	}
+	return causes
+}
+
+// command is one process to run.
+type command struct {
+	args   []string
+	dir    string
+	env    []string  // beside the tool's
+	stdout io.Writer // nil: kept for messages
+	file   *os.File  // when set, takes both outputs
+}
+
+// run starts a process in a group of its own, waits for it and stops it gently when ctx ends: SIGINT once, on
+// which Terraform finishes what it has begun and releases its lock (a second one would make it leave at once),
+// and SIGKILL to what is left of the group after the grace.
+func (t Tool) run(ctx context.Context, c command) error {
+	if ctx.Err() != nil {
+		return &Error{Command: c.args[0], Code: -1, Stopped: context.Cause(ctx)}
+	}
+	var stdout, stderr bounded
+	cmd := exec.CommandContext(context.WithoutCancel(ctx), t.Path, c.args...) //nolint:gosec // argv of ours, no shell
+	cmd.Dir = c.dir
+	cmd.Env = append(append([]string{}, t.Env...), c.env...)
+	cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true}
+	cmd.WaitDelay = drainTime
+	cmd.Stdout, cmd.Stderr = &stdout, &stderr
+	if c.stdout != nil {
+		cmd.Stdout = c.stdout
+	}
+	if c.file != nil {
+		cmd.Stdout, cmd.Stderr = c.file, c.file
+	}
+	if err := cmd.Start(); err != nil {
+		return &Error{Command: c.args[0], Code: -1, Err: err, Output: err.Error()}
+	}
+	err := t.wait(ctx, cmd)
+	if err == nil {
+		return nil
+	}
+	result := &Error{Command: c.args[0], Code: cmd.ProcessState.ExitCode(), Err: err}
+	if ctx.Err() != nil {
+		result.Stopped = context.Cause(ctx)
+	}
+	if c.file != nil {
+		stderr.readEnds(c.file)
+	}
+	result.Output = Clean(stderr.String())
+	if strings.TrimSpace(result.Output) == "" {
+		result.Output = Clean(stdout.String())
+	}
+	result.Lock = ParseLock(result.Output)
+	return result
+}
+
+// wait waits for the end of cmd and of its group.
+func (t Tool) wait(ctx context.Context, cmd *exec.Cmd) error {
+	grace := t.StopGrace
+	if grace <= 0 {
+		grace = DefaultStopGrace
+	}
+	ended, stopped := make(chan struct{}), make(chan struct{})
+	go func() {
+		defer close(stopped)
+		select {
+		case <-ended:
+			return
+		case <-ctx.Done():
+		}
+		signalGroup(cmd, syscall.SIGINT)
+		timer := time.NewTimer(grace)
+		defer timer.Stop()
+		select {
+		case <-ended:
+		case <-timer.C:
+			signalGroup(cmd, syscall.SIGKILL)
+		}
+	}()
+	err := cmd.Wait()
+	close(ended)
+	<-stopped
+	signalGroup(cmd, syscall.SIGKILL) // what Terraform has left behind; nothing, as a rule
+	if errors.Is(err, exec.ErrWaitDelay) {
+		return nil // it ended well; only something it left behind held its output open
+	}
+	if err != nil {
+		return fmt.Errorf("wait: %w", err)
+	}
+	return nil
+}
+
+// signalGroup sends a signal to the whole group; that the group is gone is no error.
+func signalGroup(cmd *exec.Cmd, signal syscall.Signal) {
+	_ = syscall.Kill(-cmd.Process.Pid, signal)
+}

@@ -1,0 +1,189 @@
+// Package terraform runs Terraform (or OpenTofu) for the runner: init, plan, show, apply and version, each
+// as one process in a process group of its own, with a given environment and bounded output. It also finds
+// the binary, and reads from configuration what a root uses: modules, variables, what init depends on.
+// It never decides whether something may be applied, never runs a shell and never inherits an environment.
+//
+// terraform-exec is not used: it runs `version -json` once more for each root, holds all of standard error and
+// of each line in memory, asks the kernel to kill Terraform when the thread that started it ends (which leaves
+// the state lock behind), and never ends what Terraform itself started.
+package terraform
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"slices"
+	"strings"
+	"time"
+)
+
+// DefaultStopGrace is how long Terraform has to stop after SIGINT before its group is killed.
+// https://developer.hashicorp.com/terraform/cli/run#cancelling-a-run
+const DefaultStopGrace = 30 * time.Second
+
+// Tool is one Terraform binary with the environment and the manners it is run with.
+type Tool struct {
+	Path      string        // absolute path of the binary
+	Env       []string      // its whole environment, see Environ
+	StopGrace time.Duration // between SIGINT and SIGKILL; 0 is DefaultStopGrace
+}
+
+// Root is one root module in a work directory. One goroutine uses it at a time.
+type Root struct {
+	tool      Tool
+	dir       string
+	dataDir   string
+	processes int
+}
+
+// Root returns the root in dir, an absolute path. dataDir takes the place of `.terraform`, so that nothing that
+// is committed under that name is used; give it relative to dir, because paths of downloaded modules contain it.
+// https://developer.hashicorp.com/terraform/cli/config/environment-variables#tf_data_dir
+func (t Tool) Root(dir, dataDir string) *Root {
+	return &Root{tool: t, dir: dir, dataDir: dataDir}
+}
+
+// Processes says how many Terraform processes were started for this root.
+func (r *Root) Processes() int { return r.processes }
+
+// Init prepares the root: backend, modules, providers. pluginCache may be empty; who gives one holds a lock
+// on it, because two inits must not write to it at the same time.
+// https://developer.hashicorp.com/terraform/cli/config/config-file#provider-plugin-cache
+func (r *Root) Init(ctx context.Context, backend map[string]string, pluginCache string) error {
+	args := []string{"init", "-input=false", "-no-color", "-reconfigure"}
+	for _, key := range sortedKeys(backend) {
+		args = append(args, "-backend-config="+key+"="+backend[key])
+	}
+	var env []string
+	if pluginCache != "" {
+		env = append(env, "TF_PLUGIN_CACHE_DIR="+pluginCache)
+	}
+	return r.run(ctx, command{args: args, env: env})
+}
+
+// PlanOptions is what a plan is made of.
+type PlanOptions struct {
+	Out         string            // path of the plan file
+	VarFiles    []string          // relative to the root, in order
+	Vars        map[string]string // stronger than VarFiles
+	Lock        bool              // take the state lock; a plan that shows what would happen does not
+	LockTimeout time.Duration
+}
+
+// Plan writes a plan file.
+func (r *Root) Plan(ctx context.Context, o PlanOptions) error {
+	args := []string{"plan", "-input=false", "-no-color", "-out=" + o.Out}
+	if o.Lock {
+		args = append(args, "-lock-timeout="+o.LockTimeout.String())
+	} else {
+		args = append(args, "-lock=false")
+	}
+	for _, file := range o.VarFiles {
+		args = append(args, "-var-file="+file)
+	}
+	for _, name := range sortedKeys(o.Vars) {
+		args = append(args, "-var="+name+"="+o.Vars[name])
+	}
+	return r.run(ctx, command{args: args})
+}
+
+// MaxShow bounds the JSON of one plan, in bytes.
+const MaxShow = 1 << 30
+
+// Show streams the JSON of a plan file into read. An error of read ends Terraform and is returned.
+// The JSON has sensitive values in clear.
+// https://developer.hashicorp.com/terraform/internals/json-format
+func (r *Root) Show(ctx context.Context, planFile string, read func(io.Reader) error) error {
+	out, in := io.Pipe()
+	failed := make(chan error, 1)
+	go func() {
+		err := readAll(out, read)
+		if err != nil {
+			_ = out.CloseWithError(err)
+		}
+		failed <- err
+	}()
+	err := r.run(ctx, command{args: []string{"show", "-json", "-no-color", planFile}, stdout: in})
+	_ = in.Close() // of a pipe in memory: it never fails
+	readErr := <-failed
+	var exit *Error
+	if errors.As(err, &exit) && (exit.Stopped != nil || readErr == nil || exit.Output != "") {
+		return err
+	}
+	if readErr != nil {
+		return fmt.Errorf("read the plan: %w", readErr)
+	}
+	return err
+}
+
+// readAll calls read with all of r, at most MaxShow bytes of it, and makes a fault in read an error.
+func readAll(r io.Reader, read func(io.Reader) error) (err error) {
+	defer func() {
+		if fault := recover(); fault != nil {
+			err = fmt.Errorf("fault: %v", fault)
+		}
+	}()
+	limited := &io.LimitedReader{R: r, N: MaxShow}
+	if err := read(limited); err != nil {
+		if limited.N <= 0 {
+			return fmt.Errorf("its JSON is larger than %d bytes", int64(MaxShow))
+		}
+		return err
+	}
+	if _, err := io.Copy(io.Discard, r); err != nil {
+		return fmt.Errorf("read the rest: %w", err)
+	}
+	return nil
+}
+
+// Apply applies a plan file. Its output goes to the file at outputPath, not through a pipe: were this program to die,
+// Terraform would die of a broken pipe in the middle of its work.
+func (r *Root) Apply(ctx context.Context, planFile string, lockTimeout time.Duration, outputPath string) error {
+	output, err := os.OpenFile(outputPath, os.O_RDWR|os.O_CREATE|os.O_EXCL|os.O_APPEND, 0o600) //nolint:gosec // a path in our work directory
+	if err != nil {
+		return fmt.Errorf("make file for the output: %w", err)
+	}
+	args := []string{"apply", "-input=false", "-no-color", "-lock-timeout=" + lockTimeout.String(), planFile}
+	err = r.run(ctx, command{args: args, file: output})
+	if closeErr := output.Close(); closeErr != nil && err == nil {
+		return fmt.Errorf("close file with the output: %w", closeErr)
+	}
+	return err
+}
+
+// run starts one process for the root.
+func (r *Root) run(ctx context.Context, c command) error {
+	c.dir = r.dir
+	c.env = append(c.env, "TF_DATA_DIR="+r.dataDir)
+	r.processes++
+	return r.tool.run(ctx, c)
+}
+
+// Version asks the binary for its version, e.g. "1.11.4".
+func (t Tool) Version(ctx context.Context) (string, error) {
+	var answer bounded
+	err := t.run(ctx, command{args: []string{"version", "-json"}, dir: os.TempDir(), stdout: &answer})
+	if err != nil {
+		return "", err
+	}
+	var version struct {
+		Terraform string `json:"terraform_version"`
+	}
+	if err := json.Unmarshal([]byte(answer.String()), &version); err != nil {
+		return "", fmt.Errorf("read the version of %s: %w", t.Path, err)
+	}
+	return version.Terraform, nil
+}
+
+// sortedKeys gives the keys of a map in a fixed order.
+func sortedKeys(m map[string]string) []string {
+	keys := make([]string, 0, len(m))
+	for key := range m {
+		keys = append(keys, key)
+	}
+	slices.SortFunc(keys, strings.Compare)
+	return keys
+}
