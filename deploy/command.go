@@ -43,6 +43,9 @@ func (d *Deploy) commentMade(ctx context.Context, seen CommentMade) error {
 	if err != nil {
 		return err
 	}
+	if r.Config.Problem != "" && changes(command.Name) {
+		return d.answer(ctx, seen, render.ConfigProblem(r.Config.Problem))
+	}
 	decision := commands.Decide(r.Config.Config, command, parseErr, r.Person, thread)
 	r.Command = decision.Command
 	if err := d.audit(ctx, r, decision); err != nil {
@@ -59,6 +62,11 @@ func (d *Deploy) commentMade(ctx context.Context, seen CommentMade) error {
 		return err
 	}
 	return d.answer(ctx, seen, text)
+}
+
+// changes reports whether a command needs a configuration that can be used. The others only tell.
+func changes(command string) bool {
+	return command != "help" && command != "status" && command != "why"
 }
 
 // answered reports whether a comment has its answer already: a job that is done again after a crash
@@ -121,8 +129,17 @@ func (d *Deploy) observeCommand(ctx context.Context, seen CommentMade, command c
 
 // teamsOf asks, of the teams that a command is reserved for, which ones the person is in.
 func (d *Deploy) teamsOf(ctx context.Context, seen CommentMade, config configured, command string) ([]string, error) {
+	asked := config.Commands[command].Teams
+	if command == "help" { // it shows what the person may do with every command
+		for _, rule := range config.Commands {
+			asked = append(asked, rule.Teams...)
+		}
+	}
 	var teams []string
-	for _, team := range config.Commands[command].Teams {
+	for _, team := range asked {
+		if slices.Contains(teams, team) {
+			continue
+		}
 		in, err := d.Hub.InTeam(ctx, seen.Repository, team, seen.Author)
 		if err != nil {
 			return nil, fmt.Errorf("ask whether %s is in the team %s: %w", seen.Author, team, err)
@@ -136,9 +153,6 @@ func (d *Deploy) teamsOf(ctx context.Context, seen CommentMade, config configure
 
 // carryOut does what a command asks for, and returns the answer.
 func (d *Deploy) carryOut(ctx context.Context, r request, do string) (string, error) {
-	if r.Config.Problem != "" && do != "help" && do != "status" && do != "why" {
-		return render.ConfigProblem(r.Config.Problem), nil
-	}
 	switch do {
 	case "help":
 		return commands.Help(r.Config.Config, r.Person), nil

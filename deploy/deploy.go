@@ -76,24 +76,17 @@ func handle[T any](q *queue.Queue, kind string, do func(context.Context, T) erro
 	})
 }
 
-// Recover closes or takes up what an earlier process left behind: plans are queued again, applies
-// whose runner is not watched any more are interrupted, and waiting operations get their job back.
+// Recover takes up what an earlier process left behind: plans start anew, the outcome of running
+// applies is looked for, and waiting operations get their job back.
 func (d *Deploy) Recover(ctx context.Context) error {
-	interrupted, err := d.Store.Interrupted(ctx,
-		"The server stopped while this was running, so its outcome is not known.")
+	if _, err := d.Store.RequeuePlans(ctx, "the server stopped while it ran"); err != nil {
+		return fmt.Errorf("queue plans again: %w", err)
+	}
+	open, err := d.Store.Operations(ctx, store.Filter{States: []operation.State{operation.Queued, operation.Running}})
 	if err != nil {
-		return fmt.Errorf("find interrupted operations: %w", err)
+		return fmt.Errorf("find open operations: %w", err)
 	}
-	for _, op := range interrupted {
-		if err := d.show(ctx, op); err != nil {
-			return err
-		}
-	}
-	waiting, err := d.Store.Operations(ctx, store.Filter{States: []operation.State{operation.Queued}})
-	if err != nil {
-		return fmt.Errorf("find waiting operations: %w", err)
-	}
-	for _, op := range waiting {
+	for _, op := range open {
 		if err := d.Store.Enqueue(ctx, driveJob(op)); err != nil {
 			return fmt.Errorf("queue %s again: %w", op, err)
 		}
@@ -101,7 +94,7 @@ func (d *Deploy) Recover(ctx context.Context) error {
 	return nil
 }
 
-// Stop asks the runner of an operation to stop gently. It reports whether this process watches it.
+// stop asks the runner of an operation to stop gently. It reports whether this process watches it.
 func (d *Deploy) stop(id int64) bool {
 	d.mu.Lock()
 	defer d.mu.Unlock()
@@ -112,18 +105,23 @@ func (d *Deploy) stop(id int64) bool {
 	return ok
 }
 
-// watch runs a task to its end while it can be stopped by its operation's number.
+// watch runs a task to its end.
 func (d *Deploy) watch(ctx context.Context, task operation.Task) (operation.Result, error) {
 	run, err := d.Executor.Start(ctx, task)
 	if err != nil {
 		return operation.Result{}, &startError{err}
 	}
+	return d.wait(ctx, task.Operation, run)
+}
+
+// wait waits for a runner's result while it can be stopped by its operation's number.
+func (d *Deploy) wait(ctx context.Context, id int64, run executor.Run) (operation.Result, error) {
 	d.mu.Lock()
-	d.running[task.Operation] = run
+	d.running[id] = run
 	d.mu.Unlock()
 	defer func() {
 		d.mu.Lock()
-		delete(d.running, task.Operation)
+		delete(d.running, id)
 		d.mu.Unlock()
 	}()
 	result, err := run.Wait(ctx)

@@ -127,9 +127,9 @@ func (d *Deploy) planGroup(ctx context.Context, repo operation.Repository, confi
 	if err != nil || !ok {
 		return wrap("find the base of the group", err)
 	}
-	files, err := d.Git.ChangedFiles(ctx, repo, base, facts.Head)
+	files, err := d.changed(ctx, repo, base, facts.Head)
 	if err != nil {
-		return fmt.Errorf("find changed files: %w", err)
+		return err
 	}
 	tree, err := d.Git.Tree(ctx, repo, facts.Head)
 	if err != nil {

@@ -8,6 +8,8 @@ import (
 	"slices"
 	"strings"
 
+	"golang.org/x/sync/errgroup"
+
 	"github.com/switchyard-dev/switchyard/gitflow"
 	"github.com/switchyard-dev/switchyard/operation"
 	"github.com/switchyard-dev/switchyard/render"
@@ -103,6 +105,19 @@ func (d *Deploy) rootsAt(ctx context.Context, repo operation.Repository, config 
 	return found, nil
 }
 
+// changed finds the files that differ between two trees or commits while all files of the second are
+// brought into the mirror with one request: they are read one by one next, and checked out later.
+func (d *Deploy) changed(ctx context.Context, repo operation.Repository, from, to string) ([]string, error) {
+	var files []string
+	group, groupCtx := errgroup.WithContext(ctx)
+	group.Go(func() error { return wrap("fetch files", d.Git.Prefetch(groupCtx, repo, to)) })
+	group.Go(func() (err error) {
+		files, err = d.Git.ChangedFiles(groupCtx, repo, from, to)
+		return wrap("find changed files", err)
+	})
+	return files, group.Wait() //nolint:wrapcheck // wrapped above
+}
+
 // rootDirs are a root's own directory and those of the local modules it uses; none where the root
 // is not in the tree.
 func (d *Deploy) rootDirs(ctx context.Context, repo operation.Repository, tree, dir string) ([]string, error) {
@@ -178,7 +193,9 @@ func otherEnvironment(root repoconfig.Root, environment, file string) bool {
 			continue
 		}
 		if repoconfig.Match(path.Join(root.Dir, strings.ReplaceAll(pattern, "{environment}", "*")), file) {
-			return !slices.Contains(root.VarFilesFor(environment), strings.TrimPrefix(file, root.Dir+"/"))
+			return !slices.ContainsFunc(root.VarFilesFor(environment), func(name string) bool {
+				return path.Join(root.Dir, name) == file
+			})
 		}
 	}
 	return false
@@ -200,6 +217,9 @@ func (d *Deploy) outstandingAt(ctx context.Context, repo operation.Repository, c
 	states, err := d.Store.Targets(ctx, repo.ID, environment)
 	if err != nil {
 		return outstanding{}, fmt.Errorf("read targets: %w", err)
+	}
+	if err := d.Git.Prefetch(ctx, repo, candidate); err != nil { // they are read one by one next
+		return outstanding{}, fmt.Errorf("fetch the files of %s: %w", short(candidate), err)
 	}
 	var result outstanding
 	for _, root := range config.Roots {

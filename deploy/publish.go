@@ -132,6 +132,7 @@ func (d *Deploy) write(ctx context.Context, surface store.Surface) (external, er
 		})
 	case surfaceCheck:
 		return writeAs(surface, func(c hub.Check) (external, error) {
+			c.Search = surface.Attempts > 0
 			id, err := d.Hub.PutCheck(ctx, repo, ids.ID, c)
 			if err != nil {
 				return ids, fmt.Errorf("write check: %w", err)
@@ -140,6 +141,7 @@ func (d *Deploy) write(ctx context.Context, surface store.Surface) (external, er
 		})
 	case surfaceDeployment:
 		return writeAs(surface, func(wanted hub.Deployment) (external, error) {
+			wanted.Search = surface.Attempts > 0
 			id, err := d.Hub.PutDeployment(ctx, repo, ids.ID, ids.State, wanted)
 			if id != 0 {
 				ids.ID = id

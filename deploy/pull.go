@@ -71,12 +71,12 @@ func (d *Deploy) fetchPull(ctx context.Context, repo operation.Repository, numbe
 		return nil
 	})
 	group.Go(func() error {
-		if err := d.Git.Fetch(groupCtx, repo); err != nil {
-			return fmt.Errorf("fetch: %w", err)
-		}
-		return nil
+		return wrap("fetch", d.Git.Join(groupCtx, repo))
 	})
 	if err := group.Wait(); err != nil {
+		return hub.Pull{}, "", err
+	}
+	if err := d.catchUp(ctx, repo, pull); err != nil {
 		return hub.Pull{}, "", err
 	}
 	branch := pull.DefaultBranch
@@ -91,6 +91,23 @@ func (d *Deploy) fetchPull(ctx context.Context, repo operation.Repository, numbe
 		return hub.Pull{}, "", fmt.Errorf("save repository: %w", err)
 	}
 	return pull, branch, nil
+}
+
+// catchUp fetches once more where the mirror lacks the head or the base of a pull request: the fetch
+// that was joined may have begun before they were there.
+func (d *Deploy) catchUp(ctx context.Context, repo operation.Repository, pull hub.Pull) error {
+	head, err := d.Git.Has(ctx, repo, pull.HeadSHA)
+	if err != nil {
+		return fmt.Errorf("look for the head: %w", err)
+	}
+	_, base, err := d.Git.Branch(ctx, repo, pull.BaseRef)
+	if err != nil {
+		return fmt.Errorf("look for the base branch: %w", err)
+	}
+	if head && base {
+		return nil
+	}
+	return wrap("fetch", d.Git.Fetch(ctx, repo))
 }
 
 // pullEnded ends the open plans of a pull request that was merged or closed.
@@ -210,9 +227,9 @@ func (d *Deploy) mergePull(ctx context.Context, repo operation.Repository, confi
 		facts.Merge = strings.Join(merge.Conflicts, "\n")
 		return "", nil
 	}
-	files, err := d.Git.ChangedFiles(ctx, repo, base, merge.Tree)
+	files, err := d.changed(ctx, repo, base, merge.Tree)
 	if err != nil {
-		return "", fmt.Errorf("find changed files: %w", err)
+		return "", err
 	}
 	facts.Roots, err = d.rootsAt(ctx, repo, config.Config, environment, merge.Tree, files)
 	return merge.Tree, err

@@ -9,6 +9,9 @@ import (
 	"slices"
 	"strings"
 
+	"golang.org/x/sync/errgroup"
+
+	"github.com/switchyard-dev/switchyard/executor"
 	"github.com/switchyard-dev/switchyard/operation"
 	"github.com/switchyard-dev/switchyard/plan"
 	"github.com/switchyard-dev/switchyard/repoconfig"
@@ -24,10 +27,12 @@ func (d *Deploy) runPlan(ctx context.Context, what drive) error {
 	if !started {
 		return nil // superseded or cancelled while it waited
 	}
-	if err := d.show(ctx, op); err != nil {
-		return err
-	}
+	var shown errgroup.Group
+	shown.Go(func() error { return d.show(ctx, op) }) // beside the plan, which need not wait for it
 	finish, err := d.execute(ctx, op, nil)
+	if failed := shown.Wait(); failed != nil {
+		d.Log.Warn().Err(failed).Int64("operation", op.ID).Msg("could not show that a plan runs") // its end is shown
+	}
 	if err != nil {
 		return err
 	}
@@ -36,6 +41,9 @@ func (d *Deploy) runPlan(ctx context.Context, what drive) error {
 
 // advance runs the applies of one environment, one after another, until none waits.
 func (d *Deploy) advance(ctx context.Context, what drive) error {
+	if err := d.resume(ctx, what); err != nil {
+		return err
+	}
 	for ctx.Err() == nil {
 		op, taken, err := d.Store.TakeHold(ctx, what.Repository.ID, what.Environment)
 		if err != nil {
@@ -51,10 +59,42 @@ func (d *Deploy) advance(ctx context.Context, what drive) error {
 	return nil
 }
 
+// resume takes up the apply that has the hold and that nobody watches: an earlier process of the
+// server started it. Its true outcome is what its runner says.
+func (d *Deploy) resume(ctx context.Context, what drive) error {
+	op, held, err := d.Store.Holder(ctx, what.Repository.ID, what.Environment)
+	if err != nil {
+		return fmt.Errorf("find who has the hold of %s: %w", what.Environment, err)
+	}
+	if !held || d.watches(op.ID) {
+		return nil
+	}
+	run, err := d.Executor.Resume(op.ID, op.Attempt)
+	if errors.Is(err, executor.ErrUnknown) {
+		_, err := d.Store.Requeue(ctx, op.ID, op.Attempt, "the server stopped before its runner was started")
+		return wrap("put back "+op.String(), err)
+	}
+	if err != nil {
+		return fmt.Errorf("take up %s: %w", op, err)
+	}
+	result, err := d.wait(ctx, op.ID, run)
+	if ctx.Err() != nil {
+		return fmt.Errorf("wait for %s: %w", op, context.Cause(ctx))
+	}
+	if err != nil {
+		d.Log.Error().Err(err).Int64("operation", op.ID).Msg("runner gave no result")
+		return d.finish(ctx, lost(op))
+	}
+	return d.finish(ctx, ended(op, result))
+}
+
 // apply runs the apply that has the hold now. What it covers is observed anew: since it was queued,
 // an earlier apply may have brought part of it, or failed.
 func (d *Deploy) apply(ctx context.Context, op operation.Operation) error {
 	finish, err := d.prepareAndApply(ctx, op)
+	if err != nil && ctx.Err() != nil {
+		return err // the server stops: a runner that was started goes on, and its outcome is looked for at the next start
+	}
 	if err != nil {
 		// Whatever went wrong happened before the runner was started: nothing was changed, so the
 		// operation ends with words instead of being tried again behind anyone's back.
@@ -168,6 +208,9 @@ func (d *Deploy) execute(ctx context.Context, op operation.Operation,
 	if starting := (*startError)(nil); errors.As(err, &starting) {
 		return store.Finish{}, err
 	}
+	if err != nil && ctx.Err() != nil {
+		return store.Finish{}, err
+	}
 	if err != nil {
 		d.Log.Error().Err(err).Int64("operation", op.ID).Msg("runner gave no result")
 		return lost(op), nil
@@ -235,7 +278,7 @@ func (d *Deploy) finish(ctx context.Context, end store.Finish) error {
 		return fmt.Errorf("finish operation %d: %w", end.Operation, err)
 	}
 	d.Log.Info().Int64("operation", op.ID).Str("repository", op.Repository.FullName()).Str("kind", string(op.Kind)).
-		Str("environment", op.Environment).Str("state", string(op.State)).Dur("took", op.Ended.Sub(op.Started)).Msg("operation ended")
+		Str("environment", op.Environment).Str("state", string(op.State)).Dur("took", d.Clock.Since(op.Started)).Msg("operation ended")
 	if err := d.show(ctx, op); err != nil {
 		return err
 	}

@@ -77,7 +77,7 @@ func (m *Mirrors) git(ctx context.Context, mir *mirror, c call) error {
 	cmd.Stdin, cmd.Stdout, cmd.Stderr = c.stdin, c.out, stderr
 	err = cmd.Run()
 	if ctx.Err() != nil {
-		killGroup(cmd, syscall.SIGKILL) // what git has started and not ended itself
+		_ = killGroup(cmd, syscall.SIGKILL) // what git has started and not ended itself
 		err = context.Cause(ctx)
 	}
 	if err == nil {
@@ -102,7 +102,7 @@ func (m *Mirrors) command(ctx context.Context, mir *mirror, c call) (*exec.Cmd, 
 		"GIT_CONFIG_NOSYSTEM=1", "GIT_CONFIG_GLOBAL=/dev/null", "GIT_ATTR_NOSYSTEM=1", "GIT_TERMINAL_PROMPT=0",
 		"GIT_NO_REPLACE_OBJECTS=1", "GIT_LITERAL_PATHSPECS=1",
 	}
-	config := append([]string{"core.hooksPath=/dev/null", "gc.autoDetach=false", "credential.helper="}, c.config...)
+	config := []string{"core.hooksPath=/dev/null", "gc.autoDetach=false", "credential.helper="}
 	protocol := "none"
 	var secrets []string
 	if c.remote != nil {
@@ -115,6 +115,7 @@ func (m *Mirrors) command(ctx context.Context, mir *mirror, c call) (*exec.Cmd, 
 			env = append(env, name+"="+value)
 		}
 	}
+	config = append(config, c.config...) // the last value of a key counts
 	env = append(env, "GIT_ALLOW_PROTOCOL="+protocol, "GIT_CONFIG_COUNT="+strconv.Itoa(len(config)))
 	for i, setting := range config {
 		key, value, _ := cutSetting(setting)
@@ -163,7 +164,7 @@ func (m *Mirrors) remoteConfig(ctx context.Context, repo operation.Repository) (
 	r := remote{protocol: address.Scheme, settings: []string{
 		"remote.origin.url=" + address.String(),
 		"remote.origin.promisor=true",
-		"remote.origin.partialclonefilter=blob:none",
+		filterSetting + "blob:none",
 		"protocol.version=2",
 		"http.lowSpeedLimit=1000", "http.lowSpeedTime=60", // bytes a second, seconds: a dead connection
 	}}
@@ -179,6 +180,9 @@ func (m *Mirrors) remoteConfig(ctx context.Context, repo operation.Repository) (
 	}
 	return r, nil
 }
+
+// filterSetting is the key that says which objects a fetch leaves out.
+const filterSetting = "remote.origin.partialclonefilter="
 
 // cutSetting splits KEY=VALUE. Keys that hold a URL have no equals sign in them.
 func cutSetting(setting string) (key, value string, ok bool) { return strings.Cut(setting, "=") }

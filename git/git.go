@@ -77,7 +77,9 @@ type mirror struct {
 
 	mu   sync.Mutex
 	next *flight           // a fetch that has not begun
+	now  *flight           // the fetch that runs
 	refs map[string]string // full ref name → commit, as of the last fetch; nil: not known
+	full []string          // trees that were found to have all their blobs, the newest last
 
 	fetching semaphore
 	cleaned  bool // locks of a process that died have been removed; guarded by fetching
@@ -91,6 +93,23 @@ type flight struct {
 	repo operation.Repository
 	done chan struct{}
 	err  error
+}
+
+// wait waits for the end of the fetch.
+func (f *flight) wait(ctx context.Context) error {
+	select {
+	case <-f.done:
+		return f.err
+	case <-ctx.Done():
+		return fmt.Errorf("wait for the fetch of %s: %w", f.repo.FullName(), context.Cause(ctx))
+	}
+}
+
+// landed notes that no fetch runs.
+func (mir *mirror) landed() {
+	mir.mu.Lock()
+	defer mir.mu.Unlock()
+	mir.now = nil
 }
 
 // semaphore is a mutex that can be waited for with a context.
@@ -164,15 +183,23 @@ func (m *Mirrors) Fetch(ctx context.Context, repo operation.Repository) error {
 	if next == nil {
 		next = &flight{repo: repo, done: make(chan struct{})}
 		mir.next = next
-		go m.fly(mir, next)
+		go m.fly(mir, next) //nolint:contextcheck // a fetch outlives the caller who asked first
 	}
 	mir.mu.Unlock()
-	select {
-	case <-next.done:
-		return next.err
-	case <-ctx.Done():
-		return fmt.Errorf("wait for the fetch of %s: %w", repo.FullName(), context.Cause(ctx))
+	return next.wait(ctx)
+}
+
+// Join is Fetch for who can check by Has whether what they need has come: a fetch that runs already
+// will do, although it began before they called.
+func (m *Mirrors) Join(ctx context.Context, repo operation.Repository) error {
+	mir := m.mirror(repo)
+	mir.mu.Lock()
+	now := mir.now
+	mir.mu.Unlock()
+	if now == nil {
+		return m.Fetch(ctx, repo)
 	}
+	return now.wait(ctx)
 }
 
 // fly waits for the fetch before it, closes its own door, and fetches.
@@ -181,12 +208,16 @@ func (m *Mirrors) fly(mir *mirror, f *flight) {
 	err := mir.fetching.lock(m.ctx)
 	mir.mu.Lock()
 	mir.next = nil
+	if err == nil {
+		mir.now = f
+	}
 	mir.mu.Unlock()
 	if err != nil {
 		f.err = fmt.Errorf("fetch %s: %w", f.repo.FullName(), err)
 		return
 	}
 	defer mir.fetching.unlock()
+	defer mir.landed()
 	ctx, cancel := context.WithTimeout(m.ctx, m.options.FetchLimit)
 	defer cancel()
 	if err := m.fetch(ctx, mir, f.repo); err != nil {
@@ -200,6 +231,7 @@ func (m *Mirrors) fetch(ctx context.Context, mir *mirror, repo operation.Reposit
 	}
 	err := m.git(ctx, mir, call{
 		remote: &repo,
+		config: mir.fetchConfig(),
 		args: []string{
 			"fetch", "--quiet", "--no-progress", "--force", "--prune", "--no-tags", "--no-write-fetch-head", "--no-auto-maintenance",
 			"--no-show-forced-updates", "--no-recurse-submodules", "--end-of-options", "origin",
@@ -217,6 +249,26 @@ func (m *Mirrors) fetch(ctx context.Context, mir *mirror, repo operation.Reposit
 	}
 	m.maintain(ctx, mir, repo)
 	return nil
+}
+
+// smallBlobs lets a fetch bring files of up to 64 KiB, as configuration is.
+// https://git-scm.com/docs/git-rev-list#Documentation/git-rev-list.txt---filterfilter-spec
+const smallBlobs = "blob:limit=65536"
+
+// fetchConfig has a fetch bring the small files of new commits, which are looked at next: that saves
+// another request. The first fetch brings none, because it would bring those of the whole history.
+func (mir *mirror) fetchConfig() []string {
+	packs, err := mir.packs()
+	if err != nil || len(packs) == 0 {
+		return nil
+	}
+	return []string{filterSetting + smallBlobs}
+}
+
+// packs are the mirror's files of objects; a mirror that was never fetched has none.
+func (mir *mirror) packs() ([]string, error) {
+	//nolint:wrapcheck // never fails: the pattern is escaped
+	return filepath.Glob(filepath.Join(globEscape(mir.gitDir), "objects", "pack", "*.pack"))
 }
 
 // prepare makes the mirror if it is new, and removes what a process that died has left.
@@ -273,10 +325,11 @@ func removeLocks(gitDir string) error {
 
 // maintain repacks a mirror that has become slow. That it failed is no reason to fail a fetch.
 func (m *Mirrors) maintain(ctx context.Context, mir *mirror, repo operation.Repository) {
-	packs, err := filepath.Glob(filepath.Join(globEscape(mir.gitDir), "objects", "pack", "*.pack"))
+	packs, err := mir.packs()
 	if err == nil && len(packs) > m.options.MaxPacks {
 		// It needs to know that blobs may be missing, and so the remote.
 		err = m.git(ctx, mir, call{remote: &repo, args: []string{"gc", "--quiet"}})
+		mir.forgetFull() // what no branch contains any more may be gone
 	}
 	if err != nil {
 		m.options.Log.Warn().Err(err).Str("repository", repo.FullName()).Msg("could not repack the mirror")

@@ -12,6 +12,7 @@ import (
 	"os/exec"
 	"path/filepath"
 	"slices"
+	"strconv"
 	"strings"
 	"sync"
 	"testing"
@@ -147,7 +148,7 @@ func (w *world) commit(ref, message string, content files, parents ...string) st
 	w.run(w.origin, "read-tree", "--empty")
 	var index strings.Builder
 	for name, text := range content {
-		mode, name := "100644", name
+		mode := "100644"
 		if bare, link := strings.CutSuffix(name, "@"); link {
 			mode, name = "120000", bare
 		}
@@ -397,7 +398,9 @@ func TestHistory(t *testing.T) {
 func TestNamesAreJustNames(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t)
-	for _, name := range []string{"$(touch${IFS}x)", "--upload-pack=touch", "';touch$IFS;\"|&", "ünï-ço∂é", strings.Repeat("x", 200), "main@", "-"} {
+	for _, name := range []string{
+		"$(touch${IFS}x)", "--upload-pack=touch", "';touch$IFS;\"|&", "ünï-ço∂é", strings.Repeat("x", 200), "main@", "-",
+	} {
 		t.Run("branch "+name, func(t *testing.T) {
 			sha := w.commit("refs/heads/"+name, "x", files{"a": name})
 			w.fetch()
@@ -416,12 +419,14 @@ func TestNamesAreJustNames(t *testing.T) {
 			}
 		})
 	}
-	for i, name := range []string{"$(touch x)", "--help", "a\nb", "a\tb\"'\\", "ü", strings.Repeat("y", 255), "*.tf", "a blob 3", ":(top)x", "\xff\xfe"} {
+	for i, name := range []string{
+		"$(touch x)", "--help", "a\nb", "a\tb\"'\\", "ü", strings.Repeat("y", 255), "*.tf", "a blob 3", ":(top)x", "\xff\xfe",
+	} {
 		t.Run(fmt.Sprintf("file %q", name), func(t *testing.T) {
 			base := w.commit("", "base", files{"keep": ""})
-			sha := w.commit("refs/heads/files", "x", files{"keep": "", name: fmt.Sprint(i), "dir/" + name + "/" + name: "deep"}, base)
+			sha := w.commit("refs/heads/files", "x", files{"keep": "", name: strconv.Itoa(i), "dir/" + name + "/" + name: "deep"}, base)
 			w.fetch()
-			if data, ok, err := w.mirrors.ReadFile(t.Context(), repo, sha, name); err != nil || !ok || string(data) != fmt.Sprint(i) {
+			if data, ok, err := w.mirrors.ReadFile(t.Context(), repo, sha, name); err != nil || !ok || string(data) != strconv.Itoa(i) {
 				t.Errorf("file = %q, %v, %v", data, ok, err)
 			}
 			equal(t, "files", must[[]string](t)(w.mirrors.Files(t.Context(), repo, sha, "dir/"+name)), []string{name})
@@ -621,6 +626,54 @@ func TestCallersShareOnlyAFetchThatBeganAfterThem(t *testing.T) {
 	}
 }
 
+func TestWhoCanCheckJoinsAFetchThatRuns(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	gate := make(chan struct{})
+	w.gate = gate
+	sha := w.commit("refs/heads/main", "x", files{"a": "1"})
+	ended := make(chan error, 1)
+	go func() { ended <- w.mirrors.Fetch(t.Context(), repo) }()
+	<-w.entered
+	ctx, cancel := context.WithCancel(t.Context())
+	cancel()
+	if err := w.mirrors.Join(ctx, repo); !errors.Is(err, context.Canceled) {
+		t.Errorf("error = %v", err)
+	}
+	close(gate)
+	if err := errors.Join(w.mirrors.Join(t.Context(), repo), <-ended); err != nil {
+		t.Fatal(err)
+	}
+	equal(t, "has", must[bool](t)(w.mirrors.Has(t.Context(), repo, sha)), true)
+	w.reset()
+	equal(t, "has what nobody has", must[bool](t)(w.mirrors.Has(t.Context(), repo, strings.Repeat("1", 40))), false)
+	if processes, requests := w.count(); processes+requests != 0 {
+		t.Errorf("looking took %d processes and %d requests", processes, requests)
+	}
+	if _, err := w.mirrors.Has(t.Context(), repo, "main"); err == nil {
+		t.Error("a branch's name was accepted")
+	}
+}
+
+// TestALaterFetchBringsSmallFiles saves the request that reading the configuration would cost.
+func TestALaterFetchBringsSmallFiles(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	first := w.commit("refs/heads/main", "first", files{"old": "1"})
+	w.fetch()
+	sha := w.commit("refs/heads/main", "second", files{"old": "1", "small": "2", "big": strings.Repeat("x", 100_000)}, first)
+	w.fetch()
+	for name, want := range map[string]bool{"small": false, "old": true, "big": true} {
+		w.reset()
+		if _, ok, err := w.mirrors.ReadFile(t.Context(), repo, sha, name); err != nil || !ok {
+			t.Errorf("%s: %v, %v", name, ok, err)
+		}
+		if _, requests := w.count(); (requests > 0) != want {
+			t.Errorf("%s took %d requests", name, requests)
+		}
+	}
+}
+
 func TestACallerMayLeave(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t)
@@ -666,7 +719,7 @@ func TestAMirrorIsRepackedAndStaysWhole(t *testing.T) {
 	must[[]string](t)(w.mirrors.Files(t.Context(), repo, first, "")) // a reader that saw the first pack
 	last := first
 	for i := range most + 2 {
-		last = w.commit("refs/heads/main", fmt.Sprint(i), files{"a": fmt.Sprint(i), "b": "kept"}, last)
+		last = w.commit("refs/heads/main", strconv.Itoa(i), files{"a": strconv.Itoa(i), "b": "kept"}, last)
 		w.fetch()
 	}
 	packs, _ := filepath.Glob(filepath.Join(w.mirrors.Dir(repo), "objects", "pack", "*.pack"))

@@ -26,22 +26,21 @@ func (m *Mirrors) Merge(ctx context.Context, repo operation.Repository, base, he
 		args:   []string{"merge-tree", "--write-tree", "-z", "--name-only", "--no-messages", "--end-of-options", base, head},
 	})
 	failure := (*CommandError)(nil)
-	switch {
-	case err == nil:
-	case errors.As(err, &failure) && failure.Code == 1 && out != "": // conflicts
-	case errors.As(err, &failure) && strings.Contains(failure.Text, "refusing to merge unrelated histories"):
+	if errors.As(err, &failure) && strings.Contains(failure.Text, "refusing to merge unrelated histories") {
 		return MergeResult{Conflicts: []string{"the two branches have no commit in common"}}, nil
-	default:
-		return MergeResult{}, fmt.Errorf("merge %s into %s: %w", head, base, err)
 	}
+	conflicts := failure != nil && failure.Code == 1 // https://git-scm.com/docs/git-merge-tree#_exit_status
 	tree, names, _ := strings.Cut(out, "\x00")
-	if !isObject(tree) {
+	switch {
+	case err != nil && !conflicts:
+		return MergeResult{}, fmt.Errorf("merge %s into %s: %w", head, base, err)
+	case !isObject(tree):
 		return MergeResult{}, fmt.Errorf("merge %s into %s: git answered no tree", head, base)
-	}
-	if err != nil {
+	case conflicts:
 		return MergeResult{Conflicts: splitNUL(names)}, nil
+	default:
+		return MergeResult{Tree: tree}, nil
 	}
-	return MergeResult{Tree: tree}, nil
 }
 
 // ChangedFiles gives the paths that differ between two commits or trees: changed, added and

@@ -2,6 +2,7 @@ package git
 
 import (
 	"context"
+	"encoding/hex"
 	"errors"
 	"fmt"
 	"slices"
@@ -52,6 +53,15 @@ type Commit struct {
 type Signature struct {
 	Name, Email string
 	When        time.Time
+}
+
+// Has reports whether the mirror has an object. It starts no process and fetches nothing.
+func (m *Mirrors) Has(ctx context.Context, repo operation.Repository, object string) (bool, error) {
+	if !isObject(object) {
+		return false, fmt.Errorf("%q is not the full name of a git object", object)
+	}
+	_, _, ok, err := m.stat(ctx, repo, object)
+	return ok, err
 }
 
 // Commit reads one commit.
@@ -136,7 +146,7 @@ func (m *Mirrors) Prefetch(ctx context.Context, repo operation.Repository, tree 
 		if err != nil {
 			return err
 		}
-		if ok {
+		if ok && !m.mirror(repo).isFull(found.object) {
 			roots = append(roots, found.object)
 		}
 	}
@@ -147,7 +157,33 @@ func (m *Mirrors) Prefetch(ctx context.Context, repo operation.Repository, tree 
 	if err != nil {
 		return err
 	}
-	return m.fetchObjects(ctx, repo, missing, "noop")
+	if err := m.fetchObjects(ctx, repo, missing, "noop"); err != nil {
+		return err
+	}
+	m.mirror(repo).rememberFull(roots)
+	return nil
+}
+
+// maxFull bounds the trees of a mirror that are remembered to be whole.
+const maxFull = 200
+
+func (mir *mirror) isFull(tree string) bool {
+	mir.mu.Lock()
+	defer mir.mu.Unlock()
+	return slices.Contains(mir.full, tree)
+}
+
+func (mir *mirror) rememberFull(trees []string) {
+	mir.mu.Lock()
+	defer mir.mu.Unlock()
+	mir.full = append(mir.full, trees...)
+	mir.full = slices.Delete(mir.full, 0, max(0, len(mir.full)-maxFull))
+}
+
+func (mir *mirror) forgetFull() {
+	mir.mu.Lock()
+	defer mir.mu.Unlock()
+	mir.full = nil
 }
 
 // missing gives the objects below some trees that the mirror does not have.
@@ -343,7 +379,7 @@ func parseTree(data []byte, hash int) (map[string]entry, error) {
 		if !ok {
 			return nil, errors.New("a tree of the mirror is damaged")
 		}
-		entries[name] = entry{mode: mode, object: fmt.Sprintf("%x", data[end+1:end+1+hash])}
+		entries[name] = entry{mode: mode, object: hex.EncodeToString(data[end+1 : end+1+hash])}
 		data = data[end+1+hash:]
 	}
 	return entries, nil

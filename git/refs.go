@@ -16,7 +16,7 @@ import (
 const (
 	headsPrefix = "refs/heads/"
 	// GitHub keeps the head of each pull request, of forks too, in the base repository.
-	// https://docs.github.com/en/pull-requests/collaborating-with-pull-requests/reviewing-changes-in-pull-requests/checking-out-pull-requests-locally
+	// https://docs.github.com/en/pull-requests (checking out pull requests locally)
 	pullPrefix, pullSuffix = "refs/pull/", "/head"
 )
 
@@ -94,7 +94,7 @@ func (m *Mirrors) unmerged(ctx context.Context, repo operation.Repository, refs 
 		if err != nil {
 			return nil, fmt.Errorf("find branches that are not merged: %w", err)
 		}
-		for _, ref := range strings.Split(out, "\n") {
+		for ref := range strings.SplitSeq(out, "\n") {
 			// A pattern names a whole ref or a directory of refs, so others may be among them.
 			if slices.Contains(some, ref) {
 				found = append(found, ref)

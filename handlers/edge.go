@@ -17,6 +17,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/jonboulle/clockwork"
 	"github.com/palantir/go-githubapp/githubapp"
 	"github.com/prometheus/client_golang/prometheus"
 	"github.com/prometheus/client_golang/prometheus/promhttp"
@@ -81,6 +82,7 @@ type Options struct {
 	Inbox    Inbox
 	Ready    func(ctx context.Context) error // nil: always
 	Metrics  *prometheus.Registry            // nil: a new one
+	Clock    clockwork.Clock                 // nil: the real one
 	Log      zerolog.Logger
 	MaxBody  int64         // bytes; 0 is MaxBody
 	Deadline time.Duration // of one delivery; 0 is DefaultDeadline
@@ -94,6 +96,7 @@ type edge struct {
 	maxBody     int64
 	deadline    time.Duration
 	memory      *semaphore.Weighted
+	clock       clockwork.Clock
 	log         zerolog.Logger
 
 	deliveries *prometheus.CounterVec
@@ -104,11 +107,11 @@ type edge struct {
 // made without a secret, because an unsigned webhook could be sent by anybody.
 func NewEdge(options Options) (http.Handler, error) {
 	if len(options.Secrets) == 0 {
-		return nil, errors.New("handlers: there is no webhook secret; without one anybody could send webhooks") //nolint:err113 // said once, at start
+		return nil, errors.New("handlers: there is no webhook secret; without one anybody could send webhooks")
 	}
 	for i, secret := range options.Secrets {
 		if len(secret) == 0 {
-			return nil, fmt.Errorf("handlers: webhook secret %d of %d is empty; anybody could sign with it", i+1, len(options.Secrets)) //nolint:err113 // as above
+			return nil, fmt.Errorf("handlers: webhook secret %d of %d is empty; anybody could sign with it", i+1, len(options.Secrets))
 		}
 	}
 	registry := options.Metrics
@@ -116,7 +119,8 @@ func NewEdge(options Options) (http.Handler, error) {
 		registry = prometheus.NewRegistry()
 	}
 	e := &edge{
-		secrets: options.Secrets, events: map[string]bool{}, maxBody: options.MaxBody, deadline: options.Deadline, log: options.Log,
+		secrets: options.Secrets, events: map[string]bool{}, log: options.Log,
+		maxBody: options.MaxBody, deadline: options.Deadline, clock: options.Clock,
 		deliveries: prometheus.NewCounterVec(prometheus.CounterOpts{
 			Name: "switchyard_webhook_deliveries_total",
 			Help: "Requests to the webhook by event and by what became of them.",
@@ -132,6 +136,9 @@ func NewEdge(options Options) (http.Handler, error) {
 	}
 	if e.deadline <= 0 {
 		e.deadline = DefaultDeadline
+	}
+	if e.clock == nil {
+		e.clock = clockwork.NewRealClock()
 	}
 	e.memory = semaphore.NewWeighted(bodiesAtOnce * e.maxBody)
 	for _, collector := range []prometheus.Collector{e.deliveries, e.seconds} {
@@ -149,24 +156,28 @@ func NewEdge(options Options) (http.Handler, error) {
 	return mux, nil
 }
 
-// dispatch makes the dispatchers. They write nothing by themselves: what they find out goes to the reply
-// in the request's context, so that there is one place that answers, counts and logs.
-func (e *edge) dispatch(all []githubapp.EventHandler) {
-	for _, handler := range all {
-		for _, event := range handler.Handles() {
-			e.events[event] = true
-		}
+// ServeHTTP answers one delivery. 200 is sent only after the delivery is committed.
+func (e *edge) ServeHTTP(w http.ResponseWriter, r *http.Request) {
+	began := e.clock.Now()
+	ctx, cancel := context.WithTimeout(r.Context(), e.deadline)
+	defer cancel()
+	// The context does not end the reading of a slow body. Writers that cannot do this have no slow bodies.
+	_ = http.NewResponseController(w).SetReadDeadline(began.Add(e.deadline))
+
+	out := &reply{note: note{outcome: ignored}, status: http.StatusOK, text: "ok"}
+	ctx = context.WithValue(context.WithValue(ctx, replyKey{}, out), noteKey{}, &out.note)
+	e.handle(w, r.WithContext(ctx), out)
+
+	answer(w, out.status, out.text)
+	event := r.Header.Get("X-Github-Event")
+	label := "other"
+	if e.events[event] && out.outcome != unsigned {
+		label = event
 	}
-	onError := func(_ http.ResponseWriter, r *http.Request, err error) { replyOf(r.Context()).fail(err) }
-	onResponse := func(_ http.ResponseWriter, r *http.Request, _ string, handled bool) {
-		if !handled {
-			replyOf(r.Context()).say(http.StatusAccepted, unknown, "nothing handles this event")
-		}
-	}
-	for _, secret := range e.secrets {
-		e.dispatchers = append(e.dispatchers, githubapp.NewEventDispatcher(all, string(secret),
-			githubapp.WithErrorCallback(onError), githubapp.WithResponseCallback(onResponse)))
-	}
+	took := e.clock.Since(began)
+	e.deliveries.WithLabelValues(label, string(out.outcome)).Inc()
+	e.seconds.Observe(took.Seconds())
+	e.write(r.Header, out, took)
 }
 
 // reply is what will be answered, counted and logged. Its zero value with a note is "200".
@@ -207,28 +218,24 @@ func (r *reply) fail(err error) {
 	}
 }
 
-// ServeHTTP answers one delivery. 200 is sent only after the delivery is committed.
-func (e *edge) ServeHTTP(w http.ResponseWriter, r *http.Request) {
-	began := time.Now()
-	ctx, cancel := context.WithTimeout(r.Context(), e.deadline)
-	defer cancel()
-	// The context does not end the reading of a slow body. Writers that cannot do this have no slow bodies.
-	_ = http.NewResponseController(w).SetReadDeadline(began.Add(e.deadline))
-
-	out := &reply{note: note{outcome: ignored}, status: http.StatusOK, text: "ok"}
-	ctx = context.WithValue(context.WithValue(ctx, replyKey{}, out), noteKey{}, &out.note)
-	e.handle(w, r.WithContext(ctx), out)
-
-	answer(w, out.status, out.text)
-	event := r.Header.Get("X-GitHub-Event")
-	label := "other"
-	if e.events[event] && out.outcome != unsigned {
-		label = event
+// dispatch makes the dispatchers. They write nothing by themselves: what they find out goes to the reply
+// in the request's context, so that there is one place that answers, counts and logs.
+func (e *edge) dispatch(all []githubapp.EventHandler) {
+	for _, handler := range all {
+		for _, event := range handler.Handles() {
+			e.events[event] = true
+		}
 	}
-	took := time.Since(began)
-	e.deliveries.WithLabelValues(label, string(out.outcome)).Inc()
-	e.seconds.Observe(took.Seconds())
-	e.write(r.Header, out, took)
+	onError := func(_ http.ResponseWriter, r *http.Request, err error) { replyOf(r.Context()).fail(err) }
+	onResponse := func(_ http.ResponseWriter, r *http.Request, _ string, handled bool) {
+		if !handled {
+			replyOf(r.Context()).say(http.StatusAccepted, unknown, "nothing handles this event")
+		}
+	}
+	for _, secret := range e.secrets {
+		e.dispatchers = append(e.dispatchers, githubapp.NewEventDispatcher(all, string(secret),
+			githubapp.WithErrorCallback(onError), githubapp.WithResponseCallback(onResponse)))
+	}
 }
 
 // write writes the log line of a reply, at the level that it deserves.
@@ -241,7 +248,7 @@ func (e *edge) write(header http.Header, out *reply, took time.Duration) {
 		level = zerolog.WarnLevel
 	}
 	line := e.log.WithLevel(level).
-		Str(keyDelivery, short(header.Get("X-GitHub-Delivery"))).Str(keyEvent, short(header.Get("X-GitHub-Event"))).
+		Str(keyDelivery, short(header.Get("X-Github-Delivery"))).Str(keyEvent, short(header.Get("X-Github-Event"))).
 		Str(keyAction, short(out.action)).Str(keyRepository, short(out.repository)).
 		Str(keyOutcome, string(out.outcome)).Int(keyStatus, out.status).Dur(keyTook, took)
 	if out.err != nil {
@@ -269,7 +276,7 @@ func short(s string) string {
 func (e *edge) handle(w http.ResponseWriter, r *http.Request, out *reply) {
 	defer func() {
 		if problem := recover(); problem != nil {
-			out.err, out.stack = fmt.Errorf("panic: %v", problem), string(debug.Stack()) //nolint:err113 // whatever it was
+			out.err, out.stack = fmt.Errorf("panic: %v", problem), string(debug.Stack())
 			out.say(http.StatusInternalServerError, failed, "not accepted; send it again")
 		}
 	}()
@@ -363,9 +370,9 @@ func check(header http.Header, body []byte) string {
 	switch mediaType, _, err := mime.ParseMediaType(header.Get("Content-Type")); {
 	case err != nil || mediaType != "application/json":
 		return "the content type of the webhook must be application/json"
-	case !eventName.MatchString(header.Get("X-GitHub-Event")):
+	case !eventName.MatchString(header.Get("X-Github-Event")):
 		return "the header X-GitHub-Event is missing or not an event"
-	case !deliveryGUID.MatchString(header.Get("X-GitHub-Delivery")):
+	case !deliveryGUID.MatchString(header.Get("X-Github-Delivery")):
 		return "the header X-GitHub-Delivery is missing or not a GUID"
 	case !bytes.HasPrefix(bytes.TrimLeft(body, " \t\r\n"), []byte("{")), !json.Valid(body):
 		return "the payload is not a JSON object"

@@ -42,9 +42,9 @@ func TestWebhook(t *testing.T) {
 			r.Header.Del("X-Hub-Signature-256")
 			r.Header.Set("X-Hub-Signature", "sha1="+strings.Repeat("0", 40))
 		}), 401, "other", "unsigned"},
-		{"a missing event is malformed", request(func(r *http.Request) { r.Header.Del("X-GitHub-Event") }), 400, "other", "malformed"},
-		{"a missing delivery is malformed", request(func(r *http.Request) { r.Header.Del("X-GitHub-Delivery") }), 400, "pull_request", "malformed"},
-		{"a delivery that is no GUID is malformed", request(func(r *http.Request) { r.Header.Set("X-GitHub-Delivery", "a b") }), 400, "pull_request", "malformed"},
+		{"a missing event is malformed", request(func(r *http.Request) { r.Header.Del("X-Github-Event") }), 400, "other", "malformed"},
+		{"a missing delivery is malformed", request(func(r *http.Request) { r.Header.Del("X-Github-Delivery") }), 400, "pull_request", "malformed"},
+		{"a delivery that is no GUID is malformed", request(func(r *http.Request) { r.Header.Set("X-Github-Delivery", "a b") }), 400, "pull_request", "malformed"},
 		{"a form is malformed", request(func(r *http.Request) { r.Header.Set("Content-Type", "application/x-www-form-urlencoded") }), 400, "pull_request", "malformed"},
 		{"half a document is malformed", hook("pull_request", []byte(`{"action":"opened"`)), 400, "pull_request", "malformed"},
 		{"nothing is malformed", hook("pull_request", nil), 400, "pull_request", "malformed"},
@@ -77,7 +77,7 @@ func TestSecretsTakeTurns(t *testing.T) {
 	for i, secret := range []string{"new", "old"} {
 		r := hook("pull_request", []byte(opened))
 		r.Header.Set("X-Hub-Signature-256", sign(secret, []byte(opened)))
-		r.Header.Set("X-GitHub-Delivery", string(rune('a'+i)))
+		r.Header.Set("X-Github-Delivery", string(rune('a'+i)))
 		if answer := w.serve(r); answer.Code != http.StatusOK {
 			t.Errorf("signed with the %s secret: %d", secret, answer.Code)
 		}
@@ -277,7 +277,7 @@ func FuzzWebhook(f *testing.F) {
 	f.Fuzz(func(t *testing.T, event, delivery string, body []byte) {
 		w := newWorld(t)
 		r := hook(event, body)
-		r.Header.Set("X-GitHub-Delivery", delivery)
+		r.Header.Set("X-Github-Delivery", delivery)
 		answer := w.serve(r)
 		if answer.Code >= http.StatusInternalServerError {
 			t.Errorf("%s %q: %d %s %s", event, body, answer.Code, answer.Body, w.log)

@@ -9,8 +9,7 @@ import (
 )
 
 // mergeQueuePrefix begins the branches that GitHub's merge queue makes and deletes for itself; they are
-// seen through merge_group. See
-// https://docs.github.com/en/repositories/configuring-branches-and-merges-in-your-repository/configuring-pull-request-merges/managing-a-merge-queue.
+// seen through merge_group. See https://docs.github.com/en/webhooks/webhook-events-and-payloads#merge_group.
 const mergeQueuePrefix = "gh-readonly-queue/"
 
 // Push handles the event push. It has no actions: new, moved and deleted branches all matter, because an

@@ -87,8 +87,8 @@ func sign(secret string, body []byte) string {
 func hook(event string, body []byte) *http.Request {
 	r := httptest.NewRequestWithContext(context.Background(), http.MethodPost, handlers.HookPath, bytes.NewReader(body))
 	r.Header.Set("Content-Type", "application/json")
-	r.Header.Set("X-GitHub-Event", event)
-	r.Header.Set("X-GitHub-Delivery", guid)
+	r.Header.Set("X-Github-Event", event)
+	r.Header.Set("X-Github-Delivery", guid)
 	r.Header.Set("X-Hub-Signature-256", sign("a secret", body))
 	return r
 }
@@ -142,7 +142,7 @@ func golden(t *testing.T, name, got string) {
 			t.Fatal(err)
 		}
 	}
-	want, err := os.ReadFile(path) //nolint:gosec // a path of this test
+	want, err := os.ReadFile(path)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -153,7 +153,7 @@ func golden(t *testing.T, name, got string) {
 
 func mustRead(tb testing.TB, path string) []byte {
 	tb.Helper()
-	data, err := os.ReadFile(path) //nolint:gosec // a path of this test
+	data, err := os.ReadFile(path)
 	if err != nil {
 		tb.Fatal(err)
 	}

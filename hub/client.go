@@ -53,7 +53,9 @@ func (h *Hub) client(installation int64) (*client, error) {
 			return c, nil
 		}
 	}
-	cached := &httpcache.Transport{Transport: h.edge, Cache: responseCache{installation: installation, lru: h.responses}, MarkCachedResponses: true}
+	cached := &httpcache.Transport{
+		Transport: h.edge, Cache: responseCache{installation: installation, lru: h.responses}, MarkCachedResponses: true,
+	}
 	var auth http.RoundTripper
 	if installation == theApp {
 		auth = ghinstallation.NewAppsTransportFromPrivateKey(cached, h.appID, h.key)

@@ -106,7 +106,9 @@ func (h *Hub) findComment(ctx context.Context, repo operation.Repository, c Comm
 }
 
 // minimizeComment folds a comment away. See https://docs.github.com/en/graphql/reference/mutations#minimizecomment.
-const minimizeComment = `mutation($id: ID!) { minimizeComment(input: {subjectId: $id, classifier: OUTDATED}) { minimizedComment { isMinimized } } }`
+const minimizeComment = `mutation($id: ID!) {
+	minimizeComment(input: {subjectId: $id, classifier: OUTDATED}) { minimizedComment { isMinimized } }
+}`
 
 // Minimize folds a comment away as outdated. Doing it again changes nothing.
 func (h *Hub) Minimize(ctx context.Context, repo operation.Repository, nodeID string) error {

@@ -119,7 +119,7 @@ func (e *edge) gauge(r *http.Request, header http.Header) {
 // https://docs.github.com/en/rest/using-the-rest-api/best-practices-for-using-the-rest-api#use-conditional-requests-if-appropriate.
 func validateAlways(response *http.Response) {
 	header := response.Header
-	keep := response.StatusCode == http.StatusNotModified || (response.StatusCode == http.StatusOK && header.Get("Etag") != "")
+	keep := response.StatusCode == http.StatusNotModified || (response.StatusCode == http.StatusOK && header.Get("ETag") != "")
 	if !keep {
 		header.Set("Cache-Control", "no-store")
 		return

@@ -218,7 +218,7 @@ func (a answer) remedy() string {
 	case strings.Contains(lower, "locked"):
 		return "Unlock the conversation, then ask again."
 	case strings.Contains(lower, "ip allow list"):
-		return "Add the server's address to the organization's IP allow list."
+		return "Add the server's address to the organisation's IP allow list."
 	}
 	if needed := permissions(a.header.Get("X-Accepted-Github-Permissions")); needed != "" {
 		return "Give the App the permission " + needed + ", and accept it in the installation's settings."

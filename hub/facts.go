@@ -44,7 +44,7 @@ func (h *Hub) App(ctx context.Context) (App, error) {
 // Installation is one place where the App is installed.
 type Installation struct {
 	ID        int64
-	Account   string // login of the organization or person
+	Account   string // login of the organisation or person
 	Suspended bool
 }
 
@@ -150,7 +150,8 @@ func pull(repo operation.Repository, p *github.PullRequest) Pull {
 		Number: p.GetNumber(), State: p.GetState(), Title: p.GetTitle(),
 		Author: p.GetUser().GetLogin(), AuthorType: p.GetUser().GetType(),
 		HeadRef: p.GetHead().GetRef(), HeadSHA: p.GetHead().GetSHA(), HeadRepository: p.GetHead().GetRepo().GetFullName(),
-		BaseRef: p.GetBase().GetRef(), DefaultBranch: p.GetBase().GetRepo().GetDefaultBranch(), Draft: p.GetDraft(), Comments: p.GetComments(), HTMLURL: p.GetHTMLURL(),
+		BaseRef: p.GetBase().GetRef(), DefaultBranch: p.GetBase().GetRepo().GetDefaultBranch(),
+		Draft: p.GetDraft(), Comments: p.GetComments(), HTMLURL: p.GetHTMLURL(),
 	}
 	if made.Author == "" { // see https://docs.github.com/en/account-and-profile/concepts/account-deletion
 		made.Author = "ghost"
@@ -222,8 +223,14 @@ func (h *Hub) pulls(ctx context.Context, repo operation.Repository, r request, p
 	return all, err
 }
 
-// roles are the values of role_name that GitHub itself defines, which this package returns as they are.
-var roles = map[string]bool{"none": true, "read": true, "triage": true, "write": true, "maintain": true, "admin": true}
+// basic reports whether GitHub itself defines the role.
+func basic(role string) bool {
+	switch role {
+	case "none", "read", "triage", "write", "maintain", "admin":
+		return true
+	}
+	return false
+}
 
 // Permission is what the person may do in the repository: none, read, triage, write, maintain or admin,
 // the highest of all grants. A custom role counts as the basic role it was made from, by GitHub's word; a
@@ -243,14 +250,14 @@ func (h *Hub) Permission(ctx context.Context, repo operation.Repository, login s
 		return "", err
 	}
 	for _, role := range []string{got.GetRoleName(), got.GetPermission()} {
-		if roles[role] {
+		if basic(role) {
 			return role, nil
 		}
 	}
 	return "none", nil
 }
 
-// InTeam reports whether the person is an active member of the organization's team, directly or in a
+// InTeam reports whether the person is an active member of the organisation's team, directly or in a
 // child team. A team that does not exist has no members.
 // See https://docs.github.com/en/rest/teams/members#get-team-membership-for-a-user.
 func (h *Hub) InTeam(ctx context.Context, repo operation.Repository, team, login string) (bool, error) {

@@ -43,7 +43,7 @@ func (h *Hub) mutate(ctx context.Context, installation int64, query string, vari
 		}
 		a.status = http.StatusTooManyRequests
 	default:
-		return errors.New(strings.TrimSpace(r.do + " " + r.thing + ": GraphQL: " + a.message)) //nolint:err113 // GitHub's words
+		return errors.New(strings.TrimSpace(r.do + " " + r.thing + ": GraphQL: " + a.message))
 	}
 	return h.refusal(c, graphQL, r, a)
 }

@@ -111,6 +111,37 @@ func New(options Options) (*Hub, error) {
 	return h, nil
 }
 
+// CloneURL is the address that git fetches the repository from. It holds no credentials.
+func (h *Hub) CloneURL(repo operation.Repository) string {
+	return h.WebURL(repo) + ".git"
+}
+
+// WebURL is the page of the repository.
+func (h *Hub) WebURL(repo operation.Repository) string {
+	return strings.TrimRight(h.web.String(), "/") + "/" + url.PathEscape(repo.Owner) + "/" + url.PathEscape(repo.Name)
+}
+
+// Token is an installation token with which git can read this one repository and do nothing else. It is
+// valid for at least one more minute, usually for an hour.
+// See https://docs.github.com/en/rest/apps/apps#create-an-installation-access-token-for-an-app.
+func (h *Hub) Token(ctx context.Context, repo operation.Repository) (string, error) {
+	client, err := h.client(repo.Installation)
+	if err != nil {
+		return "", err
+	}
+	call := request{method: http.MethodPost, route: tokenRoute, do: "get a git token for", thing: repo.FullName()}
+	if err := client.blocked(h.clock.Now(), core); err != nil {
+		return "", err
+	}
+	ctx, cancel := context.WithTimeout(withLabels(ctx, repo.Installation, tokenRoute), h.timeout)
+	defer cancel()
+	token, err := h.gitToken(repo).Token(ctx)
+	if err != nil {
+		return "", h.fault(client, call, err)
+	}
+	return token, nil
+}
+
 // addresses parses the three roots and derives those that are not given.
 func (h *Hub) addresses(options Options) error {
 	api := strings.TrimRight(options.APIURL, "/")
@@ -172,35 +203,4 @@ func (h *Hub) caches(clients int) error {
 		return fmt.Errorf("hub: make caches: %w", err)
 	}
 	return nil
-}
-
-// CloneURL is the address that git fetches the repository from. It holds no credentials.
-func (h *Hub) CloneURL(repo operation.Repository) string {
-	return h.WebURL(repo) + ".git"
-}
-
-// WebURL is the page of the repository.
-func (h *Hub) WebURL(repo operation.Repository) string {
-	return strings.TrimRight(h.web.String(), "/") + "/" + url.PathEscape(repo.Owner) + "/" + url.PathEscape(repo.Name)
-}
-
-// Token is an installation token with which git can read this one repository and do nothing else. It is
-// valid for at least one more minute, usually for an hour.
-// See https://docs.github.com/en/rest/apps/apps#create-an-installation-access-token-for-an-app.
-func (h *Hub) Token(ctx context.Context, repo operation.Repository) (string, error) {
-	client, err := h.client(repo.Installation)
-	if err != nil {
-		return "", err
-	}
-	call := request{method: http.MethodPost, route: tokenRoute, do: "get a git token for", thing: repo.FullName()}
-	if err := client.blocked(h.clock.Now(), core); err != nil {
-		return "", err
-	}
-	ctx, cancel := context.WithTimeout(withLabels(ctx, repo.Installation, tokenRoute), h.timeout)
-	defer cancel()
-	token, err := h.gitToken(repo).Token(ctx)
-	if err != nil {
-		return "", h.fault(client, call, err)
-	}
-	return token, nil
 }

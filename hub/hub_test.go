@@ -36,34 +36,48 @@ func TestErrorsSayWhatHappensNext(t *testing.T) {
 		{"404 is gone", says(404, `{"message":"Not Found"}`), &hub.Gone{What: "pull request #1 of acme/network"}},
 		{"410 is gone", says(410, `{"message":"Gone"}`), &hub.Gone{What: "pull request #1 of acme/network"}},
 		{"451 is gone", says(451, `{}`), &hub.Gone{What: "pull request #1 of acme/network"}},
-		{"a suspended installation is gone", says(403, `{"message":"This installation has been suspended"}`),
-			&hub.Gone{What: "the App's installation for pull request #1 of acme/network (it is suspended)"}},
-		{"422 needs a person", says(422, `{"message":"Validation Failed","errors":[{"resource":"Issue","field":"body","code":"too_long"},{"field":"title","message":"is too short"},"words",7]}`),
-			&hub.NeedsPerson{What: "GitHub refused to read pull request #1 of acme/network: Validation Failed; Issue body too_long; title is too short; words.", Remedy: "Change what GitHub names, then ask again."}},
+		{
+			"a suspended installation is gone", says(403, `{"message":"This installation has been suspended"}`),
+			&hub.Gone{What: "the App's installation for pull request #1 of acme/network (it is suspended)"},
+		},
+		{
+			"422 needs a person", says(422, `{"message":"Validation Failed","errors":[{"resource":"Issue","field":"body","code":"too_long"},{"field":"title","message":"is too short"},"words",7]}`),
+			&hub.NeedsPerson{What: "GitHub refused to read pull request #1 of acme/network: Validation Failed; Issue body too_long; title is too short; words.", Remedy: "Change what GitHub names, then ask again."},
+		},
 		{"422 about a commit is gone", says(422, `{"message":"No commit found for SHA: abc"}`), &hub.Gone{What: "the commit of pull request #1 of acme/network"}},
-		{"403 names the missing permission", says(403, `{"message":"Resource not accessible by integration"}`, "X-Accepted-GitHub-Permissions: pull_requests=read"),
+		{
+			"403 names the missing permission", says(403, `{"message":"Resource not accessible by integration"}`, "X-Accepted-GitHub-Permissions: pull_requests=read"),
 			&hub.NeedsPerson{
 				What:   "GitHub refused to read pull request #1 of acme/network: Resource not accessible by integration.",
 				Remedy: `Give the App the permission "Pull requests: read", and accept it in the installation's settings.`,
-			}},
-		{"403 names alternatives", says(403, `{}`, "X-Accepted-GitHub-Permissions: issues=write,contents=read; pull_requests=write; $(x)=y"),
+			},
+		},
+		{
+			"403 names alternatives", says(403, `{}`, "X-Accepted-GitHub-Permissions: issues=write,contents=read; pull_requests=write; $(x)=y"),
 			&hub.NeedsPerson{
 				What:   "GitHub refused to read pull request #1 of acme/network.",
 				Remedy: `Give the App the permission "Issues: write" and "Contents: read" or "Pull requests: write", and accept it in the installation's settings.`,
-			}},
-		{"403 of an archived repository", says(403, `{"message":"Repository was archived so is read-only."}`, "X-Accepted-GitHub-Permissions: pull_requests=read"),
+			},
+		},
+		{
+			"403 of an archived repository", says(403, `{"message":"Repository was archived so is read-only."}`, "X-Accepted-GitHub-Permissions: pull_requests=read"),
 			&hub.NeedsPerson{
 				What:   "GitHub refused to read pull request #1 of acme/network: Repository was archived so is read-only.",
 				Remedy: "Unarchive the repository, or remove it from the App's installation.",
-			}},
+			},
+		},
 		{"403 with Retry-After waits", says(403, secondary, "Retry-After: 90"), wait(90*time.Second, "You have exceeded a secondary rate limit.")},
 		{"429 with Retry-After waits", says(429, ``, "Retry-After: 90"), wait(90*time.Second, "it sent Retry-After")},
 		{"429 with a date waits", says(429, ``, "Retry-After: "+start.Add(time.Minute).Format(http.TimeFormat)), wait(time.Minute, "it sent Retry-After")},
 		{"503 with Retry-After waits", says(503, `<html>`, "Retry-After: 90"), wait(90*time.Second, "it sent Retry-After")},
-		{"403 with nothing left waits until the reset", says(403, `{"message":"API rate limit exceeded"}`, "X-RateLimit-Remaining: 0", "X-RateLimit-Reset: "+at(20*time.Minute)),
-			wait(20*time.Minute+time.Second, "API rate limit exceeded")},
-		{"429 with nothing left waits until the reset", says(429, `{}`, "X-RateLimit-Remaining: 0", "X-RateLimit-Reset: "+at(20*time.Minute)),
-			wait(20*time.Minute+time.Second, "the rate limit is used up")},
+		{
+			"403 with nothing left waits until the reset", says(403, `{"message":"API rate limit exceeded"}`, "X-RateLimit-Remaining: 0", "X-RateLimit-Reset: "+at(20*time.Minute)),
+			wait(20*time.Minute+time.Second, "API rate limit exceeded"),
+		},
+		{
+			"429 with nothing left waits until the reset", says(429, `{}`, "X-RateLimit-Remaining: 0", "X-RateLimit-Reset: "+at(20*time.Minute)),
+			wait(20*time.Minute+time.Second, "the rate limit is used up"),
+		},
 		{"a reset in the past waits a moment", says(403, `{}`, "X-RateLimit-Remaining: 0", "X-RateLimit-Reset: "+at(-time.Hour)), wait(time.Second, "the rate limit is used up")},
 		{"a reset next year waits two hours", says(403, `{}`, "X-RateLimit-Remaining: 0", "X-RateLimit-Reset: "+at(9000*time.Hour)), wait(2*time.Hour, "the rate limit is used up")},
 		{"403 of a secondary limit waits a minute", says(403, secondary), wait(time.Minute, "You have exceeded a secondary rate limit.")},
@@ -371,14 +385,14 @@ func TestResponsesAreValidatedAndNotShared(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t, func(w http.ResponseWriter, r *http.Request, _ int) {
 		etag := strconv.Quote(r.Header.Get("Authorization"))
-		w.Header().Set("Etag", etag)
+		w.Header().Set("ETag", etag)
 		w.Header().Set("Cache-Control", "private, max-age=60, s-maxage=60")
 		w.Header().Set("Expires", time.Now().Add(time.Hour).UTC().Format(http.TimeFormat))
 		if r.Header.Get("If-None-Match") == etag {
 			w.WriteHeader(http.StatusNotModified)
 			return
 		}
-		_, _ = fmt.Fprintf(w, `{"number":1,"title":%q}`, r.Header.Get("Authorization")) //nolint:gosec // not a page
+		_, _ = fmt.Fprintf(w, `{"number":1,"title":%q}`, r.Header.Get("Authorization"))
 	})
 	ask := func(installation int64) string {
 		repo := network
@@ -415,7 +429,7 @@ func TestEachCallSaysWhoAsksAndInWhichVersion(t *testing.T) {
 		t.Fatal(err)
 	}
 	for i, header := range w.header {
-		if header.Get("X-GitHub-Api-Version") != "2022-11-28" || header.Get("User-Agent") != "switchyard" {
+		if header.Get("X-Github-Api-Version") != "2022-11-28" || header.Get("User-Agent") != "switchyard" {
 			t.Errorf("%s: %v", w.asked[i], header)
 		}
 	}
@@ -471,7 +485,7 @@ func TestOptionsThatAreWrongAreNamed(t *testing.T) {
 		{"no id", hub.Options{PrivateKey: key}, "App's id"},
 		{"no key", hub.Options{AppID: 1, PrivateKey: []byte("ghs_x")}, "private key"},
 		{"an address without a scheme", hub.Options{AppID: 1, PrivateKey: key, APIURL: "github.example.com/api/v3"}, "API URL"},
-		{"an address with a password", hub.Options{AppID: 1, PrivateKey: key, APIURL: "https://ana:ghs_x@github.example.com/api/v3"}, "API URL"}, //nolint:gosec // not a real one
+		{"an address with a password", hub.Options{AppID: 1, PrivateKey: key, APIURL: "https://ana:ghs_x@github.example.com/api/v3"}, "API URL"},
 		{"a web address of another kind", hub.Options{AppID: 1, PrivateKey: key, WebURL: "ssh://github.com"}, "web URL"},
 	}
 	for _, c := range cases {

@@ -245,7 +245,7 @@ func TestGitReadsWithATokenThatCanDoNothingElse(t *testing.T) {
 		t.Fatal(err)
 	}
 	address := strings.Replace(s.remote.CloneURL(), "://", "://x-access-token:"+token+"@", 1)
-	git := exec.CommandContext(t.Context(), "git", "ls-remote", address, "refs/heads/main") //nolint:gosec // an address of our own
+	git := exec.CommandContext(t.Context(), "git", "ls-remote", address, "refs/heads/main")
 	git.Env = append(os.Environ(), "GIT_TERMINAL_PROMPT=0", "GIT_CONFIG_GLOBAL=/dev/null")
 	if out, err := git.CombinedOutput(); err != nil || !strings.Contains(string(out), "refs/heads/main") {
 		t.Errorf("%s %v", out, err)
@@ -257,7 +257,7 @@ func TestGitReadsWithATokenThatCanDoNothingElse(t *testing.T) {
 	r.Header.Set("Authorization", "token "+token)
 	r.Header.Set("Content-Type", "application/json")
 	r.Header.Set("X-Github-Api-Version", "2022-11-28")
-	response, err := http.DefaultClient.Do(r)
+	response, err := (&http.Client{}).Do(r)
 	if err != nil {
 		t.Fatal(err)
 	}

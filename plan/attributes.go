@@ -147,7 +147,7 @@ func (f *flattener) empty(at place, before, after side, elements, left int) bool
 		f.leaf(at, before, after)
 		return true
 	}
-	gone := after.null() && !(at.explicit && after.present)
+	gone := after.null() && (!at.explicit || !after.present)
 	if left == 0 && !gone && !before.null() {
 		f.add(operation.Attribute{Path: at.path, After: f.text(after.value)})
 	}

@@ -328,6 +328,7 @@ func FuzzRead(f *testing.F) {
 		}
 		f.Add(data)
 	}
+	f.Add([]byte(one(`{"actions":["update"],"before":{"a":[1,{"b":null}]},"after":{"a":[2]},"after_unknown":{"c":true},"after_sensitive":{"a":true}}`)))
 	f.Fuzz(func(t *testing.T, data []byte) {
 		set, _, err := plan.Read(bytes.NewReader(data))
 		if err != nil {

@@ -3,6 +3,7 @@ package plan
 import (
 	"bytes"
 	"encoding/json"
+	"slices"
 	"strings"
 
 	tfjson "github.com/hashicorp/terraform-json"
@@ -78,11 +79,7 @@ func (s secrets) in(value any) bool {
 			}
 		}
 	case []any:
-		for _, element := range value {
-			if s.in(element) {
-				return true
-			}
-		}
+		return slices.ContainsFunc(value, s.in)
 	}
 	return false
 }

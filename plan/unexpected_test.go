@@ -55,39 +55,48 @@ func TestUnexpected(t *testing.T) {
 		},
 		"a reviewed unknown is known now": {
 			[]operation.Change{changed("a.a", unknown("x", `1`))},
-			[]operation.Change{changed("a.a", value("x", `1`, `2`))}, 0,
+			[]operation.Change{changed("a.a", value("x", `1`, `2`))},
+			0,
 		},
 		"a reviewed unknown object is known now, in parts": {
 			[]operation.Change{changed("a.a", unknown("x", `{"k":1}`))},
-			[]operation.Change{changed("a.a", value(`x["k"]`, `1`, `2`), value(`x["l"]`, ``, `3`))}, 0,
+			[]operation.Change{changed("a.a", value(`x["k"]`, `1`, `2`), value(`x["l"]`, ``, `3`))},
+			0,
 		},
 		"a reviewed unknown covers no neighbour whose name begins the same": {
 			[]operation.Change{changed("a.a", unknown("x", `1`))},
-			[]operation.Change{changed("a.a", value("xy", `1`, `2`))}, 1,
+			[]operation.Change{changed("a.a", value("xy", `1`, `2`))},
+			1,
 		},
 		"a reviewed unknown turned out not to change": {
 			[]operation.Change{changed("a.a", unknown("x", `1`), value("y", `1`, `2`))},
-			[]operation.Change{changed("a.a", value("y", `1`, `2`))}, 0,
+			[]operation.Change{changed("a.a", value("y", `1`, `2`))},
+			0,
 		},
 		"a reviewed value is unknown now": {
 			[]operation.Change{changed("a.a", value("x", `1`, `2`))},
-			[]operation.Change{changed("a.a", unknown("x", `1`))}, 1,
+			[]operation.Change{changed("a.a", unknown("x", `1`))},
+			1,
 		},
 		"a reviewed value is missing": {
 			[]operation.Change{changed("a.a", value("x", `1`, `2`), value("y", `1`, `2`))},
-			[]operation.Change{changed("a.a", value("x", `1`, `2`))}, 1,
+			[]operation.Change{changed("a.a", value("x", `1`, `2`))},
+			1,
 		},
 		"two pull requests change one object": {
 			[]operation.Change{changed("a.a", value("x", `1`, `2`), unknown("o", `1`)), changed("a.a", value("y", `1`, `2`), unknown("o", `1`))},
-			[]operation.Change{changed("a.a", value("x", `1`, `2`), value("y", `1`, `2`), unknown("o", `7`))}, 0,
+			[]operation.Change{changed("a.a", value("x", `1`, `2`), value("y", `1`, `2`), unknown("o", `7`))},
+			0,
 		},
 		"two pull requests change one object, and a third one does": {
 			[]operation.Change{changed("a.a", value("x", `1`, `2`)), changed("a.a", value("y", `1`, `2`))},
-			[]operation.Change{changed("a.a", value("x", `1`, `2`), value("y", `1`, `2`), value("z", `1`, `2`))}, 1,
+			[]operation.Change{changed("a.a", value("x", `1`, `2`), value("y", `1`, `2`), value("z", `1`, `2`))},
+			1,
 		},
 		"half of one pull request and all of another": {
 			[]operation.Change{changed("a.a", value("x", `1`, `2`), value("z", `1`, `2`)), changed("a.a", value("y", `1`, `2`))},
-			[]operation.Change{changed("a.a", value("x", `1`, `2`), value("y", `1`, `2`))}, 1,
+			[]operation.Change{changed("a.a", value("x", `1`, `2`), value("y", `1`, `2`))},
+			1,
 		},
 		"two replacements are not put together": {
 			[]operation.Change{
@@ -97,55 +106,68 @@ func TestUnexpected(t *testing.T) {
 			[]operation.Change{{
 				Address: "a.a", Action: operation.Replace, ReplacePaths: []string{"x"},
 				Attributes: []operation.Attribute{value("x", `1`, `2`), value("y", `1`, `2`)},
-			}}, 1,
+			}},
+			1,
 		},
 		"a reviewed update is a replacement now": {
 			[]operation.Change{changed("a.a", value("x", `1`, `2`))},
-			[]operation.Change{{Address: "a.a", Action: operation.Replace, Attributes: []operation.Attribute{value("x", `1`, `2`)}}}, 1,
+			[]operation.Change{{Address: "a.a", Action: operation.Replace, Attributes: []operation.Attribute{value("x", `1`, `2`)}}},
+			1,
 		},
 		"the other order of a replacement": {
 			[]operation.Change{{Address: "a.a", Action: operation.Replace}},
-			[]operation.Change{{Address: "a.a", Action: operation.ReplaceCreateFirst}}, 1,
+			[]operation.Change{{Address: "a.a", Action: operation.ReplaceCreateFirst}},
+			1,
 		},
 		"a destroy of a deposed object is not that of the object": {
 			[]operation.Change{{Address: "a.a", Action: operation.Delete, Deposed: "1234"}},
-			[]operation.Change{{Address: "a.a", Action: operation.Delete}}, 1,
+			[]operation.Change{{Address: "a.a", Action: operation.Delete}},
+			1,
 		},
 		"an import of another object": {
 			[]operation.Change{{Address: "a.a", Action: operation.Import, ImportID: "x"}},
-			[]operation.Change{{Address: "a.a", Action: operation.Import, ImportID: "y"}}, 1,
+			[]operation.Change{{Address: "a.a", Action: operation.Import, ImportID: "y"}},
+			1,
 		},
 		"a move from another address": {
 			[]operation.Change{{Address: "a.a", Action: operation.Move, PreviousAddress: "a.x"}},
-			[]operation.Change{{Address: "a.a", Action: operation.Move, PreviousAddress: "a.y"}}, 1,
+			[]operation.Change{{Address: "a.a", Action: operation.Move, PreviousAddress: "a.y"}},
+			1,
 		},
 		"Terraform gives another reason": {
 			[]operation.Change{{Address: "a.a", Action: operation.Delete, ActionReason: "delete_because_no_module"}},
-			[]operation.Change{{Address: "a.a", Action: operation.Delete, ActionReason: "delete_because_no_resource_config"}}, 0,
+			[]operation.Change{{Address: "a.a", Action: operation.Delete, ActionReason: "delete_because_no_resource_config"}},
+			0,
 		},
 		"an output with another value": {
 			[]operation.Change{{Address: "output.a", Action: operation.Output, ActionReason: "update", Attributes: []operation.Attribute{value("value", `1`, `2`)}}},
-			[]operation.Change{{Address: "output.a", Action: operation.Output, ActionReason: "update", Attributes: []operation.Attribute{value("value", `1`, `3`)}}}, 0,
+			[]operation.Change{{Address: "output.a", Action: operation.Output, ActionReason: "update", Attributes: []operation.Attribute{value("value", `1`, `3`)}}},
+			0,
 		},
 		"an output that is dropped": {
 			[]operation.Change{{Address: "output.a", Action: operation.Output, ActionReason: "update"}},
-			[]operation.Change{{Address: "output.a", Action: operation.Output, ActionReason: "delete"}}, 1,
+			[]operation.Change{{Address: "output.a", Action: operation.Output, ActionReason: "delete"}},
+			1,
 		},
 		"a read with other arguments": {
 			[]operation.Change{{Address: "data.a.a", Action: operation.Read, Attributes: []operation.Attribute{value("x", ``, `1`)}}},
-			[]operation.Change{{Address: "data.a.a", Action: operation.Read, Attributes: []operation.Attribute{value("x", ``, `2`)}}}, 0,
+			[]operation.Change{{Address: "data.a.a", Action: operation.Read, Attributes: []operation.Attribute{value("x", ``, `2`)}}},
+			0,
 		},
 		"a secret where a value was reviewed": {
 			[]operation.Change{changed("a.a", value("x", `1`, `2`))},
-			[]operation.Change{changed("a.a", operation.Attribute{Path: "x", Sensitive: true})}, 1,
+			[]operation.Change{changed("a.a", operation.Attribute{Path: "x", Sensitive: true})},
+			1,
 		},
 		"a value where a secret was reviewed": {
 			[]operation.Change{changed("a.a", operation.Attribute{Path: "x", Sensitive: true})},
-			[]operation.Change{changed("a.a", value("x", `1`, `2`))}, 1,
+			[]operation.Change{changed("a.a", value("x", `1`, `2`))},
+			1,
 		},
 		"the same value with other escapes": {
 			[]operation.Change{changed("a.a", value("x", `"<"`, `{"a":"&","b":1}`))},
-			[]operation.Change{changed("a.a", value("x", `"\u003c"`, `{"b":1, "a":"\u0026"}`))}, 0,
+			[]operation.Change{changed("a.a", value("x", `"\u003c"`, `{"b":1, "a":"\u0026"}`))},
+			0,
 		},
 	}
 	for name, test := range tests {
@@ -456,7 +478,7 @@ func TestQuestion(t *testing.T) {
 	other := operation.Target{Root: "b", Environment: "dev"}
 	change := []operation.Change{changed("a.b", value("x", `1`, `2`))}
 	type asked = map[operation.Target][]operation.Change
-	ask := func(changes asked, doubt, commit string) string { return plan.Question(changes, doubt, commit) }
+	ask := plan.Question
 
 	if got := ask(nil, "", "c1") + ask(asked{target: nil}, "", "c1"); got != "" {
 		t.Errorf("with nothing to ask it is %q", got)

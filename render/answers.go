@@ -48,7 +48,8 @@ func ApplyAnswer(v ApplyAnswerView) string {
 			asked(v)+". What it asks about may have changed since you read it."+reason), fixed(now.next))
 	case ApplyNeedsDigest:
 		pieces := []*piece{
-			fixed("**" + environment + " waits for a yes to exactly what it asks about.** A yes without a digest could be to something else." + reason),
+			fixed("**" + environment + " waits for a yes to exactly what it asks about.** " +
+				"A yes without a digest could be to something else." + reason),
 			fixed(now.next),
 		}
 		if v.Apply != nil {
@@ -58,7 +59,8 @@ func ApplyAnswer(v ApplyAnswerView) string {
 	case ApplyConfirmed:
 		return fit(maxAnswer, fixed("**Your yes to "+code(v.Digest)+" is taken.**"+reason), fixed(now.banner))
 	case ApplyQueued:
-		return fit(maxAnswer, fixed("**The apply to "+environment+" runs anew.** It brings the newest commit"+ofBranch(v)+"."+reason), fixed(now.banner))
+		return fit(maxAnswer,
+			fixed("**The apply to "+environment+" runs anew.** It brings the newest commit"+ofBranch(v)+"."+reason), fixed(now.banner))
 	case ApplyRunning:
 		return fit(maxAnswer, fixed("**An apply to "+environment+" is on its way already.**"+reason), fixed(now.banner))
 	}
@@ -109,7 +111,8 @@ func CancelAnswer(v CancelAnswerView) string {
 	}
 	var parts []string
 	if len(v.Stopping) > 0 {
-		parts = append(parts, "**Stopping "+named(v.Stopping)+".** Terraform finishes the step it is in and releases its lock; the comment above shows how it ended.")
+		parts = append(parts, "**Stopping "+named(v.Stopping)+".** Terraform finishes the step it is in and releases its lock; "+
+			"the comment above shows how it ended.")
 	}
 	if len(v.Cancelled) > 0 {
 		parts = append(parts, "**Cancelled: "+named(v.Cancelled)+".** It had not begun, so nothing was changed.")
@@ -157,13 +160,15 @@ func UnlockAnswer(v UnlockAnswerView) string {
 	switch {
 	case v.Alive != nil:
 		return fit(maxAnswer,
-			fixed("**"+environment+" stays held.** "+upper(what(*v.Alive))+" is running"+runningFor(*v.Alive, v)+", so releasing it would let two applies meet."),
+			fixed("**"+environment+" stays held.** "+upper(what(*v.Alive))+" is running"+runningFor(*v.Alive, v)+
+				", so releasing it would let two applies meet."),
 			fixed("Next: wait for it, or comment "+code("/cancel "+v.Environment)+" to stop it."))
 	case v.Released != nil:
 		return fit(maxAnswer,
 			fixed("**"+environment+" is free.** It was held by "+what(*v.Released)+", of which it is not known how far it came. "+
 				"Terraform's own state lock was not touched."),
-			fixed("Next: look at "+environment+", then comment "+code("/apply "+v.Environment)+": it plans anew and applies only what is still to be done."))
+			fixed("Next: look at "+environment+", then comment "+code("/apply "+v.Environment)+
+				": it plans anew and applies only what is still to be done."))
 	default:
 		return fit(maxAnswer, fixed("**"+environment+" is not held.** Nothing was released."))
 	}
@@ -340,11 +345,12 @@ func rootReasons(roots []RootReason) string {
 	if len(roots) == 0 {
 		return ""
 	}
-	text := "\n\n"
+	var text strings.Builder
+	text.WriteString("\n")
 	for _, root := range firstRoots(roots) {
-		text += "- " + code(root.Root) + ": " + sentence(root.Reason, "it was asked for.") + "\n"
+		text.WriteString("\n- " + code(root.Root) + ": " + sentence(root.Reason, "it was asked for."))
 	}
-	return strings.TrimRight(text, "\n")
+	return text.String()
 }
 
 // newestFirst is the last few applies.
@@ -380,7 +386,8 @@ func whyAddress(v WhyView) string {
 		}
 		return text
 	}
-	return fit(maxAnswer, shrinking(rankWords, len(lines), maxAnswer, show, "**"+code(v.Address)+"** was changed "+number(len(lines))+" times."))
+	shortest := "**" + code(v.Address) + "** was changed " + number(len(lines)) + " times."
+	return fit(maxAnswer, shrinking(rankWords, len(lines), maxAnswer, show, shortest))
 }
 
 func historyLine(l links, entry AddressChange) string {
@@ -389,7 +396,7 @@ func historyLine(l links, entry AddressChange) string {
 	if !ok {
 		verb = prose(string(entry.Change.Action))
 	}
-	text := ""
+	var text string
 	switch {
 	case op.Kind == operation.Plan:
 		text = "to be " + verb + " in " + prose(op.Environment) + " by the plan of " + whose(op)

@@ -88,9 +88,10 @@ func applyStory(v ApplyView) story {
 		}
 	case operation.Cancelled:
 		return story{
-			title:  "The apply to " + name + " was cancelled",
-			banner: "**The apply to " + environment + " was cancelled.** " + sentence(op.Message, "A person stopped it.") + done(op.Result) + together(v),
-			next:   "Next: comment " + code("/apply "+op.Environment) + " to run it anew, at the newest commit of its branch.",
+			title: "The apply to " + name + " was cancelled",
+			banner: "**The apply to " + environment + " was cancelled.** " + sentence(op.Message, "A person stopped it.") +
+				done(op.Result) + together(v),
+			next: "Next: comment " + code("/apply "+op.Environment) + " to run it anew, at the newest commit of its branch.",
 		}
 	case operation.Gathered:
 		return story{
@@ -218,7 +219,7 @@ func tally(result *operation.Result) map[operation.Outcome]int {
 
 // roots names the roots that ended in one way.
 func roots(result *operation.Result, outcome operation.Outcome) string {
-	const most = 10
+	const most = 5
 	var names []string
 	left := 0
 	for _, target := range result.Targets {
@@ -348,8 +349,13 @@ func surprises(v ApplyView, limit int) []*piece {
 	if v.Operation.State != operation.Unconfirmed {
 		return nil
 	}
+	const most = 50
 	var pieces []*piece
-	for _, target := range unexpected(v.Operation.Result) {
+	for i, target := range unexpected(v.Operation.Result) {
+		if i == most {
+			pieces = append(pieces, fixed("More roots have changes that nobody reviewed"+listed(v.ResultURL)+"."))
+			break
+		}
 		set := operation.ChangeSet{Changes: target.Unexpected}
 		p := &piece{rank: rankTable}
 		head := "Not reviewed in " + code(target.Target.Root) + ":\n\n"
@@ -359,7 +365,7 @@ func surprises(v ApplyView, limit int) []*piece {
 			}
 		}
 		p.forms = append(p.forms, "Not reviewed in "+code(target.Target.Root)+": "+
-			several(len(target.Unexpected), "change", "changes")+", too many to list here"+listed(v.ResultURL)+".")
+			several(len(target.Unexpected), "change", "changes")+", too many to list here"+listed(v.ResultURL)+".", "")
 		pieces = append(pieces, p)
 	}
 	return pieces
@@ -481,11 +487,8 @@ func timesAndTools(op operation.Operation) []string {
 
 // footer is small text with details that unfold.
 func footer(head string, lines []string) *piece {
-	text := "<details><summary><sub>" + head + "</sub></summary>\n\n"
-	for _, line := range lines {
-		text += "- " + line + "\n"
-	}
-	return &piece{rank: rankWords, forms: []string{text + "\n</details>", "<sub>" + head + "</sub>"}}
+	text := "<details><summary><sub>" + head + "</sub></summary>\n\n- " + strings.Join(lines, "\n- ") + "\n\n</details>"
+	return &piece{rank: rankWords, forms: []string{text, "<sub>" + head + "</sub>"}}
 }
 
 // htmlName is a login where Markdown is not read.

@@ -3,6 +3,7 @@ package render
 import (
 	"encoding/json"
 	"fmt"
+	"regexp"
 	"slices"
 	"strings"
 	"unicode/utf8"
@@ -229,23 +230,19 @@ func shown(raw json.RawMessage) string {
 
 // unescapeHTML takes back what encoding/json does to < > and & on the way through a result file.
 func unescapeHTML(text string) string {
-	if !strings.Contains(text, `\u00`) {
-		return text
-	}
-	decoder := json.NewDecoder(strings.NewReader(text))
-	decoder.UseNumber()
-	var value any
-	if decoder.Decode(&value) != nil {
-		return text
-	}
-	var again strings.Builder
-	encoder := json.NewEncoder(&again)
-	encoder.SetEscapeHTML(false)
-	if encoder.Encode(value) != nil {
-		return text
-	}
-	return strings.TrimSuffix(again.String(), "\n")
+	return htmlEscape.ReplaceAllStringFunc(text, func(found string) string {
+		if strings.HasPrefix(found, `\\`) {
+			return found // a backslash of the value itself, and what follows it
+		}
+		return unescaped[found]
+	})
 }
+
+// unescaped are the characters that encoding/json escapes for HTML's sake.
+var unescaped = map[string]string{`\u003c`: "<", `\u003e`: ">", `\u0026`: "&"}
+
+// htmlEscape finds these escapes, and escaped backslashes, which may stand before what looks like one.
+var htmlEscape = regexp.MustCompile(`\\\\|\\u00(3c|3e|26)`)
 
 func oneLine(text string) string { return oneLineOf(text, maxName) }
 

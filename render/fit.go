@@ -34,38 +34,70 @@ func (p *piece) canGive() bool { return p.form+1 < len(p.forms) }
 
 // fit joins pieces, each separated from the next by an empty line, to a text of at most limit bytes.
 // A text has never more characters than bytes, so both of GitHub's ways to count are satisfied.
+// A piece is shown as a whole or not at all: what does not fit even in the shortest forms is left out
+// from the first piece on that is too long, and that is said.
 func fit(limit int, pieces ...*piece) string {
-	for length(pieces) > limit {
-		longest := (*piece)(nil)
-		for _, candidate := range pieces {
-			if !candidate.canGive() {
-				continue
-			}
-			if longest == nil || candidate.rank < longest.rank ||
-				candidate.rank == longest.rank && len(candidate.text()) > len(longest.text()) {
-				longest = candidate
-			}
-		}
+	for total := length(pieces); total > limit; {
+		longest := next(pieces)
 		if longest == nil {
 			break
 		}
+		total -= longest.size()
 		longest.form++
+		total += longest.size()
 	}
-	var texts []string
-	for _, p := range pieces {
-		if text := strings.TrimRight(p.text(), "\n"); text != "" {
-			texts = append(texts, text)
+	const rest = "The rest is too long to be shown here.\n"
+	var text strings.Builder
+	for i, p := range pieces {
+		part := strings.TrimRight(p.text(), "\n")
+		if part == "" {
+			continue
+		}
+		room := limit - text.Len()
+		if i < len(pieces)-1 {
+			room -= len(rest) + len(gap)
+		}
+		if len(part)+len(gap) > room {
+			text.WriteString(rest)
+			break
+		}
+		text.WriteString(part)
+		text.WriteString(gap)
+	}
+	return strings.TrimRight(text.String(), "\n") + "\n"
+}
+
+// gap is between two pieces.
+const gap = "\n\n"
+
+// next is the piece that gives way next: the longest of the lowest rank; nil when none can.
+func next(pieces []*piece) *piece {
+	longest := (*piece)(nil)
+	for _, candidate := range pieces {
+		if !candidate.canGive() {
+			continue
+		}
+		if longest == nil || candidate.rank < longest.rank ||
+			candidate.rank == longest.rank && len(candidate.text()) > len(longest.text()) {
+			longest = candidate
 		}
 	}
-	return strings.Join(texts, "\n\n") + "\n"
+	return longest
+}
+
+// size is how many bytes the piece takes with what separates it.
+func (p *piece) size() int {
+	if text := p.text(); text != "" {
+		return len(text) + len(gap)
+	}
+	return 0
 }
 
 func length(pieces []*piece) int {
-	total := 1
+	const slack = 64 // for the words that say that something is left out
+	total := slack
 	for _, p := range pieces {
-		if text := p.text(); text != "" {
-			total += len(text) + len("\n\n")
-		}
+		total += p.size()
 	}
 	return total
 }

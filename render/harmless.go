@@ -26,10 +26,16 @@ const (
 // characters) written out, and nothing in it that a program would take for a command of ours or of
 // a workflow (https://docs.github.com/en/actions/reference/workflows-and-actions/workflow-commands).
 func clean(text string, lines bool) string {
+	if simple(text, lines) {
+		return text
+	}
 	text = strings.ReplaceAll(text, "\r\n", "\n")
 	var safe strings.Builder
+	safe.Grow(len(text))
 	for _, r := range text {
 		switch {
+		case r >= ' ' && r < '\x7f':
+			safe.WriteByte(byte(r))
 		case r == '\n' || r == '\r':
 			if lines {
 				safe.WriteByte('\n')
@@ -47,7 +53,20 @@ func clean(text string, lines bool) string {
 	text = safe.String()
 	text = strings.ReplaceAll(text, "<!--", "<"+joiner+"!--")
 	text = strings.ReplaceAll(text, "##[", "#"+joiner+"#[")
+	if !strings.Contains(text, "::") {
+		return text
+	}
 	return lineCommand.ReplaceAllString(text, "${1}:"+joiner+":")
+}
+
+// simple reports whether there is nothing to clean, as in nearly all texts.
+func simple(text string, lines bool) bool {
+	for i := range len(text) {
+		if c := text[i]; (c < ' ' || c >= utf8.RuneSelf || c == '\x7f') && (!lines || c != '\n') {
+			return false
+		}
+	}
+	return !strings.Contains(text, "<!--") && !strings.Contains(text, "##[") && !strings.Contains(text, "::")
 }
 
 // lineCommand is how a line of a log has to begin to be a workflow command.
@@ -135,7 +154,8 @@ var (
 	reference = regexp.MustCompile(`^#[1-9][0-9]{0,9}('s)?$`)
 	// plainWord is a word that means nothing to Markdown, wherever it is in a line but at its start.
 	plainWord = regexp.MustCompile(`^[\p{L}\p{N}][\p{L}\p{N}\p{M}'’"./,;%()?!…–—→-]*$`)
-	// linked is a word that GitHub turns into a link: https://docs.github.com/en/get-started/writing-on-github/working-with-advanced-formatting/autolinked-references-and-urls
+	// linked is a word that GitHub turns into a link ("autolinked references and URLs" in
+	// https://docs.github.com/en/get-started/writing-on-github/working-with-advanced-formatting).
 	linked = regexp.MustCompile(`(?i)^gh-[0-9]|www\.`)
 	// bullet is what would begin a list, were it the first word of a line.
 	bullet = regexp.MustCompile(`^[0-9]+[.)]*$`)
@@ -181,7 +201,7 @@ func glue(word string) string {
 }
 
 func joinWords(words []string, text string) []string {
-	for _, word := range strings.Fields(text) {
+	for word := range strings.FieldsSeq(text) {
 		words = append(words, harmlessWord(word, len(words) == 0))
 	}
 	return words

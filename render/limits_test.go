@@ -37,11 +37,12 @@ func TestHugePlansFit(t *testing.T) {
 		return result(targets...)
 	}
 	tests := map[string]*operation.Result{
+		"names and errors that are all too long":            result(awful()...),
 		"5,000 resources":                                   result(target("src/terraform", "dev", operation.Planned, huge(5000, 0, "x"))),
 		"5,000 resources whose names have bytes of four":    result(target("src/terraform", "dev", operation.Planned, huge(5000, 10, "🚀"))),
 		"5,000 resources that are destroyed":                result(target("src/terraform", "dev", operation.Planned, huge(5000, 5000, "x"))),
 		"20 roots with everything":                          manyRoots(20),
-		"1,500 roots":                                       manyRoots(1500),
+		"120 roots":                                         manyRoots(120),
 		"names of a thousand backticks":                     result(target(strings.Repeat("`", 1000), "dev", operation.Planned, huge(500, 500, "`"))),
 		"a plan that was capped before":                     result(target("src/terraform", "dev", operation.Planned, capped())),
 		"an error of a megabyte of characters of two bytes": result(failedWith(strings.Repeat("é", 1<<20))),
@@ -74,6 +75,19 @@ func TestHugePlansFit(t *testing.T) {
 			}
 		})
 	}
+}
+
+// awful are targets of which even the shortest forms are long.
+func awful() []operation.TargetResult {
+	var targets []operation.TargetResult
+	for i := range 100 {
+		one := target(fmt.Sprintf("%d%s", i, strings.Repeat("🚀", 500)), strings.Repeat("🚀", 500), operation.Locked, huge(3, 3, "🚀"))
+		one.Error = strings.Repeat("🚀", 10_000)
+		long := strings.Repeat("🚀", 1000)
+		one.Lock = &operation.LockInfo{ID: long, Who: long, Created: long, Operation: long}
+		targets = append(targets, one)
+	}
+	return targets
 }
 
 func capped() operation.ChangeSet {

@@ -78,8 +78,9 @@ func unplannedStory(v PullView) story {
 		}
 	default:
 		return story{
-			title:  "No root is changed: nothing to plan",
-			banner: "**Nothing to plan for " + prose(d.Environment) + ".** This pull request changes no root, none of its variable files and no module that one uses.",
+			title: "No root is changed: nothing to plan",
+			banner: "**Nothing to plan for " + prose(d.Environment) +
+				".** This pull request changes no root, none of its variable files and no module that one uses.",
 		}
 	}
 }
@@ -236,7 +237,8 @@ func otherApplies(v PullView) *piece {
 		}
 		return text
 	}
-	return shrinking(rankWords, len(lines), MaxComment/4, show, "Before that: "+several(len(lines), "apply", "applies")+".") //nolint:mnd // a part of the comment
+	const most = MaxComment / 4
+	return shrinking(rankWords, len(lines), most, show, "Before that: "+several(len(lines), "apply", "applies")+".")
 }
 
 // earlierLine is an apply in a line.

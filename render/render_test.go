@@ -3,6 +3,7 @@ package render_test
 import (
 	"encoding/json"
 	"flag"
+	"maps"
 	"os"
 	"path/filepath"
 	"strings"
@@ -67,7 +68,8 @@ func everything() operation.ChangeSet {
 			Address: `module.stamp["westeurope"].azurerm_redis_cache.main`, Action: operation.Update,
 			Attributes: []operation.Attribute{
 				attribute("capacity", "1", "2"), attribute(`tags["owner"]`, "", `"sre"`), attribute(`tags["temp"]`, `"yes"`, ""),
-				{Path: "password", Sensitive: true}, unknown("hostname", `"a.example"`),
+				{Path: "password", Sensitive: true},
+				unknown("hostname", `"a.example"`),
 				attribute("policy", `"{\n  \"a\": 1,\n  \"b\": 2\n}"`, `"{\n  \"a\": 1,\n  \"b\": 3\n}"`),
 			},
 		},
@@ -240,9 +242,7 @@ func TestTextsAreAsInTheGoldenFiles(t *testing.T) {
 	t.Parallel()
 	cases := map[string]string{}
 	for _, texts := range []map[string]string{planTexts(), applyTexts(), checkTexts(), noticeTexts(), answerTexts(), statusTexts(), whyTexts()} {
-		for name, text := range texts {
-			cases[name] = text
-		}
+		maps.Copy(cases, texts)
 	}
 	for name, got := range cases {
 		t.Run(name, func(t *testing.T) {

@@ -39,7 +39,8 @@ func table(result *operation.Result, limit int) *piece {
 	show := func(k int) string {
 		text := "| environment | root | + | ~ | ± | − | |\n| :-- | :-- | --: | --: | --: | --: | :-- |\n" + strings.Join(rows[:k], "")
 		if k < len(rows) {
-			text += "\nand " + several(len(rows)-k, "root more", "roots more") + ", " + spokenOr(total(result), future, "without changes") + " in all"
+			text += "\nand " + several(len(rows)-k, "root more", "roots more") + ", " +
+				spokenOr(total(result), future, "without changes") + " in all"
 		}
 		return text
 	}
@@ -169,7 +170,7 @@ func listed(resultURL string) string {
 
 // destroyCounts is the shortest form of the list: numbers for each target, and where to look.
 func destroyCounts(result *operation.Result, resultURL string) string {
-	const most = 20
+	const most = 8
 	var words []string
 	left := 0
 	for _, target := range result.Targets {

@@ -29,7 +29,8 @@ func (d *decoder) problemf(at place, format string, args ...any) {
 	d.problems = append(d.problems, Problem{Line: max(at.line, 1), Column: max(at.column, 1), Message: fmt.Sprintf(format, args...)})
 }
 
-func (p Problems) sort() {
+// inOrder sorts problems by their place.
+func inOrder(p Problems) {
 	slices.SortStableFunc(p, func(a, b Problem) int {
 		return cmp.Or(cmp.Compare(a.Line, b.Line), cmp.Compare(a.Column, b.Column))
 	})

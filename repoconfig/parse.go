@@ -61,7 +61,7 @@ func Parse(data []byte) (Config, error) {
 	// What is decoded is validated even after a problem, so that people see all problems at once.
 	config := validate(file, &d)
 	if len(d.problems) > 0 {
-		d.problems.sort()
+		inOrder(d.problems)
 		return Config{}, &d.problems
 	}
 	return config, nil

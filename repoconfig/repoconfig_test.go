@@ -407,7 +407,7 @@ func FuzzParse(f *testing.F) {
 	f.Fuzz(func(t *testing.T, data []byte) {
 		config, err := repoconfig.Parse(data)
 		if err != nil {
-			refused(t, data, config, err)
+			_ = refused(t, data, config, err)
 			return
 		}
 		accepted(t, config)

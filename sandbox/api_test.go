@@ -62,6 +62,19 @@ func TestTheAppsOwnTokenIsVerified(t *testing.T) {
 			t.Errorf("expected 401, actual %d", a.status)
 		}
 	})
+	t.Run("one with another algorithm", func(t *testing.T) {
+		w := w.in(t)
+		claims := jwt.RegisteredClaims{
+			Issuer: strconv.FormatInt(w.AppID(), 10), IssuedAt: jwt.NewNumericDate(now), ExpiresAt: jwt.NewNumericDate(now.Add(time.Minute)),
+		}
+		key, err := jwt.ParseRSAPrivateKeyFromPEM(w.PrivateKey())
+		w.must(err)
+		signed, err := jwt.NewWithClaims(jwt.SigningMethodRS512, claims).SignedString(key)
+		w.must(err)
+		if a := w.call(signed, http.MethodGet, "/app", nil); a.status != http.StatusUnauthorized {
+			t.Errorf("expected 401, actual %d", a.status)
+		}
+	})
 	t.Run("an installation token is none", func(t *testing.T) {
 		w := w.in(t)
 		if a := w.get("/app"); a.status != http.StatusUnauthorized {
@@ -307,7 +320,6 @@ func TestGitHubsLimitsAreKept(t *testing.T) {
 	}{
 		"a comment of 65,536 characters":        {"/issues/1/comments", map[string]any{"body": text(65_536)}, 201},
 		"a comment of 65,537 characters":        {"/issues/1/comments", map[string]any{"body": text(65_537)}, 422},
-		"a comment of 262,145 bytes":            {"/issues/1/comments", map[string]any{"body": strings.Repeat("😀", 65_536) + "x"}, 422},
 		"an empty comment":                      {"/issues/1/comments", map[string]any{"body": " \n"}, 422},
 		"a comment without body":                {"/issues/1/comments", map[string]any{}, 422},
 		"a comment whose body is a number":      {"/issues/1/comments", map[string]any{"body": 7}, 422},
@@ -580,7 +592,7 @@ func TestWebhooksAreSignedKeptAndSentAgain(t *testing.T) {
 		t.Errorf("GUID: expected %s, actual %s", first.guid, again.guid)
 	}
 	w.must(w.Await(w.ctx, func() bool {
-		return slices.ContainsFunc(w.Deliveries(), func(d sandbox.Delivery) bool { return d.Redelivery })
+		return slices.ContainsFunc(w.Deliveries(), func(d sandbox.Delivery) bool { return d.Redelivery && d.GUID == first.guid })
 	}))
 	if err := w.Redeliver(1); err == nil {
 		t.Error("an unknown delivery was sent again")

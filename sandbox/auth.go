@@ -127,15 +127,13 @@ func (s *Sandbox) verifyJWT(secret string) error {
 	case err != nil:
 		return errors.New("A JSON web token could not be decoded") //nolint:staticcheck // GitHub's words
 	case claims.Issuer != strconv.Itoa(appID):
-		return errors.New("'Issuer' claim ('iss') must be an Integer") //nolint:staticcheck // GitHub's words
+		return errors.New("'Issuer' claim ('iss') must be an Integer")
 	case claims.IssuedAt == nil || claims.IssuedAt.After(now.Add(jwtSkew)):
-		//nolint:staticcheck // GitHub's words
 		return errors.New("'Issued at' claim ('iat') must be an Integer representing the time that the assertion was issued")
 	case claims.ExpiresAt == nil || !now.Before(claims.ExpiresAt.Time):
-		//nolint:staticcheck // GitHub's words
 		return errors.New("'Expiration time' claim ('exp') must be a numeric value representing the future time at which the assertion expires")
 	case claims.ExpiresAt.After(now.Add(jwtLife + jwtSkew)):
-		return errors.New("'Expiration time' claim ('exp') is too far in the future") //nolint:staticcheck // GitHub's words
+		return errors.New("'Expiration time' claim ('exp') is too far in the future")
 	}
 	return nil
 }

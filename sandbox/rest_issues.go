@@ -12,12 +12,11 @@ import (
 	"unicode/utf8"
 )
 
-// The limits of comments and issue bodies. GitHub's documentation does not give them; its answers
-// do: "body is too long (maximum is 65536 characters)".
 const (
-	maxBody      = 65_536
-	maxBodyBytes = 262_144
-	effectWords  = 60
+	// maxBody is the limit of comments and issue bodies in characters. GitHub's documentation does not
+	// give it; its answers do: "body is too long (maximum is 65536 characters)".
+	maxBody     = 65_536
+	effectWords = 60
 )
 
 // bodyProblem says what GitHub would not take of a comment; empty when it is fine.
@@ -25,7 +24,7 @@ func bodyProblem(body string) string {
 	switch {
 	case strings.TrimSpace(body) == "":
 		return "body can't be blank"
-	case utf8.RuneCountInString(body) > maxBody, len(body) > maxBodyBytes:
+	case utf8.RuneCountInString(body) > maxBody:
 		return fmt.Sprintf("body is too long (maximum is %d characters)", maxBody)
 	default:
 		return ""

@@ -41,7 +41,11 @@ type shop struct {
 // newShop makes acme/shop with these files beside the configuration, and installs the App on it.
 func newShop(t testing.TB, files map[string]string) *shop {
 	t.Helper()
-	w := newWorld(t)
+	return newShopOn(t, newWorld(t), files)
+}
+
+func newShopOn(t testing.TB, w *world, files map[string]string) *shop {
+	t.Helper()
 	all := map[string]string{".github/switchyard.yml": oneRoot, "infra/main.tf": rootFile, "README.md": "shop\n"}
 	for path, content := range files {
 		all[path] = content
@@ -140,6 +144,16 @@ func (s *shop) comment(as string, number int, body string) {
 	}
 }
 
+// digest waits for the comment that asks about unreviewed changes, and gives the digest it asks for.
+func (s *shop) digest(number int, environment string) string {
+	s.t.Helper()
+	command := "comment `/apply " + environment + " "
+	body := s.said(number, command, "switchyard:notice/").Body
+	_, digest, _ := strings.Cut(body, command)
+	digest, _, _ = strings.Cut(digest, "`")
+	return digest
+}
+
 // state is what Terraform's state file of an environment says.
 func (s *shop) state(environment string) string {
 	s.t.Helper()
@@ -182,9 +196,8 @@ func TestAnUnreviewedPushWaitsForAYesToExactlyItsChanges(t *testing.T) {
 	}
 	// The question is asked on a pull request that is merged next, together with its own changes.
 	s.merge(number)
-	notice := s.said(number, "terraform_data.third", "/apply dev ")
-	digest := notice.Body[strings.Index(notice.Body, "/apply dev ")+len("/apply dev "):]
-	digest = digest[:strings.IndexAny(digest, "` \n")]
+	digest := s.digest(number, "dev")
+	notice := s.said(number, "terraform_data.third", "/apply dev "+digest, "notice/dev")
 
 	s.comment(story.Ana, number, "/apply dev 000000")
 	s.said(number, "000000")

@@ -5,27 +5,56 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
+	"syscall"
 	"testing"
+	"time"
 
 	"github.com/switchyard-dev/switchyard/sandbox"
 	"github.com/switchyard-dev/switchyard/sandbox/story"
+	"github.com/switchyard-dev/switchyard/settings"
 )
 
-// slowFile is a root file whose apply runs until the gate file exists.
-func slowFile(gate, name string) string {
-	return fmt.Sprintf(`resource "terraform_data" %q {
-  input = "slow"
-  provisioner "local-exec" {
-    command = "while [ ! -e '%s' ]; do sleep 0.05; done"
-  }
-}
-`, name, gate)
+// gate holds what an apply makes until the test lets it through.
+type gate struct {
+	t    *testing.T
+	path string
 }
 
-func openGate(t *testing.T, gate string) {
+func newGate(t *testing.T) gate {
 	t.Helper()
-	if err := os.WriteFile(gate, nil, 0o600); err != nil {
-		t.Fatal(err)
+	g := gate{t: t, path: filepath.Join(t.TempDir(), "gate")}
+	for _, end := range []string{".began", ".go"} {
+		if err := syscall.Mkfifo(g.path+end, 0o600); err != nil {
+			t.Fatal(err)
+		}
+	}
+	return g
+}
+
+// file is a root file with a resource that says that it began and then waits at the gate.
+func (g gate) file() map[string]string {
+	return map[string]string{"infra/slow.tf": fmt.Sprintf(`resource "terraform_data" "slow" {
+  input = "slow"
+  provisioner "local-exec" {
+    command = "echo began > '%s.began' && cat '%s.go'"
+  }
+}
+`, g.path, g.path)}
+}
+
+// began waits until the apply has come to the gate.
+func (g gate) began() {
+	g.t.Helper()
+	if _, err := os.ReadFile(g.path + ".began"); err != nil {
+		g.t.Fatal(err)
+	}
+}
+
+// open lets the apply through.
+func (g gate) open() {
+	g.t.Helper()
+	if err := os.WriteFile(g.path+".go", nil, 0o600); err != nil {
+		g.t.Fatal(err)
 	}
 }
 
@@ -101,24 +130,20 @@ func TestATitleEditPlansNothingAnew(t *testing.T) {
 func TestACancelledApplyEndsGentlyAndCanBeRunAnew(t *testing.T) {
 	t.Parallel()
 	s := newShop(t, nil)
-	gate := filepath.Join(t.TempDir(), "gate")
-	number := s.open("feature/slow", "develop", map[string]string{"infra/slow.tf": slowFile(gate, "slow")})
+	g := newGate(t)
+	number := s.open("feature/slow", "develop", g.file())
 	s.planned(number, "dev")
 	sha := s.merge(number)
-	s.eventually("the apply runs", func() bool {
-		for _, check := range s.repo.Checks(sha) {
-			if check.Name == "switchyard / apply (dev)" && check.Status == "in_progress" {
-				return true
-			}
-		}
-		return false
-	})
+	g.began()
 	s.comment(story.Ana, number, "/unlock dev")
 	s.said(number, "/cancel") // it is alive, so its hold is kept
 	s.comment(story.Ben, number, "/cancel dev")
 	s.checkIs(sha, "switchyard / apply (dev)", "cancelled")
-	openGate(t, gate)
+	// What the first apply had begun is tainted: it is replaced, which nobody reviewed.
 	s.comment(story.Ben, number, "/apply dev")
+	s.comment(story.Ben, number, "/apply dev "+s.digest(number, "dev"))
+	g.began()
+	g.open()
 	s.checkIs(sha, "switchyard / apply (dev)", "success")
 	if !strings.Contains(s.state("dev"), `"slow"`) {
 		t.Error("the state lacks what the second apply made")
@@ -249,5 +274,26 @@ func TestWithoutAConfigurationThereIsAdviceOnly(t *testing.T) {
 	plain.said(number, "switchyard.yml")
 	if deployments := repo.Deployments(""); len(deployments) != 0 {
 		t.Errorf("%d deployments without a configuration", len(deployments))
+	}
+}
+
+func TestAnApplyOutlivesItsServerAndItsTrueOutcomeIsRecorded(t *testing.T) {
+	t.Parallel()
+	impatient := func(s *settings.Settings) { s.Drain = time.Millisecond }
+	s := newShopOn(t, newWorld(t, impatient), nil)
+	g := newGate(t)
+	number := s.open("feature/slow", "develop", g.file())
+	s.planned(number, "dev")
+	sha := s.merge(number)
+	g.began()
+	s.stop()
+	s.start(quiet, impatient)
+	g.open()
+	s.checkIs(sha, "switchyard / apply (dev)", "success")
+	if got := strings.Count(s.state("dev"), `"name": "slow"`); got != 1 {
+		t.Errorf("the state has %d of what one apply makes", got)
+	}
+	if got := len(s.repo.Deployments("dev")); got != 1 {
+		t.Errorf("%d deployments, want one", got)
 	}
 }

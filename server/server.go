@@ -102,8 +102,7 @@ func (s *Server) open(ctx context.Context, o Options) error {
 		return fmt.Errorf("set up the GitHub client: %w", err)
 	}
 	s.git = git.New(filepath.Join(data, dirMirrors),
-		func(repo operation.Repository) string { return github.Web + "/" + repo.FullName() + ".git" },
-		hubs.Token, git.Options{Log: o.Log, Env: s.settings.NetworkEnv()})
+		hubs.CloneURL, hubs.Token, git.Options{Log: o.Log, Env: s.settings.NetworkEnv()})
 	if err := s.wire(ctx, o, hubs); err != nil {
 		return err
 	}
@@ -165,7 +164,7 @@ func longWorkers(p settings.Parallel) int {
 
 func (s *Server) listen(ctx context.Context, o Options, metrics *prometheus.Registry) error {
 	edge, err := handlers.NewEdge(handlers.Options{
-		Secrets: s.settings.WebhookSecrets, Inbox: s.store, Ready: s.store.Ping, Metrics: metrics, Log: o.Log,
+		Secrets: s.settings.WebhookSecrets, Inbox: s.store, Ready: s.store.Ping, Metrics: metrics, Log: o.Log, Clock: o.Clock,
 	})
 	if err != nil {
 		return fmt.Errorf("set up the webhook endpoint: %w", err)

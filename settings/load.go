@@ -114,8 +114,8 @@ func together(s Settings, given map[string]value, problems Problems) []string {
 		found = append(found, fmt.Sprintf("%s and %s: both are set. Remove one of them.", key.where, file.where))
 	}
 	if len(problems) == 0 && s.Limits.Lock >= s.Limits.Apply {
-		found = append(found, fmt.Sprintf("limits.lock (%s) is not shorter than limits.apply (%s). Make it shorter, or an apply that waits for the lock "+
-			"has no time left.", people(s.Limits.Lock), people(s.Limits.Apply)))
+		found = append(found, fmt.Sprintf("limits.lock (%s) is not shorter than limits.apply (%s). Make it shorter, "+
+			"or an apply that waits for the lock has no time left.", people(s.Limits.Lock), people(s.Limits.Apply)))
 	}
 	return found
 }
@@ -194,14 +194,14 @@ type fileReader struct {
 	problems []string
 }
 
-func (f *fileReader) problem(node *yaml.Node, format string, args ...any) {
+func (f *fileReader) problemf(node *yaml.Node, format string, args ...any) {
 	f.problems = append(f.problems, fmt.Sprintf("%s:%d:%d: ", f.name, node.Line, node.Column)+fmt.Sprintf(format, args...))
 }
 
 // mapping reads the keys of one mapping; prefix is its own key with a dot.
 func (f *fileReader) mapping(node *yaml.Node, prefix string) {
 	if node.Kind != yaml.MappingNode {
-		f.problem(node, "%s is not a mapping. Write `key: value` lines.", cmp.Or(strings.TrimSuffix(prefix, "."), "the file"))
+		f.problemf(node, "%s is not a mapping. Write `key: value` lines.", cmp.Or(strings.TrimSuffix(prefix, "."), "the file"))
 		return
 	}
 	seen := map[string]bool{}
@@ -209,7 +209,7 @@ func (f *fileReader) mapping(node *yaml.Node, prefix string) {
 		key, content := node.Content[i], node.Content[i+1]
 		full := prefix + key.Value
 		if seen[key.Value] {
-			f.problem(key, "%s is there twice. Remove one.", full)
+			f.problemf(key, "%s is there twice. Remove one.", full)
 			continue
 		}
 		seen[key.Value] = true
@@ -222,14 +222,14 @@ func (f *fileReader) mapping(node *yaml.Node, prefix string) {
 			for _, o := range f.known {
 				keys = append(keys, o.key)
 			}
-			f.problem(key, "there is no option %q. %s", full, suggest(full, keys))
+			f.problemf(key, "there is no option %q. %s", full, suggest(full, keys))
 		}
 	}
 }
 
 func (f *fileReader) option(o option, key, content *yaml.Node) {
 	if o.onlyEnv {
-		f.problem(key, "%s does not belong into a file with other options. Set %s, or use %s_file.", o.key, o.variable(), o.key)
+		f.problemf(key, "%s does not belong into a file with other options. Set %s, or use %s_file.", o.key, o.variable(), o.key)
 		return
 	}
 	v := value{where: fmt.Sprintf("%s:%d:%d: %s", f.name, content.Line, content.Column, o.key)}
@@ -240,13 +240,13 @@ func (f *fileReader) option(o option, key, content *yaml.Node) {
 	for _, node := range nodes {
 		switch {
 		case node.Kind == yaml.AliasNode:
-			f.problem(node, "%s is an alias. Write the value itself.", o.key)
+			f.problemf(node, "%s is an alias. Write the value itself.", o.key)
 			return
 		case node.Kind != yaml.ScalarNode && o.list:
-			f.problem(node, "%s is neither a value nor a list of values. %s", o.key, o.fix)
+			f.problemf(node, "%s is neither a value nor a list of values. %s", o.key, o.fix)
 			return
 		case node.Kind != yaml.ScalarNode:
-			f.problem(node, "%s is not one value. %s", o.key, o.fix)
+			f.problemf(node, "%s is not one value. %s", o.key, o.fix)
 			return
 		}
 		v.empty = v.empty || node.Tag == "!!null"
@@ -323,7 +323,7 @@ func readBounded(name string) ([]byte, error) {
 		}
 		return nil, fmt.Errorf("open: %w", err)
 	}
-	defer file.Close() //nolint:errcheck // only read
+	defer file.Close()
 	data, err := io.ReadAll(io.LimitReader(file, maxFile+1))
 	if err != nil {
 		return nil, fmt.Errorf("read: %w", err)

@@ -179,8 +179,8 @@ func terraformOptions() []option {
 		},
 		{
 			key: "terraform.env", list: true, initial: "none", fix: "Write names of environment variables, e.g. ARM_CLIENT_ID.",
-			doc: "Names of further environment variables that Terraform gets: credentials, `TF_TOKEN_*`, `TF_CLI_CONFIG_FILE`. It gets nothing else. " +
-				"Plan code can read them.",
+			doc: "Names of further environment variables that Terraform gets: credentials, `TF_TOKEN_*`, `TF_CLI_CONFIG_FILE`. " +
+				"It gets nothing else. Plan code can read them.",
 			set: func(s *Settings, v []string) error { return setNames(&s.Terraform.Env, v) },
 		},
 	}
@@ -219,7 +219,8 @@ func operationOptions() []option {
 			func(s *Settings) *time.Duration { return &s.Limits.Apply }),
 		duration("limits.lock", d.Limits.Lock, "How long an apply waits for Terraform's state lock.",
 			func(s *Settings) *time.Duration { return &s.Limits.Lock }),
-		duration("limits.stop_grace", d.Limits.StopGrace, "What Terraform has to end and release its lock once it is told to stop. Then it is killed.",
+		duration("limits.stop_grace", d.Limits.StopGrace,
+			"What Terraform has to end and release its lock once it is told to stop. Then it is killed.",
 			func(s *Settings) *time.Duration { return &s.Limits.StopGrace }),
 		duration("drain", d.Drain, "How long a server that is told to end waits for running operations.",
 			func(s *Settings) *time.Duration { return &s.Drain }),

@@ -190,10 +190,10 @@ func TestProblems(t *testing.T) {
 		{name: "an empty webhook secret", env: []string{"SWITCHYARD_WEBHOOK_SECRETS=hush,"}},
 		{name: "an empty list of webhook secrets", file: "webhook_secrets: []", env: []string{"SWITCHYARD_WEBHOOK_SECRETS="}},
 		{name: "an empty webhook secret in the file", file: `webhook_secrets: [""]`, env: []string{"SWITCHYARD_WEBHOOK_SECRETS="}},
-		{name: "a key that is no key", env: []string{"SWITCHYARD_PRIVATE_KEY=hush hush"}},
+		{name: "a key that is no key", env: []string{"SWITCHYARD_PRIVATE_KEY=hush_hush"}},
 		{name: "a key file that is not there", env: []string{"SWITCHYARD_PRIVATE_KEY=", "SWITCHYARD_PRIVATE_KEY_FILE=/nonexistent/key.pem"}},
 		{name: "two keys", env: []string{"SWITCHYARD_PRIVATE_KEY_FILE=/nonexistent/key.pem"}},
-		{name: "a key in the file", file: "private_key: hush hush"},
+		{name: "a key in the file", file: "private_key: hush_hush"},
 		{name: "an App ID that is none", env: []string{"SWITCHYARD_APP_ID=Iv1.abc"}},
 		{name: "an App ID below one", file: "app_id: -5", env: []string{"SWITCHYARD_APP_ID="}},
 		{name: "an address without a port", file: "listen: localhost"},
@@ -226,7 +226,7 @@ func TestProblems(t *testing.T) {
 		{name: "an alias", file: "data_dir: &dir /srv\nterraform: { plugin_cache: *dir }"},
 		{name: "a key without a value", file: "data_dir:\n"},
 		{name: "a file that is no mapping", file: "- listen"},
-		{name: "a file that is not YAML", file: "webhook_secrets: hush hush\n\tx"},
+		{name: "a file that is not YAML", file: "webhook_secrets: hush_hush\n\tx"},
 		{name: "two documents", file: "listen: :1\n---\nlisten: :2"},
 		{name: "several problems at once", file: "lissten: :1\nclients: x", env: []string{"SWITCHYARD_APP_ID=x"}},
 	} {
@@ -237,7 +237,7 @@ func TestProblems(t *testing.T) {
 				file = write(t, tt.file)
 			}
 			_, err := settings.Load(file, environment(t, tt.env...))
-			if problems := (settings.Problems)(nil); !errors.As(err, &problems) {
+			if problems := settings.Problems(nil); !errors.As(err, &problems) {
 				t.Fatalf("error = %v; want problems", err)
 			}
 			got := strings.ReplaceAll(err.Error(), file, "settings.yml") + "\n"

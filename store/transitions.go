@@ -303,29 +303,49 @@ func (s *Store) ReleaseHold(ctx context.Context, repository int64, environment, 
 	return op, held && err == nil, err
 }
 
-// Interrupted closes what a dead process left running, and returns it: exclusive operations are
-// interrupted and give their hold back, all others are queued again. Only for a server that knows
-// itself alone.
-func (s *Store) Interrupted(ctx context.Context, message string) ([]operation.Operation, error) {
+// RequeuePlans queues again the operations without a hold that a dead process left running, and
+// returns them. Only for a server that knows itself alone.
+func (s *Store) RequeuePlans(ctx context.Context, message string) ([]operation.Operation, error) {
 	var ops []operation.Operation
-	err := s.change(ctx, "close interrupted operations", func(tx *sql.Tx) (err error) {
-		if ops, err = list(ctx, tx, scanOperation, selectOperation+` WHERE state = 'running' ORDER BY id`); err != nil {
+	err := s.change(ctx, "queue plans again", func(tx *sql.Tx) error {
+		running, err := list(ctx, tx, scanOperation, selectOperation+` WHERE state = 'running' ORDER BY id`)
+		if err != nil {
 			return err
 		}
-		for i := range ops {
-			if op := &ops[i]; op.Kind.Exclusive() {
-				op.Message = message
-				err = s.transition(ctx, tx, op, operation.Interrupted, ourselves, message)
-			} else {
-				err = s.requeue(ctx, tx, op, message)
+		for _, op := range running {
+			if op.Kind.Exclusive() {
+				continue // its runner may live: its outcome is looked for, never guessed
 			}
-			if err != nil {
+			if err := s.requeue(ctx, tx, &op, message); err != nil {
 				return err
 			}
+			ops = append(ops, op)
 		}
 		return nil
 	})
 	return ops, err
+}
+
+// Requeue puts back an operation that was started but whose runner never was, and gives its hold
+// back: it keeps its place in line. It is fenced by the attempt.
+func (s *Store) Requeue(ctx context.Context, id int64, attempt int, why string) (operation.Operation, error) {
+	var op operation.Operation
+	err := s.change(ctx, "put operation back", func(tx *sql.Tx) (err error) {
+		if op, err = findOperation(ctx, tx, id); err != nil {
+			return err
+		}
+		if op.Attempt != attempt || op.State != operation.Running {
+			return fmt.Errorf("%w: %s is %s at attempt %d, not running at %d", ErrLost, op, op.State, op.Attempt, attempt)
+		}
+		if _, err := exec(ctx, tx, `UPDATE holds SET released = $2 WHERE operation = $1 AND released IS NULL`, op.ID, s.now()); err != nil {
+			return err
+		}
+		return s.requeue(ctx, tx, &op, why)
+	})
+	if err == nil {
+		s.wakeUp()
+	}
+	return op, err
 }
 
 // requeue takes back the start of an operation that changes nothing. This is no transition in its

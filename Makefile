@@ -1,0 +1,77 @@
+# Everything that a person or a machine does with this repository. `make help` lists it.
+.DEFAULT_GOAL := help
+SHELL := /bin/bash -euo pipefail
+.DELETE_ON_ERROR:
+
+# What may be given on the command line.
+ARGS     ?=
+PKG      ?= ./...
+RUN      ?= .
+FUZZTIME ?= 10s
+BENCH    ?= .
+
+BIN := $(CURDIR)/.bin
+# The race detector needs a C compiler; without one the tests run without it, and say so.
+RACE := $(shell command -v $${CC:-cc} >/dev/null 2>&1 && echo -race)
+VERSION := $(shell git describe --tags --always --dirty 2>/dev/null || echo unknown)
+BUILD := CGO_ENABLED=0 go build -trimpath -ldflags '-s -w -X main.version=$(VERSION)'
+
+.PHONY: help
+help: ## list what can be made
+	@echo 'make TARGET'
+	@awk -F ':.*## ' '/^[a-z][a-z-]*:.*## / { printf "  %-10s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+
+.PHONY: build
+build: ## build ./switchyard, static and stripped
+	$(BUILD) -o switchyard ./cmd/app
+
+.PHONY: test
+test: ## run all tests with the race detector (PKG=./git/... RUN=TestMerge narrow it)
+	@[ -n '$(RACE)' ] || echo 'make test: no C compiler found, so the race detector is off' >&2
+	go test $(RACE) -timeout 30m -run '$(RUN)' $(PKG)
+
+.PHONY: lint
+lint: $(BIN)/golangci-lint $(BIN)/actionlint ## hold the code to .golangci.yml, and workflows to actionlint
+	$(BIN)/golangci-lint config verify
+	$(BIN)/golangci-lint run
+	$(BIN)/actionlint -version >/dev/null
+	files=$$(find .github/workflows workflows-templates -name '*.yml' 2>/dev/null || true); [ -z "$$files" ] || $(BIN)/actionlint $$files
+
+.PHONY: format
+format: $(BIN)/golangci-lint ## format the code
+	$(BIN)/golangci-lint fmt
+
+.PHONY: demo
+demo: ## play the main job on this machine (ARGS=--keep leaves it running)
+	@dir=$$(mktemp -d); trap 'rm -rf "$$dir"' EXIT; go build -o "$$dir/switchyard" ./cmd/app; "$$dir/switchyard" sandbox $(ARGS)
+
+.PHONY: bench
+bench: ## print the numbers: calls, processes, times, memory and size (BENCH=Plan narrows it)
+	go test -run '^$$' -bench '$(BENCH)' -benchtime 3x -timeout 60m $(PKG) | grep -v -e '^ok .*no test' -e 'no test files'
+	@dir=$$(mktemp -d); trap 'rm -rf "$$dir"' EXIT; $(BUILD) -o "$$dir/switchyard" ./cmd/app; \
+		printf 'binary, stripped: %d bytes\n' "$$(wc -c < "$$dir/switchyard")"
+
+.PHONY: fuzz
+fuzz: ## fuzz each edge that strangers reach, one after another (FUZZTIME=1m each)
+	@grep -rHo --include='*_test.go' '^func Fuzz[A-Za-z0-9_]*' . | sort | while IFS=: read -r file func; do \
+		echo "$$(dirname "$$file") $${func#func }"; \
+		go test -run '^$$' -fuzz "^$${func#func }\$$" -fuzztime $(FUZZTIME) "$$(dirname "$$file")" || exit 1; \
+	done
+
+.PHONY: generate
+generate: ## write what is made from the code anew: references, schemas, golden files
+	go generate ./...
+	go test ./settings -run TestReference -update
+
+.PHONY: clean
+clean: ## remove what make made
+	rm -rf $(BIN) switchyard
+
+# The tools are pinned by modules of their own, so that they do not choose our libraries' versions.
+$(BIN)/golangci-lint: tools/golangci-lint/go.mod
+	cd tools/golangci-lint && GOBIN=$(BIN) go install tool
+	@touch $@
+
+$(BIN)/actionlint: tools/actionlint/go.mod
+	cd tools/actionlint && GOBIN=$(BIN) go install tool
+	@touch $@
