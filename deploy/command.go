@@ -224,7 +224,7 @@ func (d *Deploy) applyAsked(ctx context.Context, r request) (string, error) {
 	case r.Config.Default:
 		view.Kind = render.ApplyNothing
 		view.Reason = "This repository has no .github/switchyard.yml, so Switchyard only gives advice here."
-	case r.IsPull && r.Pull.State == "open" && !(found && newest.State == operation.Unconfirmed && r.Command.Digest != ""):
+	case r.IsPull && r.Pull.State == "open" && (!found || newest.State != operation.Unconfirmed || r.Command.Digest == ""):
 		view.Kind = render.ApplyOpen
 	case !found:
 		view.Kind = render.ApplyNothing
@@ -278,7 +278,7 @@ func (d *Deploy) confirm(ctx context.Context, r request, asked operation.Operati
 		if err = d.Store.Enqueue(ctx, driveJob(op)); err != nil {
 			return "", fmt.Errorf("queue %s: %w", op, err)
 		}
-		if err = d.show(ctx, op); err != nil {
+		if err := d.show(ctx, op); err != nil {
 			return "", err
 		}
 		view.Kind = render.ApplyConfirmed

@@ -94,6 +94,11 @@ func (d *Deploy) Recover(ctx context.Context) error {
 	return nil
 }
 
+// Dead tells that a job was given up after its attempts; the queue calls it.
+func (d *Deploy) Dead(_ context.Context, job queue.Job, reason string) {
+	d.Log.Error().Str("kind", job.Kind).Str("key", job.Key).Str("reason", reason).Msg("a job was given up")
+}
+
 // stop asks the runner of an operation to stop gently. It reports whether this process watches it.
 func (d *Deploy) stop(id int64) bool {
 	d.mu.Lock()
@@ -160,9 +165,4 @@ func workKey(op operation.Operation) string {
 	default:
 		return fmt.Sprintf("%d/pull-%d", op.Repository.ID, op.Pull)
 	}
-}
-
-// Dead tells that a job was given up after its attempts; the queue calls it.
-func (d *Deploy) Dead(_ context.Context, job queue.Job, reason string) {
-	d.Log.Error().Str("kind", job.Kind).Str("key", job.Key).Str("reason", reason).Msg("a job was given up")
 }

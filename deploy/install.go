@@ -83,6 +83,9 @@ func (d *Deploy) takeBaselines(ctx context.Context, repo operation.Repository, c
 		if err := d.setBaseline(ctx, repo, config, environment.Name, tip); err != nil {
 			return err
 		}
+		if err := d.Git.Prefetch(ctx, repo, tip); err != nil { // so that the first plan need not wait for it
+			return fmt.Errorf("fetch the files of %s: %w", name, err)
+		}
 		if err := d.Store.SetBranchTip(ctx, repo.ID, name, tip); err != nil {
 			return fmt.Errorf("save the tip of %s: %w", name, err)
 		}
@@ -108,8 +111,10 @@ func (d *Deploy) groupQueued(ctx context.Context, seen GroupQueued) error {
 	if err != nil {
 		return err
 	}
-	facts := pullFacts{Head: seen.Head, Base: seen.Base, Problem: config.Problem, State: "open",
-		Decision: gitflow.DecideMergeGroup(config.Config, gitflow.MergeGroup{Base: seen.Base}, known)}
+	facts := pullFacts{
+		Head: seen.Head, Base: seen.Base, Problem: config.Problem, State: "open",
+		Decision: gitflow.DecideMergeGroup(config.Config, gitflow.MergeGroup{Base: seen.Base}, known),
+	}
 	flow := check("switchyard / gitflow", seen.Head, render.GitflowCheck(facts.Decision))
 	flow.Status, flow.Conclusion = "completed", flowConclusion(facts)
 	if err := d.wantCheck(ctx, repo, flow, time.Time{}); err != nil {
@@ -164,8 +169,10 @@ func (d *Deploy) planGroup(ctx context.Context, repo operation.Repository, confi
 
 // showPlanCheck wants the check of a plan on its own commit: a merge group's, or a head that is not the newest.
 func (d *Deploy) showPlanCheck(ctx context.Context, op operation.Operation) error {
-	view := render.PullView{Repository: op.Repository, WebURL: d.WebURL, Plan: &op, Now: d.Clock.Now(),
-		Gitflow: gitflow.Decision{Environment: op.Environment}}
+	view := render.PullView{
+		Repository: op.Repository, WebURL: d.WebURL, Plan: &op, Now: d.Clock.Now(),
+		Gitflow: gitflow.Decision{Environment: op.Environment},
+	}
 	for _, root := range op.Roots {
 		view.Roots = append(view.Roots, render.RootReason{Root: root, Reason: op.Reason})
 	}

@@ -24,7 +24,7 @@ type PullSeen struct {
 	Repository operation.Repository `json:"repository"`
 	Number     int                  `json:"number"`
 	Closed     bool                 `json:"closed,omitempty"` // the event said so; a hint that saves a call
-	Again      string               `json:"again,omitempty"`  // login of the person who asked for a new plan; empty: only when something changed
+	Again      string               `json:"again,omitempty"`  // login of who asked for a new plan; empty: only when something changed
 }
 
 // BranchPushed says that a branch has moved, appeared or gone.

@@ -2,7 +2,6 @@ package deploy
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"path"
 	"slices"
@@ -41,13 +40,11 @@ func (d *Deploy) configuration(ctx context.Context, repo operation.Repository, b
 		return configured{Config: repoconfig.Default()}, nil
 	}
 	config, err := repoconfig.Parse(data)
-	if problems := (*repoconfig.Problems)(nil); errors.As(err, &problems) {
-		return configured{Config: repoconfig.Default(), Problem: problems.Error()}, nil
+	found := configured{Config: config}
+	if err != nil { // what is wrong with the file is for its readers: it is shown where it matters
+		found = configured{Config: repoconfig.Default(), Problem: err.Error()}
 	}
-	if err != nil {
-		return configured{Config: repoconfig.Default(), Problem: err.Error()}, nil
-	}
-	return configured{Config: config}, nil
+	return found, nil
 }
 
 // defaultBranch gives the repository's default branch as it was last seen, else asks GitHub.

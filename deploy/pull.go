@@ -74,7 +74,7 @@ func (d *Deploy) fetchPull(ctx context.Context, repo operation.Repository, numbe
 		return wrap("fetch", d.Git.Join(groupCtx, repo))
 	})
 	if err := group.Wait(); err != nil {
-		return hub.Pull{}, "", err
+		return hub.Pull{}, "", fmt.Errorf("observe #%d: %w", number, err)
 	}
 	if err := d.catchUp(ctx, repo, pull); err != nil {
 		return hub.Pull{}, "", err
@@ -312,14 +312,14 @@ func (d *Deploy) pullFacts(ctx context.Context, repo operation.Repository, numbe
 		return pullFacts{}, false, wrap("read pull request", err)
 	}
 	var facts pullFacts
-	if err := json.Unmarshal(data, &facts); err != nil {
+	if err := json.Unmarshal(data, &facts); err != nil { //nolint:musttag // our own row: names of fields serve as names of members
 		return pullFacts{}, false, fmt.Errorf("read pull request %d: %w", number, err)
 	}
 	return facts, true, nil
 }
 
 func (d *Deploy) savePull(ctx context.Context, repo operation.Repository, facts pullFacts) error {
-	data, err := json.Marshal(facts)
+	data, err := json.Marshal(facts) //nolint:musttag // see pullFacts
 	if err != nil {
 		return fmt.Errorf("write pull request %d: %w", facts.Number, err)
 	}

@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"slices"
+	"strconv"
 	"time"
 
 	"github.com/switchyard-dev/switchyard/gitflow"
@@ -189,7 +190,7 @@ func (d *Deploy) wantPullChecks(ctx context.Context, repo operation.Repository, 
 	planCheck.Status, planCheck.Conclusion = "completed", "neutral"
 	if view.Plan != nil {
 		planCheck.Status, planCheck.Conclusion = checkState(*view.Plan)
-		planCheck.ExternalID = fmt.Sprintf("%d", view.Plan.ID)
+		planCheck.ExternalID = strconv.FormatInt(view.Plan.ID, 10)
 		planCheck.Started, planCheck.Completed = view.Plan.Started, view.Plan.Ended
 		if view.Plan.State.Ended() {
 			planCheck.Actions = []hub.CheckAction{{Label: "Plan again", Description: "Plan this pull request once more.", Identifier: "plan"}}
@@ -258,7 +259,7 @@ func (d *Deploy) showApply(ctx context.Context, op operation.Operation) error {
 	}
 	applyCheck := check(applyCheckName(op.Environment), op.Head, render.ApplyCheck(view))
 	applyCheck.Status, applyCheck.Conclusion = checkState(op)
-	applyCheck.ExternalID, applyCheck.Started, applyCheck.Completed = fmt.Sprintf("%d", op.ID), op.Started, op.Ended
+	applyCheck.ExternalID, applyCheck.Started, applyCheck.Completed = strconv.FormatInt(op.ID, 10), op.Started, op.Ended
 	if err := d.wantCheck(ctx, op.Repository, applyCheck, notBefore); err != nil {
 		return err
 	}

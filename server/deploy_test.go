@@ -2,6 +2,7 @@ package server_test
 
 import (
 	"fmt"
+	"maps"
 	"os"
 	"path/filepath"
 	"strings"
@@ -47,9 +48,7 @@ func newShop(t testing.TB, files map[string]string) *shop {
 func newShopOn(t testing.TB, w *world, files map[string]string) *shop {
 	t.Helper()
 	all := map[string]string{".github/switchyard.yml": oneRoot, "infra/main.tf": rootFile, "README.md": "shop\n"}
-	for path, content := range files {
-		all[path] = content
-	}
+	maps.Copy(all, files)
 	for path, content := range all {
 		all[path] = strings.ReplaceAll(content, "STATES", w.States)
 	}

@@ -2,6 +2,7 @@ package server_test
 
 import (
 	"fmt"
+	"net/http"
 	"os"
 	"path/filepath"
 	"strings"
@@ -234,7 +235,7 @@ func TestAFreshServerOnTheSameDataGoesOn(t *testing.T) {
 	sha := s.merge(number) // the webhooks of the merge find nobody
 	s.start(quiet)
 	for _, delivery := range s.Box.Deliveries() {
-		if delivery.StatusCode != 200 {
+		if delivery.StatusCode != http.StatusOK {
 			if err := s.Box.Redeliver(delivery.ID); err != nil {
 				t.Fatal(err)
 			}

@@ -76,6 +76,58 @@ func New(ctx context.Context, o Options) (*Server, error) {
 	return s, nil
 }
 
+// URL is where the server listens.
+func (s *Server) URL() string { return "http://" + s.listener.Addr().String() }
+
+// Run serves until ctx ends. Then it stops accepting, lets what runs finish for as long as the
+// settings say, and returns.
+func (s *Server) Run(ctx context.Context) error {
+	defer func() {
+		if err := s.Close(); err != nil {
+			s.log.Error().Err(err).Msg("could not close cleanly")
+		}
+	}()
+	if err := s.deploy.Recover(ctx); err != nil {
+		return fmt.Errorf("take up what was left behind: %w", err)
+	}
+	publishing, stopPublishing := context.WithCancel(context.WithoutCancel(ctx))
+	defer stopPublishing()
+	var published errgroup.Group
+	published.Go(func() error { return s.deploy.Publish(publishing) })
+
+	group, groupCtx := errgroup.WithContext(ctx)
+	group.Go(func() error {
+		if err := s.http.Serve(s.listener); !errors.Is(err, http.ErrServerClosed) {
+			return fmt.Errorf("serve: %w", err)
+		}
+		return nil
+	})
+	group.Go(func() error { return s.queue.Run(groupCtx) })
+	group.Go(func() error {
+		<-groupCtx.Done()
+		return s.drain(context.WithoutCancel(ctx))
+	})
+	s.log.Info().Str("url", s.URL()).Msg("serving")
+	err := group.Wait()
+	stopPublishing()
+	return errors.Join(err, published.Wait())
+}
+
+// Close gives back what New took.
+func (s *Server) Close() error {
+	var all []error
+	if s.http != nil {
+		all = append(all, s.http.Close())
+	}
+	if s.git != nil {
+		all = append(all, s.git.Close())
+	}
+	if s.store != nil {
+		all = append(all, s.store.Close())
+	}
+	return errors.Join(all...)
+}
+
 func (s *Server) open(ctx context.Context, o Options) error {
 	data := s.settings.DataDir
 	for _, dir := range []string{data, filepath.Join(data, dirMirrors), filepath.Join(data, dirWork), filepath.Join(data, dirRuns)} {
@@ -178,43 +230,6 @@ func (s *Server) listen(ctx context.Context, o Options, metrics *prometheus.Regi
 	return nil
 }
 
-// URL is where the server listens.
-func (s *Server) URL() string { return "http://" + s.listener.Addr().String() }
-
-// Run serves until ctx ends. Then it stops accepting, lets what runs finish for as long as the
-// settings say, and returns.
-func (s *Server) Run(ctx context.Context) error {
-	defer func() {
-		if err := s.Close(); err != nil {
-			s.log.Error().Err(err).Msg("could not close cleanly")
-		}
-	}()
-	if err := s.deploy.Recover(ctx); err != nil {
-		return fmt.Errorf("take up what was left behind: %w", err)
-	}
-	publishing, stopPublishing := context.WithCancel(context.WithoutCancel(ctx))
-	defer stopPublishing()
-	var published errgroup.Group
-	published.Go(func() error { return s.deploy.Publish(publishing) })
-
-	group, groupCtx := errgroup.WithContext(ctx)
-	group.Go(func() error {
-		if err := s.http.Serve(s.listener); !errors.Is(err, http.ErrServerClosed) {
-			return fmt.Errorf("serve: %w", err)
-		}
-		return nil
-	})
-	group.Go(func() error { return s.queue.Run(groupCtx) })
-	group.Go(func() error {
-		<-groupCtx.Done()
-		return s.drain(context.WithoutCancel(ctx))
-	})
-	s.log.Info().Str("url", s.URL()).Msg("serving")
-	err := group.Wait()
-	stopPublishing()
-	return errors.Join(err, published.Wait())
-}
-
 // drain stops accepting deliveries, and stops waiting for what runs when the time is up. A runner
 // that is left goes on by itself.
 func (s *Server) drain(ctx context.Context) error {
@@ -224,19 +239,4 @@ func (s *Server) drain(ctx context.Context) error {
 		return fmt.Errorf("stop accepting: %w", err)
 	}
 	return nil
-}
-
-// Close gives back what New took.
-func (s *Server) Close() error {
-	var all []error
-	if s.http != nil {
-		all = append(all, s.http.Close())
-	}
-	if s.git != nil {
-		all = append(all, s.git.Close())
-	}
-	if s.store != nil {
-		all = append(all, s.store.Close())
-	}
-	return errors.Join(all...)
 }
