@@ -16,8 +16,8 @@ import (
 
 // How long an update that nobody waits for may wait for the next one, so that both are one call.
 const (
-	soon  = 1500 * time.Millisecond // a state that usually lasts only a moment
-	later = 10 * time.Second        // a comment that only says "planning"
+	soon  = 1500 * time.Millisecond // an apply that may be done in a moment, or a place in the line that may change
+	later = 10 * time.Second        // a comment that only says "planning", or what is queued with nothing before it
 )
 
 // show brings everything up to date that shows an operation.
@@ -49,13 +49,21 @@ func (d *Deploy) showPull(ctx context.Context, repo operation.Repository, number
 	if !worthComment(facts, view) {
 		return nil
 	}
+	key := fmt.Sprintf("pull/%d/comment", number)
 	notBefore := time.Time{}
-	if planning(view) && len(view.Applies) == 0 {
+	switch {
+	case planning(view) && len(view.Applies) == 0:
+		// The check shows it already. A comment that shows an older plan is edited; none is posted for it.
+		if _, commented, err := d.Store.Surface(ctx, repo.ID, key); err != nil || !commented {
+			return wrap("find the comment", err)
+		}
 		notBefore = d.Clock.Now().Add(later)
-	} else if slices.ContainsFunc(view.Applies, passing) {
+	case slices.ContainsFunc(view.Applies, startsNow):
+		notBefore = d.Clock.Now().Add(later)
+	case slices.ContainsFunc(view.Applies, running):
 		notBefore = d.Clock.Now().Add(soon)
 	}
-	return d.want(ctx, repo, surfaceComment, fmt.Sprintf("pull/%d/comment", number), hub.Comment{
+	return d.want(ctx, repo, surfaceComment, key, hub.Comment{
 		Number: number, Body: render.PullComment(view), Marker: render.Marker(number), Search: facts.Comments > 0,
 	}, notBefore)
 }
@@ -68,10 +76,12 @@ func worthComment(facts pullFacts, view render.PullView) bool {
 
 func planning(view render.PullView) bool { return view.Plan != nil && !view.Plan.State.Ended() }
 
-// passing reports whether an apply is in a state that often lasts only a moment.
-func passing(view render.ApplyView) bool {
-	return view.Operation.State == operation.Running || (view.Operation.State == operation.Queued && view.Position <= 1 && view.Ahead == nil)
+// startsNow reports whether an apply is queued with nothing before it.
+func startsNow(view render.ApplyView) bool {
+	return view.Operation.State == operation.Queued && view.Position <= 1 && view.Ahead == nil
 }
+
+func running(view render.ApplyView) bool { return view.Operation.State == operation.Running }
 
 // pullView gathers what the comment of a pull request shows.
 func (d *Deploy) pullView(ctx context.Context, repo operation.Repository, facts pullFacts) (render.PullView, error) {
@@ -199,8 +209,8 @@ func (d *Deploy) wantPullChecks(ctx context.Context, repo operation.Repository, 
 		planCheck.Conclusion = "success" // no root is changed
 	}
 	notBefore := time.Time{}
-	if planCheck.Status == "queued" {
-		notBefore = d.Clock.Now().Add(soon)
+	if planCheck.Status == "queued" { // no plan waits for another
+		notBefore = d.Clock.Now().Add(later)
 	}
 	return d.wantCheck(ctx, repo, planCheck, notBefore)
 }
@@ -254,7 +264,10 @@ func (d *Deploy) showApply(ctx context.Context, op operation.Operation) error {
 		return err
 	}
 	notBefore := time.Time{}
-	if op.State == operation.Queued {
+	switch {
+	case startsNow(view):
+		notBefore = d.Clock.Now().Add(later)
+	case op.State == operation.Queued:
 		notBefore = d.Clock.Now().Add(soon)
 	}
 	applyCheck := check(applyCheckName(op.Environment), op.Head, render.ApplyCheck(view))

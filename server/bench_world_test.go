@@ -19,6 +19,7 @@ import (
 	"github.com/switchyard-dev/switchyard/operation"
 	"github.com/switchyard-dev/switchyard/sandbox"
 	"github.com/switchyard-dev/switchyard/sandbox/story"
+	"github.com/switchyard-dev/switchyard/settings"
 )
 
 // fleet is a repository with a number of roots that all use one local module.
@@ -83,10 +84,11 @@ func (f *fleet) change(text string) map[string]string {
 }
 
 // newFleet makes a fleet in a world that is held to GitHub's descriptions.
-func newFleet(t testing.TB, roots int) *fleet {
+func newFleet(t testing.TB, roots int, change ...func(*settings.Settings)) *fleet {
 	t.Helper()
 	files, dirs := fleetFiles(roots)
-	f := &fleet{shop: newShop(t, files), roots: dirs}
+	f := &fleet{shop: newShopOn(t, newWorld(t, change...), files), roots: dirs}
+	f.eventually("both repositories are taken in", func() bool { return f.Box.Calls()["GET /repos/{owner}/{repo}/pulls"] == 2 })
 	f.quiet()
 	return f
 }

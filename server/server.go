@@ -145,6 +145,7 @@ func (s *Server) open(ctx context.Context, o Options) error {
 	}
 	metrics := prometheus.NewRegistry()
 	metrics.MustRegister(collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
+	metrics.MustRegister(newBacklog(s.store))
 	github := s.settings.GitHub
 	hubs, err := hub.New(hub.Options{
 		AppID: s.settings.AppID, PrivateKey: s.settings.PrivateKey, APIURL: github.API, WebURL: github.Web,

@@ -56,11 +56,6 @@ func serverOptions() []option {
 			}),
 		},
 		{
-			key: "public_url", fix: "Write the URL under which people reach this server, e.g. https://switchyard.example.com.",
-			doc: "URL under which people reach this server. Checks link to it. Without it they link nowhere.",
-			set: one(func(s *Settings, v string) error { return setURL(&s.PublicURL, v) }),
-		},
-		{
 			key: "data_dir", initial: d.DataDir, fix: "Write an absolute path.",
 			doc: "Directory for the database, the mirrors of repositories and the work directories of operations. No other process may use it.",
 			set: one(func(s *Settings, v string) error { return setPath(&s.DataDir, v) }),

@@ -8,7 +8,6 @@ import "time"
 // Settings are the options of a server.
 type Settings struct {
 	Listen         string   // address to listen on
-	PublicURL      string   // where people reach the server, for links to it; empty: there are none
 	DataDir        string   // database, mirrors and work directories
 	Database       string   // "sqlite:/path"; empty: in DataDir
 	AppID          int64    // of the GitHub App

@@ -76,7 +76,6 @@ func TestTheEnvironmentWinsOverTheFile(t *testing.T) {
 	t.Parallel()
 	file := write(t, `
 listen: 127.0.0.1:9000
-public_url: https://switchyard.example.com/
 data_dir: /srv/switchyard
 database: sqlite:/srv/db
 app_id: 1
@@ -101,7 +100,7 @@ log: { level: debug, format: text }
 		t.Fatal(err)
 	}
 	want := settings.Settings{
-		Listen: "127.0.0.1:9000", PublicURL: "https://switchyard.example.com", DataDir: "/srv/switchyard", Database: "sqlite:/srv/db",
+		Listen: "127.0.0.1:9000", DataDir: "/srv/switchyard", Database: "sqlite:/srv/db",
 		AppID: 77, PrivateKey: got.PrivateKey, WebhookSecrets: [][]byte{[]byte("new"), []byte("old, with a comma")},
 		GitHub: settings.GitHub{
 			Web: "https://github.example.com", API: "https://api.example.com", GraphQL: "https://github.example.com/api/graphql",
@@ -198,7 +197,7 @@ func TestProblems(t *testing.T) {
 		{name: "an App ID below one", file: "app_id: -5", env: []string{"SWITCHYARD_APP_ID="}},
 		{name: "an address without a port", file: "listen: localhost"},
 		{name: "a URL without TLS", env: []string{"SWITCHYARD_GITHUB_URL=http://github.example.com"}},
-		{name: "a URL with a query", env: []string{"SWITCHYARD_PUBLIC_URL=https://x.example.com/?a=b"}},
+		{name: "a URL with a query", env: []string{"SWITCHYARD_GITHUB_URL=https://x.example.com/?a=b"}},
 		{name: "a URL with a password", env: []string{"SWITCHYARD_GITHUB_URL=https://me:hush@github.example.com"}},
 		{name: "a database with a password", file: "database: postgres://me:hush@db/switchyard"},
 		{name: "a broken URL with a password", env: []string{"SWITCHYARD_GITHUB_URL=https://me:hush%zz@github.example.com"}},

@@ -25,6 +25,9 @@ func (c serveCommand) Run(ctx context.Context) error {
 	if err != nil {
 		return err //nolint:wrapcheck // the words name the option and the fix
 	}
+	if err := settings.CheckNames(os.Environ()); err != nil {
+		return err //nolint:wrapcheck // the words name the variable and the nearest one
+	}
 	log, err := newLog(options.LogLevel, options.LogFormat)
 	if err != nil {
 		return err
