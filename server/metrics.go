@@ -6,6 +6,7 @@ import (
 
 	"github.com/prometheus/client_golang/prometheus"
 
+	"github.com/switchyard-dev/switchyard/queue"
 	"github.com/switchyard-dev/switchyard/store"
 )
 
@@ -56,8 +57,14 @@ func (b *backlog) Collect(metrics chan<- prometheus.Metric) {
 	}
 	gauge(b.errors, 0)
 	gauge(b.surfaces, float64(pending))
-	for _, depth := range depths {
-		class := string(depth.Class)
+	for _, class := range []queue.Class{queue.Quick, queue.Long} {
+		depth := store.Depth{Class: class} // a class without jobs has no row
+		for _, found := range depths {
+			if found.Class == class {
+				depth = found
+			}
+		}
+		class := string(class)
 		gauge(b.jobs, float64(depth.Waiting), class, "waiting")
 		gauge(b.jobs, float64(depth.Running), class, "running")
 		gauge(b.jobs, float64(depth.Dead), class, "dead")
