@@ -60,10 +60,7 @@ func newBare(b *testing.B, f *fleet) *bare {
 func (s *bare) run(b *testing.B, branch string, atOnce int) time.Duration {
 	b.Helper()
 	began := time.Now()
-	dir, err := os.MkdirTemp(s.dir, "")
-	if err != nil {
-		b.Fatal(err)
-	}
+	dir := b.TempDir()
 	tree := filepath.Join(dir, "tree")
 	if err := s.command(b.Context(), dir, "git", "clone", "--quiet", "--branch", branch, s.clone, tree); err != nil {
 		b.Fatal(err)
