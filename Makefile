@@ -42,7 +42,7 @@ format: $(BIN)/golangci-lint ## format the code
 	$(BIN)/golangci-lint fmt
 
 .PHONY: demo
-demo: ## play the main job on this machine (ARGS=--keep leaves it running)
+demo: ## play the main job on this machine, in ten seconds (ARGS=--keep leaves it running, with its page)
 	@dir=$$(mktemp -d); trap 'rm -rf "$$dir"' EXIT; go build -o "$$dir/switchyard" ./cmd/app; "$$dir/switchyard" sandbox $(ARGS)
 
 .PHONY: bench
@@ -59,9 +59,10 @@ fuzz: ## fuzz each edge that strangers reach, one after another (FUZZTIME=1m eac
 	done
 
 .PHONY: generate
-generate: ## write what is made from the code anew: references, schemas, golden files
+generate: ## write anew what is made from the code: references, schema, examples in the documentation
 	go generate ./...
 	go test ./settings -run TestReference -update
+	go test ./cmd/app -update
 
 .PHONY: clean
 clean: ## remove what make made

@@ -52,7 +52,8 @@ func Parse(body string) (Command, bool, error) {
 		c.Line = string([]rune(line)[:longestLine])
 		return c, true, wrongForm(name, fmt.Sprintf("the line has more than %d characters", longestLine))
 	}
-	return c, true, c.read(fields[1:])
+	err := c.read(fields[1:])
+	return c, true, err
 }
 
 // meant finds the command that a word names. It gives "" for a word that is none, and an error where
@@ -185,13 +186,17 @@ func option(name, argument string) error {
 }
 
 func wantsEnvironment(name string) error {
-	return &UsageError{Name: name, WantsEnvironment: true,
-		Message: fmt.Sprintf("**%s was not understood,** because it names no environment.", code("/"+name))}
+	return &UsageError{
+		Name: name, WantsEnvironment: true,
+		Message: fmt.Sprintf("**%s was not understood,** because it names no environment.", code("/"+name)),
+	}
 }
 
 func wrongForm(name, why string) error {
-	return &UsageError{Name: name,
-		Message: fmt.Sprintf("**%s was not understood:** %s. Next: write `%s`, alone or with text below it.", code("/"+name), why, usage(name))}
+	return &UsageError{
+		Name:    name,
+		Message: fmt.Sprintf("**%s was not understood:** %s. Next: write `%s`, alone or with text below it.", code("/"+name), why, usage(name)),
+	}
 }
 
 // unseen tells characters that people do not see, or that change how others are shown.

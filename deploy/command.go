@@ -90,7 +90,7 @@ func (d *Deploy) audit(ctx context.Context, r request, decision commands.Decisio
 	}
 	return wrap("write audit", d.Store.Append(ctx, store.Audit{
 		Repository: r.Repository.ID, Environment: r.Command.Environment, Who: r.Author, What: what,
-		Why: fmt.Sprintf("comment %d on #%d: %s", r.Comment, r.Number, r.Command.Line),
+		Why: fmt.Sprintf("comment %d on #%d: %s", r.Comment, r.Number, r.Command.Line), Delivery: causeOf(ctx),
 	}))
 }
 
@@ -175,6 +175,10 @@ func (d *Deploy) carryOut(ctx context.Context, r request, do string) (string, er
 
 func (d *Deploy) planAgain(ctx context.Context, r request) (string, error) {
 	view := render.PlanAnswerView{Environment: r.Command.Environment, Root: r.Command.Root}
+	if r.Pull.State != "open" {
+		view.Reason = "This pull request is " + r.Pull.State + ", and only open ones are planned."
+		return render.PlanAnswer(view), nil
+	}
 	seen := PullSeen{Repository: r.Repository, Number: r.Number, Again: r.Author}
 	if err := d.reviewPull(ctx, seen, r.Pull, r.Branch); err != nil {
 		return "", err
@@ -213,6 +217,9 @@ func (d *Deploy) applyAsked(ctx context.Context, r request) (string, error) {
 	if environment, ok := r.Config.EnvironmentOf(r.Pull.BaseRef); ok {
 		view.Target = environment.Name
 	}
+	if id, err := d.Store.Requested(ctx, r.Repository.ID, r.Comment); err != nil || id != 0 {
+		return d.applyTaken(ctx, r, view, id, err) // its answer broke off
+	}
 	newest, found, err := d.newestApply(ctx, r.Repository.ID, r.Command.Environment)
 	if err != nil {
 		return "", err
@@ -232,11 +239,35 @@ func (d *Deploy) applyAsked(ctx context.Context, r request) (string, error) {
 		return d.confirm(ctx, r, newest, view)
 	case newest.State == operation.Queued || newest.State == operation.Running:
 		view.Kind = render.ApplyRunning
+		if err := d.queuedBefore(ctx, newest); err != nil {
+			return "", err
+		}
 		view.Apply, err = d.pointApplyView(ctx, newest, r.Number)
 	default:
 		return d.applyAnew(ctx, r, newest, view)
 	}
 	if err != nil {
+		return "", err
+	}
+	return render.ApplyAnswer(view), nil
+}
+
+// applyTaken answers a comment that has led to an apply already.
+func (d *Deploy) applyTaken(ctx context.Context, r request, view render.ApplyAnswerView, id int64, err error) (string, error) {
+	if err != nil {
+		return "", fmt.Errorf("find what the comment asked for: %w", err)
+	}
+	op, err := d.Store.Operation(ctx, id)
+	if err != nil {
+		return "", fmt.Errorf("read what the comment asked for: %w", err)
+	}
+	if !op.State.Ended() {
+		if err := d.applyQueued(ctx, op, nil); err != nil {
+			return "", err
+		}
+	}
+	view.Kind = render.ApplyRunning
+	if view.Apply, err = d.pointApplyView(ctx, op, r.Number); err != nil {
 		return "", err
 	}
 	return render.ApplyAnswer(view), nil
@@ -272,13 +303,10 @@ func (d *Deploy) confirm(ctx context.Context, r request, asked operation.Operati
 		view.Apply, err = d.pointApplyView(ctx, asked, r.Number)
 	default:
 		var op operation.Operation
-		if op, err = d.Store.Confirm(ctx, asked.ID, asked.Question, r.Author); err != nil {
+		if op, err = d.Store.Confirm(ctx, asked.ID, asked.Question, r.Author, r.Comment); err != nil {
 			return "", fmt.Errorf("take the yes to %s: %w", asked, err)
 		}
-		if err = d.Store.Enqueue(ctx, driveJob(op)); err != nil {
-			return "", fmt.Errorf("queue %s: %w", op, err)
-		}
-		if err := d.show(ctx, op); err != nil {
+		if err := d.applyQueued(ctx, op, nil); err != nil {
 			return "", err
 		}
 		view.Kind = render.ApplyConfirmed
@@ -326,7 +354,7 @@ func (d *Deploy) applyAnew(ctx context.Context, r request, ended operation.Opera
 	for _, root := range due.Roots {
 		op.Roots = append(op.Roots, root.Root)
 	}
-	stored, gathered, err := d.Store.QueueApplyAgain(ctx, op)
+	stored, gathered, err := d.Store.QueueApplyAgain(ctx, op, r.Comment)
 	if err != nil {
 		return "", fmt.Errorf("queue apply: %w", err)
 	}
@@ -354,14 +382,24 @@ func (d *Deploy) cancel(ctx context.Context, r request) (string, error) {
 		return "", fmt.Errorf("find what to cancel: %w", err)
 	}
 	view := render.CancelAnswerView{Environment: r.Command.Environment, By: r.Author}
+	message := "Cancelled by " + r.Author + " before it ran."
+	if err := d.showCancelled(ctx, filter, message); err != nil {
+		return "", err
+	}
 	for _, op := range ops {
 		if op.State == operation.Running {
-			if d.stop(op.ID) {
+			stopping, err := d.stopAnywhere(ctx, op)
+			if err != nil {
+				return "", err
+			}
+			if stopping {
 				view.Stopping = append(view.Stopping, op)
+			} else {
+				view.Unreachable = append(view.Unreachable, op)
 			}
 			continue
 		}
-		ended, err := d.Store.Cancel(ctx, op.ID, "Cancelled by "+r.Author+" before it ran.")
+		ended, err := d.Store.Cancel(ctx, op.ID, r.Author, message)
 		if errors.Is(err, store.ErrTransition) {
 			continue // it began or ended meanwhile
 		}
@@ -376,6 +414,24 @@ func (d *Deploy) cancel(ctx context.Context, r request) (string, error) {
 	return render.CancelAnswer(view), nil
 }
 
+// showCancelled shows what was cancelled with a message before: that may have broken off.
+func (d *Deploy) showCancelled(ctx context.Context, filter store.Filter, message string) error {
+	filter.States, filter.Newest, filter.Limit = []operation.State{operation.Cancelled}, true, fewNewest
+	ended, err := d.Store.Operations(ctx, filter)
+	if err != nil {
+		return fmt.Errorf("find what was cancelled: %w", err)
+	}
+	for _, op := range slices.Backward(ended) {
+		if op.Message != message {
+			continue
+		}
+		if err := d.show(ctx, op); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
 // unlock releases the hold of an operation that is dead or whose life cannot be known. It never
 // touches Terraform's own lock.
 func (d *Deploy) unlock(ctx context.Context, r request) (string, error) {
@@ -385,27 +441,33 @@ func (d *Deploy) unlock(ctx context.Context, r request) (string, error) {
 		return "", fmt.Errorf("find who has the hold: %w", err)
 	}
 	if !held {
-		return render.UnlockAnswer(view), nil
+		// Its release may have been recorded before; then whatever followed is made up for.
+		return render.UnlockAnswer(view), d.goOn(ctx, r)
 	}
-	if d.watches(holder.ID) {
+	answers, err := d.answers(ctx, holder.Host)
+	if err != nil {
+		return "", err
+	}
+	if d.watches(holder.ID) || answers && holder.Host != "" && holder.Host != d.Host {
 		view.Alive = &holder
 		return render.UnlockAnswer(view), nil
 	}
-	released, ok, err := d.Store.ReleaseHold(ctx, r.Repository.ID, r.Command.Environment,
+	released, ok, err := d.Store.ReleaseHold(ctx, r.Repository.ID, r.Command.Environment, r.Author,
 		"Its hold was released by "+r.Author+"; it is not known how far it came.")
 	if err != nil {
 		return "", fmt.Errorf("release the hold: %w", err)
 	}
 	if ok {
 		view.Released = &released
-		if err := d.show(ctx, released); err != nil {
-			return "", err
-		}
-		if err := d.Store.Enqueue(ctx, driveJob(released)); err != nil {
-			return "", fmt.Errorf("go on with %s: %w", released.Environment, err)
-		}
 	}
-	return render.UnlockAnswer(view), nil
+	return render.UnlockAnswer(view), d.goOn(ctx, r)
+}
+
+// goOn has the next apply of an environment run, and the newest that ended be shown.
+func (d *Deploy) goOn(ctx context.Context, r request) error {
+	return wrap("go on with "+r.Command.Environment, d.enqueue(ctx, driveJob(operation.Operation{
+		Kind: operation.Apply, Repository: r.Repository, Environment: r.Command.Environment,
+	})))
 }
 
 func (d *Deploy) watches(id int64) bool {

@@ -6,6 +6,7 @@ package deploy
 import (
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"sync"
 	"time"
@@ -30,6 +31,10 @@ type Options struct {
 	Clock    clockwork.Clock
 	Log      zerolog.Logger
 
+	Host     string // identity of this replica: where its runners leave their results
+	HostName string // for people
+	Shared   bool   // other replicas use the database too, each with mirrors of its own
+
 	WebURL    string // of GitHub, for links: https://github.com
 	WorkDir   string // work directories of operations are made below it
 	CacheDir  string // Terraform's plugin cache; empty: none
@@ -47,70 +52,109 @@ type Deploy struct {
 	Options
 
 	mu      sync.Mutex
-	running map[int64]executor.Run // operations whose runner this process watches
+	running map[int64]*watched // operations that this process sees to
 }
 
 // New makes a Deploy. Register gives its jobs to a queue.
 func New(o Options) *Deploy {
-	return &Deploy{Options: o, running: map[int64]executor.Run{}}
+	return &Deploy{Options: o, running: map[int64]*watched{}}
 }
 
 // Register tells the queue which function does which kind of job.
 func (d *Deploy) Register(q *queue.Queue) {
-	handle(q, KindPull, d.lookAtPull)
-	handle(q, KindPush, d.branchPushed)
-	handle(q, KindComment, d.commentMade)
-	handle(q, KindMergeGroup, d.groupQueued)
-	handle(q, KindInstallation, d.installed)
-	handle(q, KindPlan, d.runPlan)
-	handle(q, KindEnvironment, d.advance)
+	for kind, handler := range d.handlers() {
+		q.Handle(kind, handler)
+	}
 }
 
-func handle[T any](q *queue.Queue, kind string, do func(context.Context, T) error) {
-	q.Handle(kind, func(ctx context.Context, job queue.Job, _ queue.Claim) error {
+func handle[T any](kind string, do func(context.Context, T) error) queue.Handler {
+	return func(ctx context.Context, job queue.Job, _ queue.Claim) error {
 		var payload T
 		if err := json.Unmarshal(job.Payload, &payload); err != nil {
 			return fmt.Errorf("read %s job: %w", kind, err)
 		}
-		return do(ctx, payload)
-	})
+		return do(because(aboutJob(ctx, job), job.Cause), payload)
+	}
 }
 
 // Recover takes up what an earlier process left behind: plans start anew, the outcome of running
 // applies is looked for, and waiting operations get their job back.
 func (d *Deploy) Recover(ctx context.Context) error {
-	if _, err := d.Store.RequeuePlans(ctx, "the server stopped while it ran"); err != nil {
-		return fmt.Errorf("queue plans again: %w", err)
-	}
 	open, err := d.Store.Operations(ctx, store.Filter{States: []operation.State{operation.Queued, operation.Running}})
 	if err != nil {
 		return fmt.Errorf("find open operations: %w", err)
 	}
 	for _, op := range open {
-		if err := d.Store.Enqueue(ctx, driveJob(op)); err != nil {
+		if err := d.enqueue(ctx, driveJob(op)); err != nil {
 			return fmt.Errorf("queue %s again: %w", op, err)
 		}
 	}
 	return nil
 }
 
-// Dead tells that a job was given up after its attempts; the queue calls it.
-func (d *Deploy) Dead(_ context.Context, job queue.Job, reason string) {
-	d.Log.Error().Str("kind", job.Kind).Str("key", job.Key).Str("reason", reason).Msg("a job was given up")
+func (d *Deploy) handlers() map[string]queue.Handler {
+	return map[string]queue.Handler{
+		KindPull:         handle(KindPull, d.lookAtPull),
+		KindPush:         handle(KindPush, d.branchPushed),
+		KindComment:      handle(KindComment, d.commentMade),
+		KindMergeGroup:   handle(KindMergeGroup, d.groupQueued),
+		KindInstallation: handle(KindInstallation, d.installed),
+		KindPlan:         handle(KindPlan, d.runPlan),
+		KindEnvironment:  handle(KindEnvironment, d.advance),
+		KindSweep:        handle(KindSweep, d.sweep),
+		KindRepository:   handle(KindRepository, d.repositorySeen),
+	}
 }
 
-// stop asks the runner of an operation to stop gently. It reports whether this process watches it.
+// enqueue stores jobs that follow from the work of a context, and keeps the delivery that led to it.
+func (d *Deploy) enqueue(ctx context.Context, jobs ...queue.Job) error {
+	for i := range jobs {
+		jobs[i].Cause = causeOf(ctx)
+	}
+	return d.Store.Enqueue(ctx, jobs...) //nolint:wrapcheck // each caller says what it queued
+}
+
+// watched is an operation that this process sees to, from before its runner is started until its end is recorded.
+type watched struct {
+	run  executor.Run // nil until it is started
+	stop bool         // somebody asked for it
+}
+
+// begin makes this call the only one in the process that sees to an operation, until end.
+func (d *Deploy) begin(id int64) error {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	if _, ok := d.running[id]; ok {
+		return errWatched
+	}
+	d.running[id] = &watched{}
+	return nil
+}
+
+func (d *Deploy) end(id int64) {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	delete(d.running, id)
+}
+
+// errWatched says that this process sees to the operation already.
+var errWatched = errors.New("it is seen to already")
+
+// stop asks the runner of an operation to stop gently. It reports whether this process sees to it.
 func (d *Deploy) stop(id int64) bool {
 	d.mu.Lock()
 	defer d.mu.Unlock()
-	run, ok := d.running[id]
+	w, ok := d.running[id]
 	if ok {
-		run.Stop()
+		w.stop = true
+		if w.run != nil {
+			w.run.Stop()
+		}
 	}
 	return ok
 }
 
-// watch runs a task to its end.
+// watch runs a task to its end. The caller has begun its operation.
 func (d *Deploy) watch(ctx context.Context, task operation.Task) (operation.Result, error) {
 	run, err := d.Executor.Start(ctx, task)
 	if err != nil {
@@ -122,13 +166,13 @@ func (d *Deploy) watch(ctx context.Context, task operation.Task) (operation.Resu
 // wait waits for a runner's result while it can be stopped by its operation's number.
 func (d *Deploy) wait(ctx context.Context, id int64, run executor.Run) (operation.Result, error) {
 	d.mu.Lock()
-	d.running[id] = run
+	if w, ok := d.running[id]; ok {
+		w.run = run
+		if w.stop {
+			run.Stop()
+		}
+	}
 	d.mu.Unlock()
-	defer func() {
-		d.mu.Lock()
-		delete(d.running, id)
-		d.mu.Unlock()
-	}()
 	result, err := run.Wait(ctx)
 	if err != nil {
 		return operation.Result{}, fmt.Errorf("wait for the runner: %w", err)
@@ -139,20 +183,22 @@ func (d *Deploy) wait(ctx context.Context, id int64, run executor.Run) (operatio
 // drive is the payload of the jobs that carry operations on.
 type drive struct {
 	Repository  operation.Repository `json:"repository"`
-	Operation   int64                `json:"operation,omitempty"`   // a plan
-	Environment string               `json:"environment,omitempty"` // whose next apply runs
+	Operation   int64                `json:"operation,omitempty"` // a plan; 0: the next apply of the environment
+	Environment string               `json:"environment,omitempty"`
+	Number      int                  `json:"number,omitempty"` // pull request of a plan, for the log
 }
 
 // driveJob makes the job that carries an operation on. Plans of one pull request share a work
 // directory, and applies of one environment its hold: so they share a key.
 func driveJob(op operation.Operation) queue.Job {
 	if op.Kind.Exclusive() {
-		j := job(queue.Long, KindEnvironment, fmt.Sprintf("%d:%s", op.Repository.ID, op.Environment),
+		j := job(queue.Long, KindEnvironment, op.Repository.ID, fmt.Sprintf("%d:%s", op.Repository.ID, op.Environment),
 			drive{Repository: op.Repository, Environment: op.Environment})
 		j.Once = true
 		return j
 	}
-	return job(queue.Long, KindPlan, "plan "+workKey(op), drive{Repository: op.Repository, Operation: op.ID})
+	return job(queue.Long, KindPlan, op.Repository.ID, "plan "+workKey(op),
+		drive{Repository: op.Repository, Operation: op.ID, Environment: op.Environment, Number: op.Pull})
 }
 
 // workKey names what operations share a work directory.

@@ -4,6 +4,8 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"maps"
+	"slices"
 	"time"
 
 	"github.com/switchyard-dev/switchyard/gitflow"
@@ -16,6 +18,10 @@ import (
 // baseline of their environments, and looks at their open pull requests.
 func (d *Deploy) installed(ctx context.Context, seen Installed) error {
 	for _, repo := range seen.Removed {
+		if err := d.endWaiting(ctx, repo.ID, "The App was removed from the repository before it ran.",
+			func(operation.Operation) bool { return true }); err != nil {
+			return fmt.Errorf("end what waits in %s: %w", repo.FullName(), err)
+		}
 		if err := d.Store.RemoveRepository(ctx, repo.ID); err != nil {
 			return fmt.Errorf("remove %s: %w", repo.FullName(), err)
 		}
@@ -57,7 +63,7 @@ func (d *Deploy) adopt(ctx context.Context, repo operation.Repository) error {
 		return fmt.Errorf("list open pull requests: %w", err)
 	}
 	for _, pull := range pulls {
-		if err := d.Store.Enqueue(ctx, PullSeen{Repository: repo, Number: pull.Number}.Job()); err != nil {
+		if err := d.enqueue(ctx, PullSeen{Repository: repo, Number: pull.Number}.Job()); err != nil {
 			return fmt.Errorf("queue #%d: %w", pull.Number, err)
 		}
 	}
@@ -73,15 +79,22 @@ func (d *Deploy) takeBaselines(ctx context.Context, repo operation.Repository, c
 	if err != nil {
 		return fmt.Errorf("list branches: %w", err)
 	}
-	for name, tip := range branches {
-		environment, _ := config.EnvironmentOf(name)
+	known, err := d.facts(ctx, repo)
+	if err != nil {
+		return err
+	}
+	for _, name := range slices.Sorted(maps.Keys(branches)) {
+		tip := branches[name]
+		decision := gitflow.DecidePush(config.Config, gitflow.Push{Branch: name}, known)
 		if _, known, err := d.Store.BranchTip(ctx, repo.ID, name); err != nil {
 			return fmt.Errorf("read the tip of %s: %w", name, err)
 		} else if known {
 			continue
 		}
-		if err := d.setBaseline(ctx, repo, config, environment.Name, tip); err != nil {
-			return err
+		if decision.Verdict == gitflow.Allowed { // not of an older release, which another one has overtaken
+			if err := d.setBaseline(ctx, repo, config, decision.Environment, tip); err != nil {
+				return err
+			}
 		}
 		if err := d.Git.Prefetch(ctx, repo, tip); err != nil { // so that the first plan need not wait for it
 			return fmt.Errorf("fetch the files of %s: %w", name, err)
@@ -115,9 +128,7 @@ func (d *Deploy) groupQueued(ctx context.Context, seen GroupQueued) error {
 		Head: seen.Head, Base: seen.Base, Problem: config.Problem, State: "open",
 		Decision: gitflow.DecideMergeGroup(config.Config, gitflow.MergeGroup{Base: seen.Base}, known),
 	}
-	flow := check("switchyard / gitflow", seen.Head, render.GitflowCheck(facts.Decision))
-	flow.Status, flow.Conclusion = "completed", flowConclusion(facts)
-	if err := d.wantCheck(ctx, repo, flow, time.Time{}); err != nil {
+	if err := d.wantFlow(ctx, repo, seen.Head, []pullFacts{facts}); err != nil {
 		return err
 	}
 	environment := facts.Decision.Environment
@@ -161,7 +172,7 @@ func (d *Deploy) planGroup(ctx context.Context, repo operation.Repository, confi
 	if op, err = d.Store.CreateOperation(ctx, op); err != nil {
 		return fmt.Errorf("create plan: %w", err)
 	}
-	if err := d.Store.Enqueue(ctx, driveJob(op)); err != nil {
+	if err := d.enqueue(ctx, driveJob(op)); err != nil {
 		return fmt.Errorf("queue %s: %w", op, err)
 	}
 	return d.showPlanCheck(ctx, op)

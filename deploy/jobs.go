@@ -3,6 +3,7 @@ package deploy
 import (
 	"encoding/json"
 	"fmt"
+	"strconv"
 
 	"github.com/switchyard-dev/switchyard/operation"
 	"github.com/switchyard-dev/switchyard/queue"
@@ -17,12 +18,15 @@ const (
 	KindInstallation = "installation"
 	KindPlan         = "plan"
 	KindEnvironment  = "environment"
+	KindSweep        = "sweep"
+	KindRepository   = "repository"
 )
 
 // PullSeen says that a pull request has to be looked at again.
 type PullSeen struct {
 	Repository operation.Repository `json:"repository"`
-	Number     int                  `json:"number"`
+	Number     int                  `json:"number"`           // 0: all open ones with that head
+	Head       string               `json:"head,omitempty"`   // commit, where the number is not known
 	Closed     bool                 `json:"closed,omitempty"` // the event said so; a hint that saves a call
 	Again      string               `json:"again,omitempty"`  // login of who asked for a new plan; empty: only when something changed
 }
@@ -63,33 +67,41 @@ type Installed struct {
 
 // Job makes the queue's job of what was seen.
 func (p PullSeen) Job() queue.Job {
-	return job(queue.Quick, KindPull, fmt.Sprintf("%d#%d", p.Repository.ID, p.Number), p)
+	if p.Number == 0 {
+		return job(queue.Quick, KindPull, p.Repository.ID, fmt.Sprintf("%d@%s", p.Repository.ID, p.Head), p)
+	}
+	return job(queue.Quick, KindPull, p.Repository.ID, fmt.Sprintf("%d#%d", p.Repository.ID, p.Number), p)
 }
 
 // Job makes the queue's job of what was seen.
 func (b BranchPushed) Job() queue.Job {
-	return job(queue.Quick, KindPush, fmt.Sprintf("%d@%s", b.Repository.ID, b.Branch), b)
+	return job(queue.Quick, KindPush, b.Repository.ID, fmt.Sprintf("%d@%s", b.Repository.ID, b.Branch), b)
 }
 
 // Job makes the queue's job of what was seen.
 func (c CommentMade) Job() queue.Job {
-	return job(queue.Quick, KindComment, fmt.Sprintf("%d#%d", c.Repository.ID, c.Number), c)
+	return job(queue.Quick, KindComment, c.Repository.ID, fmt.Sprintf("%d#%d", c.Repository.ID, c.Number), c)
 }
 
 // Job makes the queue's job of what was seen.
 func (g GroupQueued) Job() queue.Job {
-	return job(queue.Quick, KindMergeGroup, fmt.Sprintf("%d@%s", g.Repository.ID, g.Head), g)
+	return job(queue.Quick, KindMergeGroup, g.Repository.ID, fmt.Sprintf("%d@%s", g.Repository.ID, g.Head), g)
 }
 
 // Job makes the queue's job of what was seen.
 func (i Installed) Job() queue.Job {
-	return job(queue.Quick, KindInstallation, fmt.Sprintf("installation %d", i.Installation), i)
+	return job(queue.Quick, KindInstallation, 0, fmt.Sprintf("installation %d", i.Installation), i)
 }
 
-func job(class queue.Class, kind, key string, payload any) queue.Job {
+// job makes a job whose lane is its repository, so that one with many jobs does not hold up others.
+func job(class queue.Class, kind string, repository int64, key string, payload any) queue.Job {
 	data, err := json.Marshal(payload)
 	if err != nil { // the payload types above have nothing that cannot be marshalled
 		panic(fmt.Sprintf("deploy: marshal %s: %v", kind, err))
 	}
-	return queue.Job{Class: class, Kind: kind, Key: key, Payload: data}
+	j := queue.Job{Class: class, Kind: kind, Key: key, Payload: data}
+	if repository != 0 {
+		j.Lane = strconv.FormatInt(repository, 10)
+	}
+	return j
 }

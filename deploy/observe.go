@@ -251,6 +251,12 @@ func (d *Deploy) rootOutstanding(ctx context.Context, repo operation.Repository,
 	}
 	descends, err := d.Git.IsAncestor(ctx, repo, from, candidate)
 	if err != nil {
+		if there, failed := d.Git.Has(ctx, repo, from); failed == nil && !there {
+			return outstanding{
+				Doubt: "The applied commit " + short(from) + " is not in the repository any more, so it is not known what this would undo.",
+				Roots: []render.RootReason{{Root: root.Dir, Reason: "the applied commit " + short(from) + " is not in the repository any more"}},
+			}, nil
+		}
 		return outstanding{}, fmt.Errorf("compare with the applied commit: %w", err)
 	}
 	if !descends {

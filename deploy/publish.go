@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"time"
 
+	"github.com/rs/zerolog"
 	"golang.org/x/sync/errgroup"
 
 	"github.com/switchyard-dev/switchyard/hub"
@@ -27,7 +28,8 @@ const (
 // looks when nobody wakes it, and how long it waits after a fault, doubled each time up to a bound.
 const (
 	publishers     = 4
-	surfaceLease   = time.Minute
+	surfaceLease   = 40 * time.Second
+	surfaceLimit   = 30 * time.Second // for one write, so that it has ended before somebody else may begin
 	publishPoll    = time.Second
 	publishDelay   = 2 * time.Second
 	publishLongest = 5 * time.Minute
@@ -50,14 +52,14 @@ type reaction struct {
 // Publish writes to GitHub what its surfaces should show, until ctx ends. Each surface is written by
 // one writer at a time; what changed while it was written is written next.
 func (d *Deploy) Publish(ctx context.Context) error {
-	group, ctx := errgroup.WithContext(ctx)
+	group, ctx := errgroup.WithContext(d.Log.WithContext(ctx))
 	for range publishers {
 		group.Go(func() error {
 			for ctx.Err() == nil {
 				wake := d.Store.Wake() // taken before looking, so that nothing is missed between
 				busy, err := d.publishOne(ctx)
 				if err != nil && ctx.Err() == nil {
-					d.Log.Error().Err(err).Msg("could not take a surface to write")
+					zerolog.Ctx(ctx).Error().Err(err).Msg("could not take a surface to write")
 				}
 				if busy {
 					continue
@@ -76,16 +78,22 @@ func (d *Deploy) Publish(ctx context.Context) error {
 
 // publishOne writes the next due surface. It reports whether there was one.
 func (d *Deploy) publishOne(ctx context.Context) (bool, error) {
-	surface, ok, err := d.Store.ClaimSurface(ctx, surfaceLease)
+	surface, ok, err := d.Store.ClaimSurface(ctx, surfaceLease, d.Hub.Paused()...)
 	if err != nil || !ok {
 		return false, wrap("claim a surface", err)
 	}
-	ids, err := d.write(ctx, surface)
+	writing := ctx
+	if surface.Priority == store.ForBots {
+		writing = hub.ForBots(ctx)
+	}
+	writing, cancel := context.WithTimeout(writing, surfaceLimit)
+	defer cancel()
+	ids, err := d.write(writing, surface)
 	keep := context.WithoutCancel(ctx)
 	if err == nil {
 		return true, wrap("record what was written", d.Store.Written(keep, surface, ids))
 	}
-	log := d.Log.Warn().Err(err).Str("repository", surface.Repository.FullName()).Str("surface", surface.Key)
+	log := zerolog.Ctx(ctx).Warn().Err(err).Str(keyRepository, surface.Repository.FullName()).Str(keySurface, surface.Key)
 	gone, person := (*hub.Gone)(nil), (*hub.NeedsPerson)(nil)
 	if errors.As(err, &gone) || errors.As(err, &person) {
 		// Trying again changes nothing; the next change of this surface tries anew.
@@ -93,15 +101,17 @@ func (d *Deploy) publishOne(ctx context.Context) (bool, error) {
 		return true, wrap("record what was refused", d.Store.Written(keep, surface, ids))
 	}
 	problem := err.Error()
-	at := d.Clock.Now().Add(min(publishDelay<<min(surface.Attempts, 10), publishLongest))
 	if wait := (*hub.Wait)(nil); errors.As(err, &wait) {
-		at = wait.RetryAt(d.Clock.Now())
+		at := wait.RetryAt(d.Clock.Now())
+		log.Time(keyAgain, at).Msg("GitHub is written to later")
+		return true, wrap("put a write off", d.Store.Postpone(keep, surface, at.Sub(d.Clock.Now()), problem))
 	}
-	log.Time("again", at).Msg("could not write to GitHub yet")
+	at := d.Clock.Now().Add(min(publishDelay<<min(surface.Attempts, 10), publishLongest))
+	log.Time(keyAgain, at).Msg("could not write to GitHub yet")
 	if surface.External, err = json.Marshal(ids); err != nil {
 		return true, fmt.Errorf("keep what was written: %w", err)
 	}
-	return true, wrap("record a failed write", d.Store.Unwritten(keep, surface, at, problem))
+	return true, wrap("record a failed write", d.Store.Unwritten(keep, surface, at.Sub(d.Clock.Now()), problem))
 }
 
 // write brings one surface to GitHub and returns what GitHub called it.

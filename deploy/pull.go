@@ -1,6 +1,7 @@
 package deploy
 
 import (
+	"bytes"
 	"context"
 	"encoding/json"
 	"errors"
@@ -8,12 +9,14 @@ import (
 	"slices"
 	"strings"
 
+	"github.com/rs/zerolog"
 	"golang.org/x/sync/errgroup"
 
 	"github.com/switchyard-dev/switchyard/gitflow"
 	"github.com/switchyard-dev/switchyard/hub"
 	"github.com/switchyard-dev/switchyard/operation"
 	"github.com/switchyard-dev/switchyard/render"
+	"github.com/switchyard-dev/switchyard/repoconfig"
 	"github.com/switchyard-dev/switchyard/store"
 )
 
@@ -30,8 +33,10 @@ type pullFacts struct {
 	Fork     bool                `json:"fork"`
 	Comments int                 `json:"comments"` // how many it had when it was first seen
 	Decision gitflow.Decision    `json:"decision"`
-	Problem  string              `json:"problem,omitempty"` // of the configuration
-	Merge    string              `json:"merge,omitempty"`   // conflicting files, in words
+	Problem  string              `json:"problem,omitempty"`  // of the configuration
+	Proposed string              `json:"proposed,omitempty"` // problem of the configuration that it proposes
+	Repairs  bool                `json:"repairs,omitempty"`  // it proposes a right configuration where the present one has a problem
+	Merge    string              `json:"merge,omitempty"`    // conflicting files, in words
 	Roots    []render.RootReason `json:"roots,omitempty"`
 	Silent   bool                `json:"silent,omitempty"` // nothing of it is shown
 }
@@ -39,15 +44,17 @@ type pullFacts struct {
 // lookAtPull brings what is shown about a pull request up to date, and plans it where its head, its
 // base or the person who asks make a new plan necessary.
 func (d *Deploy) lookAtPull(ctx context.Context, seen PullSeen) error {
+	if seen.Number == 0 {
+		return d.lookAtHead(ctx, seen)
+	}
 	if seen.Closed {
-		open, err := d.openPlans(ctx, seen.Repository.ID, seen.Number)
-		if err != nil || len(open) == 0 {
+		if needless, err := d.nothingToEnd(ctx, seen); err != nil || needless {
 			return err // its applies are found by the push of the merge
 		}
 	}
 	pull, branch, err := d.fetchPull(ctx, seen.Repository, seen.Number)
 	if gone := (*hub.Gone)(nil); errors.As(err, &gone) {
-		d.Log.Info().Str("repository", seen.Repository.FullName()).Int("pull", seen.Number).Msg("pull request is gone")
+		zerolog.Ctx(ctx).Info().Msg("pull request is gone")
 		return nil
 	}
 	if err != nil {
@@ -57,6 +64,23 @@ func (d *Deploy) lookAtPull(ctx context.Context, seen PullSeen) error {
 		return d.pullEnded(ctx, seen.Repository, pull)
 	}
 	return d.reviewPull(ctx, seen, pull, branch)
+}
+
+// lookAtHead has the open pull requests looked at whose head is a commit.
+func (d *Deploy) lookAtHead(ctx context.Context, seen PullSeen) error {
+	open, err := d.Hub.OpenPulls(ctx, seen.Repository)
+	if err != nil {
+		return fmt.Errorf("list open pull requests: %w", err)
+	}
+	for _, pull := range open {
+		if pull.HeadSHA != seen.Head {
+			continue
+		}
+		if err := d.enqueue(ctx, PullSeen{Repository: seen.Repository, Number: pull.Number, Again: seen.Again}.Job()); err != nil {
+			return fmt.Errorf("queue #%d: %w", pull.Number, err)
+		}
+	}
+	return nil
 }
 
 // fetchPull reads a pull request from GitHub while the mirror catches up.
@@ -120,31 +144,53 @@ func (d *Deploy) pullEnded(ctx context.Context, repo operation.Repository, pull 
 			return err
 		}
 	}
-	return d.supersede(ctx, repo.ID, pull.Number, operation.Operation{}, "The pull request is "+pull.State+".")
+	if err := d.supersede(ctx, repo.ID, pull.Number, operation.Operation{},
+		"The pull request was "+pull.State+" before its plan was done."); err != nil {
+		return err
+	}
+	if err := d.wantFlowCheck(ctx, repo, pull.HeadSHA); err != nil { // of the pull requests that have the same head
+		return err
+	}
+	return d.showPull(ctx, repo, pull.Number)
+}
+
+// nothingToEnd reports whether nothing waits for the end of a pull request: no plan, and no other pull
+// request whose check depends on it.
+func (d *Deploy) nothingToEnd(ctx context.Context, seen PullSeen) (bool, error) {
+	plans, err := d.openPlans(ctx, seen.Repository.ID, seen.Number)
+	if err != nil || len(plans) > 0 {
+		return false, err
+	}
+	facts, ok, err := d.pullFacts(ctx, seen.Repository, seen.Number)
+	if err != nil || !ok {
+		return !ok, err
+	}
+	sharing, err := d.openAt(ctx, seen.Repository.ID, facts.Head)
+	return !slices.ContainsFunc(sharing, func(other pullFacts) bool { return other.Number != seen.Number }), err
 }
 
 // supersede ends the open plans of a pull request but for one, stops those that run, and closes the
-// checks that they have on heads of their own.
+// checks that they have for themselves. The checks are closed first: were it to break off between, the
+// plans would still be found.
 func (d *Deploy) supersede(ctx context.Context, repo int64, pull int, except operation.Operation, why string) error {
 	open, err := d.openPlans(ctx, repo, pull)
 	if err != nil {
 		return err
+	}
+	for _, op := range open {
+		if op.ID == except.ID || op.Head == except.Head && op.Environment == except.Environment {
+			continue // the newer plan writes to the same check
+		}
+		if err := d.endCheck(ctx, op, why); err != nil {
+			return err
+		}
 	}
 	stopped, err := d.Store.SupersedePlans(ctx, repo, pull, except.ID, why)
 	if err != nil {
 		return fmt.Errorf("supersede plans: %w", err)
 	}
 	for _, op := range stopped {
-		d.stop(op.ID)
-	}
-	for _, op := range open {
-		if op.ID == except.ID || op.Head == except.Head {
-			continue // the newer plan writes to the same check
-		}
-		if op, err = d.Store.Operation(ctx, op.ID); err != nil {
-			return fmt.Errorf("read plan: %w", err)
-		}
-		if err := d.showPlanCheck(ctx, op); err != nil {
+		if _, err := d.stopAnywhere(ctx, op); err != nil {
 			return err
 		}
 	}
@@ -169,6 +215,9 @@ func (d *Deploy) reviewPull(ctx context.Context, seen PullSeen, pull hub.Pull, d
 	if err != nil {
 		return err
 	}
+	if merged, err := d.mergedMeanwhile(ctx, repo, pull); err != nil || merged {
+		return err // its end is seen next
+	}
 	facts := pullFacts{
 		Number: pull.Number, Title: pull.Title, Author: pull.Author, State: pull.State, Head: pull.HeadSHA,
 		HeadRef: pull.HeadRef, Base: pull.BaseRef, Fork: pull.Fork, Comments: pull.Comments, Problem: config.Problem,
@@ -185,16 +234,95 @@ func (d *Deploy) reviewPull(ctx context.Context, seen PullSeen, pull hub.Pull, d
 			return err
 		}
 	}
-	if err := d.savePull(ctx, repo, facts); err != nil {
+	if facts.Proposed, facts.Repairs, err = d.proposed(ctx, repo, facts, tree); err != nil {
+		return err
+	}
+	if err := d.leaveBase(ctx, repo, facts); err != nil {
+		return err
+	}
+	if err := d.keepPull(ctx, repo, facts); err != nil {
 		return err
 	}
 	if tree == "" || len(facts.Roots) == 0 {
-		if err := d.supersede(ctx, repo.ID, pull.Number, operation.Operation{Head: facts.Head}, "A newer head changes no root."); err != nil {
+		if err := d.supersede(ctx, repo.ID, pull.Number,
+			operation.Operation{Head: facts.Head, Environment: facts.Decision.Environment}, unplanned(facts)); err != nil {
 			return err
 		}
 		return d.showPull(ctx, repo, pull.Number)
 	}
 	return d.planPull(ctx, seen, facts, tree)
+}
+
+// mergedMeanwhile reports whether the base branch has the head of a pull request that GitHub called open a
+// moment ago: to plan that would show that it changes nothing.
+func (d *Deploy) mergedMeanwhile(ctx context.Context, repo operation.Repository, pull hub.Pull) (bool, error) {
+	base, ok, err := d.Git.Branch(ctx, repo, pull.BaseRef)
+	if err != nil || !ok {
+		return false, wrap("find the base branch", err)
+	}
+	merged, err := d.Git.IsAncestor(ctx, repo, pull.HeadSHA, base)
+	return merged, wrap("compare head and base", err)
+}
+
+// unplanned says why the plans of a pull request end although no newer one takes their place.
+func unplanned(facts pullFacts) string {
+	if facts.Decision.Verdict == gitflow.Refused {
+		return otherBase(facts)
+	}
+	return "There is nothing to plan for it any more."
+}
+
+// keepPull saves what is known of a pull request. Where that is new, those with the same head are
+// looked at again.
+func (d *Deploy) keepPull(ctx context.Context, repo operation.Repository, facts pullFacts) error {
+	old, ok, err := d.pullFacts(ctx, repo, facts.Number)
+	if err != nil {
+		return err
+	}
+	if !ok || old.Head != facts.Head || old.Base != facts.Base || old.State != facts.State {
+		if err := d.lookAtOthers(ctx, repo, facts); err != nil {
+			return err
+		}
+	}
+	return d.savePull(ctx, repo, facts)
+}
+
+// proposed validates the configuration that a pull request proposes. It has no effect before it is on
+// the default branch, but there a broken one would stop everything.
+func (d *Deploy) proposed(ctx context.Context, repo operation.Repository, facts pullFacts, tree string) (string, bool, error) {
+	base, ok, err := d.Git.Branch(ctx, repo, facts.Base)
+	if err != nil || !ok {
+		return "", false, wrap("find the base branch", err)
+	}
+	common, related, err := d.Git.MergeBase(ctx, repo, base, facts.Head)
+	if err != nil {
+		return "", false, fmt.Errorf("find the common commit: %w", err)
+	}
+	before := []byte(nil)
+	if related {
+		if before, _, err = d.Git.ReadFile(ctx, repo, common, repoconfig.Path); err != nil {
+			return "", false, fmt.Errorf("read %s: %w", repoconfig.Path, err)
+		}
+	}
+	after, there, err := d.Git.ReadFile(ctx, repo, facts.Head, repoconfig.Path)
+	if err != nil {
+		if ctx.Err() != nil {
+			return "", false, fmt.Errorf("read %s: %w", repoconfig.Path, err)
+		}
+		return fmt.Sprintf("%s cannot be read: %v", repoconfig.Path, err), false, nil // too large, or a link: told to its author
+	}
+	if !there || bytes.Equal(before, after) {
+		return "", false, nil
+	}
+	if tree != "" { // what the merge makes of it counts
+		if after, _, err = d.Git.ReadFile(ctx, repo, tree, repoconfig.Path); err != nil {
+			return "", false, fmt.Errorf("read %s: %w", repoconfig.Path, err)
+		}
+	}
+	if _, err := repoconfig.Parse(after); err != nil {
+		return err.Error(), false, nil //nolint:nilerr // told to its author
+	}
+	return "", facts.Problem != "" && !facts.Fork, nil
 }
 
 // mergePull merges head into base in the mirror and finds the roots that this changes. The tree is
@@ -265,12 +393,7 @@ func (d *Deploy) planPull(ctx context.Context, seen PullSeen, facts pullFacts, t
 	same := ok && newest.Tree == tree && newest.Head == facts.Head && newest.Environment == facts.Decision.Environment &&
 		slices.Equal(newest.Roots, roots) && newest.State != operation.Superseded && newest.State != operation.Cancelled
 	if same && (seen.Again == "" || !newest.State.Ended()) {
-		if newest.State == operation.Queued {
-			if err := d.Store.Enqueue(ctx, driveJob(newest)); err != nil {
-				return fmt.Errorf("queue %s: %w", newest, err)
-			}
-		}
-		return d.showPull(ctx, repo, facts.Number)
+		return d.planQueued(ctx, newest)
 	}
 	actor, reason := facts.Author, "the pull request has a new head or base"
 	if seen.Again != "" {
@@ -284,13 +407,28 @@ func (d *Deploy) planPull(ctx context.Context, seen PullSeen, facts pullFacts, t
 	if err != nil {
 		return fmt.Errorf("create plan: %w", err)
 	}
-	if err := d.supersede(ctx, repo.ID, facts.Number, op, "A newer plan of this pull request replaces it."); err != nil {
+	return d.planQueued(ctx, op)
+}
+
+// planQueued has a stored plan driven, ends those before it, and shows it. It may be called again for the same plan.
+func (d *Deploy) planQueued(ctx context.Context, op operation.Operation) error {
+	why := "A newer plan of this pull request takes its place."
+	if facts, ok, err := d.pullFacts(ctx, op.Repository, op.Pull); err != nil {
+		return err
+	} else if older, err := d.openPlans(ctx, op.Repository.ID, op.Pull); err != nil {
+		return err
+	} else if ok && slices.ContainsFunc(older, func(o operation.Operation) bool { return o.Environment != op.Environment }) {
+		why = otherBase(facts)
+	}
+	if err := d.supersede(ctx, op.Repository.ID, op.Pull, op, why); err != nil {
 		return err
 	}
-	if err := d.Store.Enqueue(ctx, driveJob(op)); err != nil {
-		return fmt.Errorf("queue %s: %w", op, err)
+	if op.State == operation.Queued {
+		if err := d.enqueue(ctx, driveJob(op)); err != nil {
+			return fmt.Errorf("queue %s: %w", op, err)
+		}
 	}
-	return d.showPull(ctx, repo, facts.Number)
+	return d.showPull(ctx, op.Repository, op.Pull)
 }
 
 func (d *Deploy) newestPlan(ctx context.Context, repo int64, pull int) (operation.Operation, bool, error) {
@@ -323,7 +461,7 @@ func (d *Deploy) savePull(ctx context.Context, repo operation.Repository, facts 
 	if err != nil {
 		return fmt.Errorf("write pull request %d: %w", facts.Number, err)
 	}
-	return wrap("save pull request", d.Store.SavePull(ctx, repo.ID, facts.Number, data))
+	return wrap("save pull request", d.Store.SavePull(ctx, repo.ID, facts.Number, facts.Head, data))
 }
 
 // wrap adds what was being done to an error, and leaves nil alone.

@@ -2,13 +2,17 @@ package deploy
 
 import (
 	"context"
+	"errors"
 	"fmt"
+	"maps"
 	"slices"
 	"strings"
+	"time"
 
 	"github.com/switchyard-dev/switchyard/gitflow"
 	"github.com/switchyard-dev/switchyard/hub"
 	"github.com/switchyard-dev/switchyard/operation"
+	"github.com/switchyard-dev/switchyard/render"
 	"github.com/switchyard-dev/switchyard/store"
 )
 
@@ -57,10 +61,14 @@ func (d *Deploy) branchPushed(ctx context.Context, seen BranchPushed) error {
 		return err
 	}
 	decision := gitflow.DecidePush(config.Config, push, facts)
-	if !exists {
-		return d.branchGone(ctx, repo, seen.Branch)
-	}
-	if decision.Environment != "" && decision.Verdict == gitflow.Allowed {
+	switch {
+	case !exists:
+		if err := d.branchGone(ctx, repo, seen.Branch); err != nil {
+			return err
+		}
+	case decision.Verdict == gitflow.Refused:
+		return d.refusePush(ctx, repo, decision, seen, tip, last)
+	case decision.Environment != "" && decision.Verdict == gitflow.Allowed:
 		if err := d.setBaseline(ctx, repo, config, decision.Environment, last); err != nil {
 			return err
 		}
@@ -68,7 +76,79 @@ func (d *Deploy) branchPushed(ctx context.Context, seen BranchPushed) error {
 			return err
 		}
 	}
-	return wrap("save the tip", d.Store.SetBranchTip(ctx, repo.ID, seen.Branch, tip))
+	if exists {
+		if err := d.Store.SetBranchTip(ctx, repo.ID, seen.Branch, tip); err != nil {
+			return fmt.Errorf("save the tip: %w", err)
+		}
+	}
+	return d.takeUpLeft(ctx, repo, config, facts, seen.Actor)
+}
+
+// refusePush shows that a push is not applied, on its commit and on the pull request that brought it.
+// The branch keeps the tip that was last decided about, so that it is taken up when the reason has gone.
+func (d *Deploy) refusePush(ctx context.Context, repo operation.Repository, decision gitflow.Decision,
+	seen BranchPushed, tip, last string,
+) error {
+	if _, known, err := d.Store.BranchTip(ctx, repo.ID, seen.Branch); err != nil {
+		return fmt.Errorf("read the last tip: %w", err)
+	} else if !known {
+		if last == "" {
+			last = zeroCommit
+		}
+		if err := d.Store.SetBranchTip(ctx, repo.ID, seen.Branch, last); err != nil {
+			return fmt.Errorf("save the tip: %w", err)
+		}
+	}
+	if last == tip {
+		return nil
+	}
+	view := render.RefusedView{
+		Environment: decision.Deploys, Branch: seen.Branch, Commit: tip, Repository: repo, WebURL: d.WebURL, Gitflow: decision,
+	}
+	body := render.RefusedNotice(view)
+	c := hub.Check{
+		Name: applyCheckName(decision.Deploys), HeadSHA: tip, Status: "completed", Conclusion: "neutral",
+		Title: render.GitflowCheck(decision).Title, Summary: body,
+	}
+	if err := d.wantCheck(ctx, repo, c, time.Time{}); err != nil {
+		return err
+	}
+	pulls, err := d.pullsBetween(ctx, repo, seen.Branch, last, tip)
+	if err != nil || len(pulls.numbers) == 0 {
+		return err
+	}
+	number := pulls.numbers[len(pulls.numbers)-1]
+	key := refusedKey(decision.Deploys, number)
+	return d.want(ctx, repo, surfaceNotice, key, notice{Comment: marked(number, body, key)}, time.Time{})
+}
+
+func refusedKey(environment string, number int) string {
+	return fmt.Sprintf("refused/%s/%d", environment, number)
+}
+
+// takeUpLeft queues the branches whose newest commit was never decided about: a push was refused while
+// another release was open, or came while the configuration could not be used, and now that may be over.
+func (d *Deploy) takeUpLeft(ctx context.Context, repo operation.Repository, config configured, facts gitflow.Facts, actor string) error {
+	branches, err := d.Git.Branches(ctx, repo, func(name string) bool {
+		return gitflow.DecidePush(config.Config, gitflow.Push{Branch: name}, facts).Verdict == gitflow.Allowed
+	})
+	if err != nil {
+		return fmt.Errorf("list branches: %w", err)
+	}
+	for _, name := range slices.Sorted(maps.Keys(branches)) {
+		last, known, err := d.Store.BranchTip(ctx, repo.ID, name)
+		if err != nil {
+			return fmt.Errorf("read the last tip: %w", err)
+		}
+		if !known || last == branches[name] {
+			continue
+		}
+		left := BranchPushed{Repository: repo, Branch: name, Before: zeroCommit, Actor: actor}
+		if err := d.enqueue(ctx, left.Job()); err != nil {
+			return fmt.Errorf("queue %s: %w", name, err)
+		}
+	}
+	return nil
 }
 
 // forced reports whether the branch lost commits since it was last seen.
@@ -116,7 +196,8 @@ func (d *Deploy) queueApply(ctx context.Context, repo operation.Repository, conf
 	if newest, found, err := d.newestApply(ctx, repo.ID, decision.Environment); err != nil {
 		return err
 	} else if found && newest.Head == tip && newest.Branch == seen.Branch {
-		return nil // a push that is seen twice is one apply, and one that failed is not tried again by itself
+		// A push that is seen twice is one apply, and one that failed is not tried again by itself.
+		return d.queuedBefore(ctx, newest)
 	}
 	since := due.Since
 	if since == "" {
@@ -153,10 +234,30 @@ func (d *Deploy) enqueueApply(ctx context.Context, op operation.Operation) error
 	return d.applyQueued(ctx, stored, gathered)
 }
 
+// queuedBefore completes what followed from the queueing of an apply, were that broken off.
+func (d *Deploy) queuedBefore(ctx context.Context, op operation.Operation) error {
+	if op.State != operation.Queued {
+		return nil
+	}
+	ended, err := d.Store.Operations(ctx, store.Filter{
+		Repository: op.Repository.ID, Environment: op.Environment, Kinds: []operation.Kind{op.Kind},
+		States: []operation.State{operation.Gathered}, Newest: true, Limit: fewNewest,
+	})
+	if err != nil {
+		return fmt.Errorf("find what was gathered: %w", err)
+	}
+	return d.applyQueued(ctx, op, slices.DeleteFunc(ended, func(old operation.Operation) bool { return old.GatheredIn != op.ID }))
+}
+
 // applyQueued has a stored apply driven, and shows it and those that it gathered.
 func (d *Deploy) applyQueued(ctx context.Context, stored operation.Operation, gathered []operation.Operation) error {
-	if err := d.Store.Enqueue(ctx, driveJob(stored)); err != nil {
+	if err := d.enqueue(ctx, driveJob(stored)); err != nil {
 		return fmt.Errorf("queue %s: %w", stored, err)
+	}
+	for _, number := range stored.Pulls {
+		if err := d.minimizeNotice(ctx, stored.Repository, refusedKey(stored.Environment, number)); err != nil {
+			return err
+		}
 	}
 	for _, old := range gathered {
 		if err := d.show(ctx, old); err != nil {
@@ -248,26 +349,41 @@ func (d *Deploy) rememberMerged(ctx context.Context, repo operation.Repository, 
 	return d.savePull(ctx, repo, facts)
 }
 
-// branchGone ends what waits for a branch that was deleted.
+// branchGone ends what waits for a branch that was deleted. What runs goes on to its end.
 func (d *Deploy) branchGone(ctx context.Context, repo operation.Repository, branch string) error {
-	ops, err := d.Store.Operations(ctx, store.Filter{
-		Repository: repo.ID, Kinds: []operation.Kind{operation.Apply},
-		States: []operation.State{operation.Queued, operation.Unconfirmed},
+	message := "The branch " + branch + " was deleted before it ran."
+	if err := d.endWaiting(ctx, repo.ID, message, func(op operation.Operation) bool {
+		return op.Kind.Exclusive() && op.Branch == branch
+	}); err != nil {
+		return err
+	}
+	return wrap("forget the branch", d.Store.DropBranch(ctx, repo.ID, branch))
+}
+
+// endWaiting cancels what waits in a repository and was chosen, and shows that. What it cancelled with the
+// same message before is shown again: that may have broken off.
+func (d *Deploy) endWaiting(ctx context.Context, repo int64, message string, chosen func(operation.Operation) bool) error {
+	waiting, err := d.Store.Operations(ctx, store.Filter{
+		Repository: repo, States: []operation.State{operation.Queued, operation.Unconfirmed},
 	})
 	if err != nil {
-		return fmt.Errorf("find waiting applies: %w", err)
+		return fmt.Errorf("find what waits: %w", err)
 	}
-	for _, op := range ops {
-		if op.Branch != branch {
+	for _, op := range waiting {
+		if !chosen(op) {
 			continue
 		}
-		ended, err := d.Store.Cancel(ctx, op.ID, "The branch "+branch+" was deleted before it ran.")
-		if err != nil {
+		if _, err := d.Store.Cancel(ctx, op.ID, "switchyard", message); err != nil && !errors.Is(err, store.ErrTransition) { // it began meanwhile
 			return fmt.Errorf("cancel %s: %w", op, err)
 		}
-		if err := d.show(ctx, ended); err != nil {
+	}
+	for _, op := range waiting {
+		if !chosen(op) {
+			continue
+		}
+		if err := d.show(ctx, op); err != nil {
 			return err
 		}
 	}
-	return wrap("forget the branch", d.Store.DropBranch(ctx, repo.ID, branch))
+	return d.showCancelled(ctx, store.Filter{Repository: repo}, message)
 }

@@ -9,9 +9,9 @@ import (
 	"slices"
 	"strings"
 
+	"github.com/rs/zerolog"
 	"golang.org/x/sync/errgroup"
 
-	"github.com/switchyard-dev/switchyard/executor"
 	"github.com/switchyard-dev/switchyard/operation"
 	"github.com/switchyard-dev/switchyard/plan"
 	"github.com/switchyard-dev/switchyard/repoconfig"
@@ -20,18 +20,30 @@ import (
 
 // runPlan runs one plan to its end. Plans take no hold: they run beside each other and beside applies.
 func (d *Deploy) runPlan(ctx context.Context, what drive) error {
+	if resumed, err := d.resumePlan(ctx, what.Operation); err != nil || resumed {
+		return err
+	}
+	if d.Shared {
+		if err := d.Git.Fetch(ctx, what.Repository); err != nil { // another replica may have made this plan
+			return fmt.Errorf("fetch: %w", err)
+		}
+	}
 	op, started, err := d.Store.Start(ctx, what.Operation)
 	if err != nil {
 		return fmt.Errorf("start plan %d: %w", what.Operation, err)
 	}
 	if !started {
-		return nil // superseded or cancelled while it waited
+		return d.show(ctx, op) // it ended while it waited, or what showed its end broke off
 	}
+	if err := d.begin(op.ID); err != nil {
+		return fmt.Errorf("start %s: %w", op, err)
+	}
+	defer d.end(op.ID)
 	var shown errgroup.Group
 	shown.Go(func() error { return d.show(ctx, op) }) // beside the plan, which need not wait for it
-	finish, err := d.execute(ctx, op, nil)
+	finish, err := d.execute(ctx, op, reviewed{})
 	if failed := shown.Wait(); failed != nil {
-		d.Log.Warn().Err(failed).Int64("operation", op.ID).Msg("could not show that a plan runs") // its end is shown
+		zerolog.Ctx(ctx).Warn().Err(failed).Msg("could not show that a plan runs") // its end is shown
 	}
 	if err != nil {
 		return err
@@ -41,7 +53,10 @@ func (d *Deploy) runPlan(ctx context.Context, what drive) error {
 
 // advance runs the applies of one environment, one after another, until none waits.
 func (d *Deploy) advance(ctx context.Context, what drive) error {
-	if err := d.resume(ctx, what); err != nil {
+	if err := d.showEnded(ctx, what.Repository.ID, what.Environment); err != nil {
+		return err
+	}
+	if free, err := d.resume(ctx, what); err != nil || !free {
 		return err
 	}
 	for ctx.Err() == nil {
@@ -52,62 +67,62 @@ func (d *Deploy) advance(ctx context.Context, what drive) error {
 		if !taken {
 			return nil
 		}
-		if err := d.apply(ctx, op); err != nil {
+		if err := d.apply(aboutApply(ctx, op), op); err != nil {
 			return err
 		}
 	}
 	return nil
 }
 
-// resume takes up the apply that has the hold and that nobody watches: an earlier process of the
-// server started it. Its true outcome is what its runner says.
-func (d *Deploy) resume(ctx context.Context, what drive) error {
-	op, held, err := d.Store.Holder(ctx, what.Repository.ID, what.Environment)
+// fewNewest is how many of the newest operations are shown again where one of them may have been left out.
+const fewNewest = 5
+
+// showEnded shows the newest applies of an environment that have ended or wait for a person: what
+// showed that may have broken off after it was recorded.
+func (d *Deploy) showEnded(ctx context.Context, repo int64, environment string) error {
+	ended, err := d.Store.Operations(ctx, store.Filter{
+		Repository: repo, Environment: environment, Kinds: []operation.Kind{operation.Apply}, Newest: true, Limit: fewNewest,
+		States: []operation.State{
+			operation.Unconfirmed, operation.Succeeded, operation.Failed, operation.Interrupted, operation.Cancelled, operation.Gathered,
+		},
+	})
 	if err != nil {
-		return fmt.Errorf("find who has the hold of %s: %w", what.Environment, err)
+		return fmt.Errorf("find what has ended: %w", err)
 	}
-	if !held || d.watches(op.ID) {
-		return nil
+	for _, op := range slices.Backward(ended) {
+		if err := d.show(ctx, op); err != nil {
+			return err
+		}
 	}
-	run, err := d.Executor.Resume(op.ID, op.Attempt)
-	if errors.Is(err, executor.ErrUnknown) {
-		_, err := d.Store.Requeue(ctx, op.ID, op.Attempt, "the server stopped before its runner was started")
-		return wrap("put back "+op.String(), err)
-	}
-	if err != nil {
-		return fmt.Errorf("take up %s: %w", op, err)
-	}
-	result, err := d.wait(ctx, op.ID, run)
-	if ctx.Err() != nil {
-		return fmt.Errorf("wait for %s: %w", op, context.Cause(ctx))
-	}
-	if err != nil {
-		d.Log.Error().Err(err).Int64("operation", op.ID).Msg("runner gave no result")
-		return d.finish(ctx, lost(op))
-	}
-	return d.finish(ctx, ended(op, result))
+	return nil
 }
 
 // apply runs the apply that has the hold now. What it covers is observed anew: since it was queued,
 // an earlier apply may have brought part of it, or failed.
 func (d *Deploy) apply(ctx context.Context, op operation.Operation) error {
+	if err := d.begin(op.ID); err != nil {
+		return fmt.Errorf("start %s: %w", op, err)
+	}
+	defer d.end(op.ID)
 	finish, err := d.prepareAndApply(ctx, op)
 	if err != nil && ctx.Err() != nil {
 		return err // the server stops: a runner that was started goes on, and its outcome is looked for at the next start
 	}
+	if err != nil && passing(err) {
+		// No runner was started, so nothing was changed: the job is tried again, and puts the apply back first.
+		return err
+	}
 	if err != nil {
-		// Whatever went wrong happened before the runner was started: nothing was changed, so the
-		// operation ends with words instead of being tried again behind anyone's back.
-		d.Log.Error().Err(err).Int64("operation", op.ID).Msg("apply could not be started")
-		finish = store.Finish{
-			Operation: op.ID, Attempt: op.Attempt, State: operation.Failed, Doubt: op.Doubt,
-			Message: "It could not be started, and nothing was changed: " + plainError(err) + ".",
-		}
+		zerolog.Ctx(ctx).Error().Err(err).Msg("apply could not be started")
+		finish = givenUp(op, err.Error())
 	}
 	return d.finish(context.WithoutCancel(ctx), finish)
 }
 
 func (d *Deploy) prepareAndApply(ctx context.Context, op operation.Operation) (store.Finish, error) {
+	if err := d.Git.Fetch(ctx, op.Repository); err != nil { // another replica may have seen the push
+		return store.Finish{}, fmt.Errorf("fetch: %w", err)
+	}
 	branch, err := d.defaultBranch(ctx, op.Repository)
 	if err != nil {
 		return store.Finish{}, err
@@ -145,20 +160,27 @@ func (d *Deploy) prepareAndApply(ctx context.Context, op operation.Operation) (s
 	if op.Tree, err = d.Git.Tree(ctx, op.Repository, op.Head); err != nil {
 		return store.Finish{}, fmt.Errorf("find the tree of %s: %w", short(op.Head), err)
 	}
-	if err := d.show(ctx, op); err != nil {
-		return store.Finish{}, err
+	if err := d.show(ctx, op); err != nil { // its end is shown
+		zerolog.Ctx(ctx).Warn().Err(err).Msg("could not show that an apply runs")
 	}
 	return d.execute(ctx, op, expected)
 }
 
+// reviewed is what people have seen of what an apply would do.
+type reviewed struct {
+	sets  map[string]operation.ChangeSet // by root
+	tools []operation.Tool               // that the plans were made with
+}
+
 // expected is, per root, the union of what was reviewed on the pull requests that an apply carries:
 // their newest finished plans for this environment, where those planned the head that was merged.
-func (d *Deploy) expected(ctx context.Context, op operation.Operation) (map[string]operation.ChangeSet, error) {
+func (d *Deploy) expected(ctx context.Context, op operation.Operation) (reviewed, error) {
 	sets := map[string][]operation.ChangeSet{}
+	union := reviewed{sets: map[string]operation.ChangeSet{}}
 	for _, number := range op.Pulls {
 		planned, ok, err := d.reviewedPlan(ctx, op, number)
 		if err != nil {
-			return nil, err
+			return reviewed{}, err
 		}
 		if !ok {
 			continue
@@ -166,10 +188,14 @@ func (d *Deploy) expected(ctx context.Context, op operation.Operation) (map[stri
 		for _, target := range planned.Result.Targets {
 			sets[target.Target.Root] = append(sets[target.Target.Root], target.ChangeSet)
 		}
+		for _, tool := range planned.Result.Tools {
+			if !slices.Contains(union.tools, tool) {
+				union.tools = append(union.tools, tool)
+			}
+		}
 	}
-	union := map[string]operation.ChangeSet{}
 	for root, list := range sets {
-		union[root] = plan.Union(list...)
+		union.sets[root] = plan.Union(list...)
 	}
 	return union, nil
 }
@@ -195,14 +221,20 @@ func (d *Deploy) reviewedPlan(ctx context.Context, op operation.Operation, numbe
 // execute gives an operation to the executor and turns its result into an end. An error means that
 // the runner was not started; once it is, what it did is told by the end alone.
 func (d *Deploy) execute(ctx context.Context, op operation.Operation,
-	expected map[string]operation.ChangeSet,
+	expected reviewed,
 ) (store.Finish, error) {
 	task, err := d.task(ctx, op, expected)
 	if err != nil {
 		return store.Finish{}, err
 	}
+	if err := d.haveTree(ctx, op); err != nil {
+		return store.Finish{}, err
+	}
 	if err := d.Git.Prefetch(ctx, op.Repository, op.Tree); err != nil {
 		return store.Finish{}, fmt.Errorf("fetch the files of %s: %w", short(op.Head), err)
+	}
+	if err := d.Store.Launch(ctx, op.ID, op.Attempt, d.Host); err != nil {
+		return store.Finish{}, fmt.Errorf("record the start: %w", err)
 	}
 	result, err := d.watch(ctx, task)
 	if starting := (*startError)(nil); errors.As(err, &starting) {
@@ -212,10 +244,28 @@ func (d *Deploy) execute(ctx context.Context, op operation.Operation,
 		return store.Finish{}, err
 	}
 	if err != nil {
-		d.Log.Error().Err(err).Int64("operation", op.ID).Msg("runner gave no result")
+		zerolog.Ctx(ctx).Error().Err(err).Msg("runner gave no result")
 		return lost(op), nil
 	}
 	return ended(op, result), nil
+}
+
+// haveTree makes the merge anew that a plan is of where another replica has made it: the same two
+// commits always give the same tree.
+func (d *Deploy) haveTree(ctx context.Context, op operation.Operation) error {
+	there, err := d.Git.Has(ctx, op.Repository, op.Tree)
+	if err != nil || there {
+		return wrap("look for the tree", err)
+	}
+	merge, err := d.Git.Merge(ctx, op.Repository, op.Base, op.Head)
+	if err != nil {
+		return fmt.Errorf("merge %s into %s: %w", short(op.Head), short(op.Base), err)
+	}
+	if merge.Tree != op.Tree {
+		return fmt.Errorf("the merge of %s into %s gives %s, not %s: do all replicas have the same git?",
+			short(op.Head), short(op.Base), short(merge.Tree), short(op.Tree))
+	}
+	return nil
 }
 
 // lost is the end of an operation whose runner left no result.
@@ -271,14 +321,13 @@ func ended(op operation.Operation, result operation.Result) store.Finish {
 func (d *Deploy) finish(ctx context.Context, end store.Finish) error {
 	op, err := d.Store.Finish(ctx, end)
 	if errors.Is(err, store.ErrLost) || errors.Is(err, store.ErrTransition) {
-		d.Log.Warn().Err(err).Int64("operation", end.Operation).Msg("a late result was not taken")
+		zerolog.Ctx(ctx).Warn().Err(err).Msg("a late result was not taken")
 		op, err = d.Store.Operation(ctx, end.Operation)
 	}
 	if err != nil {
 		return fmt.Errorf("finish operation %d: %w", end.Operation, err)
 	}
-	d.Log.Info().Int64("operation", op.ID).Str("repository", op.Repository.FullName()).Str("kind", string(op.Kind)).
-		Str("environment", op.Environment).Str("state", string(op.State)).Dur("took", d.Clock.Since(op.Started)).Msg("operation ended")
+	zerolog.Ctx(ctx).Info().Str(keyState, string(op.State)).Dur(keyTook, d.Clock.Since(op.Started)).Msg(string(op.Kind) + " ended")
 	if err := d.show(ctx, op); err != nil {
 		return err
 	}
@@ -290,7 +339,7 @@ func (d *Deploy) finish(ctx context.Context, end store.Finish) error {
 
 // task is what the runner is told.
 func (d *Deploy) task(ctx context.Context, op operation.Operation,
-	expected map[string]operation.ChangeSet,
+	expected reviewed,
 ) (operation.Task, error) {
 	branch, err := d.defaultBranch(ctx, op.Repository)
 	if err != nil {
@@ -305,7 +354,7 @@ func (d *Deploy) task(ctx context.Context, op operation.Operation,
 		GitDir: d.Git.Dir(op.Repository), Tree: op.Tree, Commit: op.Head,
 		WorkDir: filepath.Join(d.WorkDir, filepath.FromSlash(workKey(op))), CacheDir: d.CacheDir,
 		Terraform: d.Terraform, Environment: op.Environment, Env: maps.Clone(d.Env),
-		Confirmed: op.Confirmed, Doubt: op.Doubt,
+		Confirmed: op.Confirmed, Doubt: op.Doubt, Reviewed: expected.tools,
 		TimeLimit: d.PlanLimit, LockTimeout: d.LockTimeout, StopGrace: d.StopGrace,
 	}
 	if op.Kind.Exclusive() {
@@ -328,16 +377,19 @@ func (d *Deploy) task(ctx context.Context, op operation.Operation,
 			Vars: map[string]string{"application_name": application, "environment_name": op.Environment},
 		}
 		if op.Kind.Exclusive() {
-			set := expected[root.Dir]
+			set := expected.sets[root.Dir]
 			target.Expected = &set
 		}
 		task.Targets = append(task.Targets, target)
 	}
 	if len(task.Targets) == 0 {
-		return operation.Task{}, fmt.Errorf("none of the roots %s is configured any more", strings.Join(op.Roots, ", "))
+		return operation.Task{}, fmt.Errorf("%w: %s", errNoRoots, strings.Join(op.Roots, ", "))
 	}
 	return task, nil
 }
+
+// errNoRoots says that nothing is left to run.
+var errNoRoots = errors.New("none of its roots is configured any more")
 
 // startError says that a runner was not started.
 type startError struct{ err error }

@@ -20,19 +20,31 @@ const (
 	later = 10 * time.Second        // a comment that only says "planning", or what is queued with nothing before it
 )
 
-// show brings everything up to date that shows an operation.
+// show brings everything up to date that shows an operation, as it is by now: what the caller knows of
+// it may be old.
 func (d *Deploy) show(ctx context.Context, op operation.Operation) error {
-	if op.Kind.Exclusive() {
-		return d.showApply(ctx, op)
+	if !op.Kind.Exclusive() {
+		return d.showPlan(ctx, op)
 	}
-	if op.Pull == 0 {
-		return d.showPlanCheck(ctx, op)
-	}
-	return d.showPull(ctx, op.Repository, op.Pull)
+	return steady(func() (operation.Operation, error) {
+		current, err := d.Store.Operation(ctx, op.ID)
+		if err == nil && !sameStep(current, op) {
+			op = current
+		}
+		return current, wrap("read "+op.String(), err)
+	}, sameStep, func() error { return d.showApply(ctx, op) })
 }
+
+// sameStep reports whether nothing happened to an operation between two looks at it.
+func sameStep(a, b operation.Operation) bool { return a.State == b.State && a.Attempt == b.Attempt }
 
 // showPull wants the comment and the checks of a pull request as the rows are now.
 func (d *Deploy) showPull(ctx context.Context, repo operation.Repository, number int) error {
+	return steady(func() ([]store.Progress, error) { return d.progressOf(ctx, repo.ID, number) }, slices.Equal,
+		func() error { return d.showPullOnce(ctx, repo, number) })
+}
+
+func (d *Deploy) showPullOnce(ctx context.Context, repo operation.Repository, number int) error {
 	facts, ok, err := d.pullFacts(ctx, repo, number)
 	if err != nil || !ok || facts.Silent {
 		return err
@@ -52,8 +64,8 @@ func (d *Deploy) showPull(ctx context.Context, repo operation.Repository, number
 	key := fmt.Sprintf("pull/%d/comment", number)
 	notBefore := time.Time{}
 	switch {
-	case planning(view) && len(view.Applies) == 0:
-		// The check shows it already. A comment that shows an older plan is edited; none is posted for it.
+	case facts.State != "open" && len(view.Applies) == 0, planning(view) && len(view.Applies) == 0:
+		// The check shows it already, or nobody waits for it. A comment that is there is edited; none is posted for it.
 		if _, commented, err := d.Store.Surface(ctx, repo.ID, key); err != nil || !commented {
 			return wrap("find the comment", err)
 		}
@@ -184,52 +196,17 @@ func (d *Deploy) showWaiting(ctx context.Context, repo operation.Repository, env
 
 // wantPullChecks wants the two checks on a pull request's head.
 func (d *Deploy) wantPullChecks(ctx context.Context, repo operation.Repository, facts pullFacts, view render.PullView) error {
-	flow := check("switchyard / gitflow", facts.Head, render.GitflowCheck(facts.Decision))
-	flow.Status, flow.Conclusion = "completed", flowConclusion(facts)
-	if facts.Problem != "" {
-		flow.Title, flow.Summary = "The configuration cannot be used", render.ConfigProblem(facts.Problem)
-	}
-	if err := d.wantCheck(ctx, repo, flow, time.Time{}); err != nil {
+	if err := d.wantFlowCheck(ctx, repo, facts.Head); err != nil {
 		return err
 	}
-	environment := facts.Decision.Environment
-	if environment == "" || facts.Problem != "" {
+	if facts.Decision.Environment == "" || facts.Problem != "" {
 		return nil
 	}
-	planCheck := check(planCheckName(environment), facts.Head, render.PlanCheck(view))
-	planCheck.Status, planCheck.Conclusion = "completed", "neutral"
-	if view.Plan != nil {
-		planCheck.Status, planCheck.Conclusion = checkState(*view.Plan)
-		planCheck.ExternalID = strconv.FormatInt(view.Plan.ID, 10)
-		planCheck.Started, planCheck.Completed = view.Plan.Started, view.Plan.Ended
-		if view.Plan.State.Ended() {
-			planCheck.Actions = []hub.CheckAction{{Label: "Plan again", Description: "Plan this pull request once more.", Identifier: "plan"}}
-		}
-	} else if facts.Merge == "" && !facts.Fork {
-		planCheck.Conclusion = "success" // no root is changed
-	}
-	notBefore := time.Time{}
-	if planCheck.Status == "queued" { // no plan waits for another
-		notBefore = d.Clock.Now().Add(later)
-	}
-	return d.wantCheck(ctx, repo, planCheck, notBefore)
+	return d.wantPlanCheck(ctx, repo, facts, view)
 }
 
 func planCheckName(environment string) string  { return "switchyard / plan (" + environment + ")" }
 func applyCheckName(environment string) string { return "switchyard / apply (" + environment + ")" }
-
-func flowConclusion(facts pullFacts) string {
-	switch {
-	case facts.Problem != "":
-		return "failure"
-	case facts.Decision.Advice, facts.Decision.Verdict == gitflow.Neutral:
-		return "neutral"
-	case facts.Decision.Verdict == gitflow.Refused:
-		return "failure"
-	default:
-		return "success"
-	}
-}
 
 // checkState is the status and the conclusion of the check that shows an operation.
 func checkState(op operation.Operation) (status, conclusion string) {
@@ -302,7 +279,8 @@ func (d *Deploy) wantDeployment(ctx context.Context, op operation.Operation) err
 	}
 	return d.want(ctx, op.Repository, surfaceDeployment, fmt.Sprintf("deployment/%d", op.ID), hub.Deployment{
 		Ref: op.Head, Environment: op.Environment, Description: render.DeploymentDescription(op),
-		State: states[op.State], StatusDescription: render.DeploymentDescription(op),
+		Payload: map[string]any{"switchyard_operation": op.ID}, // tells it from another of the same commit
+		State:   states[op.State], StatusDescription: render.DeploymentDescription(op),
 		LogURL: fmt.Sprintf("%s/%s/commit/%s/checks", d.WebURL, op.Repository.FullName(), op.Head),
 	}, time.Time{})
 }
@@ -343,9 +321,13 @@ func marked(number int, body, key string) hub.Comment {
 }
 
 func (d *Deploy) wantCheck(ctx context.Context, repo operation.Repository, c hub.Check, notBefore time.Time) error {
-	return d.want(ctx, repo, surfaceCheck, "check/"+c.HeadSHA+"/"+c.Name, c, notBefore)
+	return d.want(ctx, repo, surfaceCheck, checkKey(c.HeadSHA, c.Name), c, notBefore)
 }
 
+func checkKey(sha, name string) string { return "check/" + sha + "/" + name }
+
 func (d *Deploy) want(ctx context.Context, repo operation.Repository, kind, key string, wanted any, notBefore time.Time) error {
-	return wrap("want "+kind+" "+key, d.Store.Want(ctx, repo, kind, key, wanted, notBefore))
+	return wrap("want "+kind+" "+key, d.Store.Want(ctx, store.Wish{
+		Repository: repo, Kind: kind, Key: key, Wanted: wanted, In: max(0, notBefore.Sub(d.Clock.Now())),
+	}))
 }

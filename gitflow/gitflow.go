@@ -90,24 +90,6 @@ func sentence(headline string) string {
 	return string(unicode.ToUpper(r)) + headline[size:] + "."
 }
 
-// forEnvironment says whose plan is shown or applied. It must come right after begin.
-func (d Decision) forEnvironment(environment, branch string) Decision {
-	d.Environment = environment
-	d.Reasons = append(d.Reasons, show(branch)+" deploys to "+environment+".")
-	return d
-}
-
-// advise makes a decision one that is only shown, where the repository has no configuration.
-func advise(config repoconfig.Config, d Decision) Decision {
-	if !config.Default {
-		return d
-	}
-	d.Advice = true
-	d.Verdict = Neutral
-	d.Reasons = append(d.Reasons, "This is advice: the repository has no "+repoconfig.Path+", so nothing is enforced and nothing is applied.")
-	return d
-}
-
 // String is the decision as golden files show it: everything that a person will read.
 func (d Decision) String() string {
 	var text strings.Builder
@@ -135,4 +117,22 @@ func (d Decision) String() string {
 	}
 	line("next", d.Remedy)
 	return text.String()
+}
+
+// forEnvironment says whose plan is shown or applied. It must come right after begin.
+func (d Decision) forEnvironment(environment, branch string) Decision {
+	d.Environment = environment
+	d.Reasons = append(d.Reasons, show(branch)+" deploys to "+environment+".")
+	return d
+}
+
+// advise makes a decision one that is only shown, where the repository has no configuration.
+func advise(config repoconfig.Config, d Decision) Decision {
+	if !config.Default {
+		return d
+	}
+	d.Advice = true
+	d.Verdict = Neutral
+	d.Reasons = append(d.Reasons, "This is advice: the repository has no "+repoconfig.Path+", so nothing is enforced and nothing is applied.")
+	return d
 }

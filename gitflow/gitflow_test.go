@@ -98,8 +98,12 @@ var deploying = regexp.MustCompile(`^(develop|release|release/[^/]*|main)$`)
 
 func FuzzDecisions(f *testing.F) {
 	for _, seed := range [][3]string{
-		{"feature/a", "develop", "release/1.0"}, {"release/", "main", "release/"}, {"main\n", "develop", "release/-"},
-		{"hotfix/\u202e", "main ", "release/1-"}, {"", "", ""}, {"release/9", "release/v", "release/0"},
+		{"feature/a", "develop", "release/1.0"},
+		{"release/", "main", "release/"},
+		{"main\n", "develop", "release/-"},
+		{"hotfix/\u202e", "main ", "release/1-"},
+		{"", "", ""},
+		{"release/9", "release/v", "release/0"},
 		{strings.Repeat("feature/", 100), "release/1\xff", "\x00"},
 	} {
 		f.Add(seed[0], seed[1], seed[2], false)

@@ -37,7 +37,8 @@ type checkRunEvent struct {
 // Handles names the event.
 func (h *CheckRun) Handles() []string { return []string{"check_run"} }
 
-// Handle accepts the delivery for each pull request of this repository that the check run is shown on.
+// Handle accepts the delivery for each pull request of this repository that the check run is shown on; where GitHub names
+// none, for the commit.
 func (h *CheckRun) Handle(ctx context.Context, event, deliveryID string, payload []byte) error {
 	var got checkRunEvent
 	if err := read(event, payload, &got); err != nil {
@@ -64,7 +65,12 @@ func (h *CheckRun) Handle(ctx context.Context, event, deliveryID string, payload
 		jobs = append(jobs, deploy.PullSeen{Repository: repo, Number: pull.Number, Again: got.Sender.Login}.Job())
 	}
 	if len(jobs) == 0 {
-		return ignore(ctx, got.envelope, "no pull request is known for the commit")
+		// GitHub names no pull request for a head in a fork.
+		// See the property pull_requests in https://docs.github.com/en/rest/checks/runs#get-a-check-run.
+		if !hexadecimal(got.CheckRun.HeadSHA) {
+			return &Malformed{Event: event, Reason: "it names neither a pull request nor a commit"}
+		}
+		jobs = append(jobs, deploy.PullSeen{Repository: repo, Head: got.CheckRun.HeadSHA, Again: got.Sender.Login}.Job())
 	}
 	return h.accept(ctx, event, deliveryID, payload, got.envelope, jobs...)
 }

@@ -106,6 +106,9 @@ func TestEvents(t *testing.T) {
 		{"an empty comment is talk", "issue_comment", comment("created", "User", "", "", "")},
 
 		{"a re-run is for each pull request of this repository", "check_run", `{"action":"rerequested","check_run":{"pull_requests":[{"number":3,"base":{"repo":{"id":5}}},{"number":4,"base":{"repo":{"id":5}}},{"number":9,"base":{"repo":{"id":6}}}]},` + head + `}`},
+		{"a re-run on a head in a fork is for the commit", "check_run", `{"action":"rerequested","check_run":{"head_sha":"` + sha + `","check_suite":{"head_branch":null},"pull_requests":[]},` + head + `}`},
+		{"a re-run for pull requests elsewhere is for the commit", "check_run", `{"action":"rerequested","check_run":{"head_sha":"` + sha + `","pull_requests":[{"number":9,"base":{"repo":{"id":6}}}]},` + head + `}`},
+		{"a re-run on no commit is malformed", "check_run", `{"action":"rerequested","check_run":{"head_sha":"--upload-pack=x"},` + head + `}`},
 		{"a button is a re-run", "check_run", `{"action":"requested_action","check_run":{"pull_requests":[{"number":3}]},` + head + `}`},
 		{"our own check run is ignored", "check_run", `{"action":"created","check_run":{"pull_requests":[{"number":3}]},` + head + `}`},
 

@@ -48,27 +48,34 @@ type CheckAction struct{ Label, Description, Identifier string }
 // does not have it any more. It returns the id to use the next time.
 // See https://docs.github.com/en/rest/checks/runs.
 func (h *Hub) PutCheck(ctx context.Context, repo operation.Repository, id int64, c Check) (int64, error) {
-	if id == 0 && c.Search {
-		var err error
-		if id, err = h.findCheck(ctx, repo, c); err != nil {
-			return 0, err
-		}
-	}
 	thing := fmt.Sprintf("check run %q of %s", c.Name, repo.FullName())
-	if id != 0 {
-		got, err := h.writeCheck(ctx, repo, request{
+	update := func(id int64) (int64, error) {
+		return h.writeCheck(ctx, repo, request{
 			method: http.MethodPatch, route: "repos/{owner}/{repo}/check-runs/{check_run_id}",
 			args: []string{repo.Owner, repo.Name, strconv.FormatInt(id, 10)}, body: c.update(),
 			do: "update", thing: thing,
 		})
+	}
+	known := id != 0
+	if known {
+		got, err := update(id)
 		if _, gone := errors.AsType[*Gone](err); !gone {
 			return got, err
+		}
+	}
+	if c.Search {
+		found, err := h.search(ctx, repo, known, func() (int64, error) { return h.findCheck(ctx, repo, c) })
+		if err != nil {
+			return 0, err
+		}
+		if found != 0 {
+			return update(found)
 		}
 	}
 	return h.writeCheck(ctx, repo, request{
 		method: http.MethodPost, route: "repos/{owner}/{repo}/check-runs",
 		args: []string{repo.Owner, repo.Name}, body: c.create(),
-		do: "create", thing: thing,
+		do: "create", thing: thing, mustFollow: known,
 	})
 }
 

@@ -38,10 +38,12 @@ type client struct {
 	installation int64
 	rest         *github.Client // makes requests; it sends none, because it keeps one limit for all budgets
 	http         *http.Client
+	ledger       *ledger
 
 	mu      sync.Mutex
 	until   map[resource]*Wait // no call before
-	strikes int                // answers in a row that asked to wait without saying how long
+	calls   map[resource]calls // what GitHub last said
+	strikes map[bool]int       // of writes and of reads: answers in a row that asked to wait without saying how long
 }
 
 // client is the one of that installation; theApp is the App itself.
@@ -62,7 +64,10 @@ func (h *Hub) client(installation int64) (*client, error) {
 	} else {
 		auth = &renewing{buy: func() *ghinstallation.Transport { return h.installation(cached, installation, nil) }}
 	}
-	c := &client{installation: installation, http: &http.Client{Transport: auth}, until: map[resource]*Wait{}}
+	c := &client{
+		installation: installation, http: &http.Client{Transport: auth}, ledger: &ledger{pace: h.pace},
+		until: map[resource]*Wait{}, calls: map[resource]calls{}, strikes: map[bool]int{},
+	}
 	c.rest = github.NewClient(nil)
 	c.rest.BaseURL = h.api
 	c.rest.UserAgent = h.agent
@@ -153,7 +158,20 @@ type request struct {
 	body   any
 	out    any // what a success is decoded into; nil for nothing
 
+	mustFollow bool // a write that ends what another one began: it does not wait for room
+
 	do, thing string // for errors: "read", "pull request #41 of acme/network"
+}
+
+// writes reports whether the request changes something at GitHub. All that goes to GraphQL does.
+func (r request) writes() bool { return r.method != http.MethodGet }
+
+// budget is what the request is counted in.
+func (r request) budget() resource {
+	if r.route == graphQLRoute {
+		return graphQL
+	}
+	return core
 }
 
 // refused is the sentence that GitHub refused the request with these words.
@@ -165,26 +183,27 @@ func (r request) refused(words string) string {
 	return sentence + ": " + strings.TrimRight(words, ".") + "."
 }
 
-// page is where a list goes on; 0 is nowhere.
-type page int
+// page is where a list goes on: a parameter of its next call; the zero value is nowhere.
+type page struct{ key, value string }
+
+// maxCursor bounds what is taken for a cursor.
+const maxCursor = 256
 
 // call makes one call with a deadline, decodes what it answers, and says by the error's type what
 // happens next.
 func (h *Hub) call(ctx context.Context, installation int64, r request) (page, error) {
 	c, err := h.client(installation)
 	if err != nil {
-		return 0, err
+		return page{}, err
 	}
-	budget := core
-	if r.route == graphQLRoute {
-		budget = graphQL
+	answered, err := h.admit(ctx, c, r)
+	if err != nil {
+		return page{}, err
 	}
-	if err := c.blocked(h.clock.Now(), budget); err != nil {
-		return 0, err
-	}
+	defer func() { answered(h.clock.Now()) }()
 	path, err := expand(r.route, r.args)
 	if err != nil {
-		return 0, &Gone{What: r.thing}
+		return page{}, &Gone{What: r.thing}
 	}
 	if r.route == graphQLRoute {
 		path = h.graphQL.String()
@@ -196,25 +215,25 @@ func (h *Hub) call(ctx context.Context, installation int64, r request) (page, er
 	defer cancel()
 	req, err := c.rest.NewRequest(r.method, path, r.body)
 	if err != nil {
-		return 0, fmt.Errorf("%s %s: make the request: %w", r.do, r.thing, err)
+		return page{}, fmt.Errorf("%s %s: make the request: %w", r.do, r.thing, err)
 	}
 	response, err := c.http.Do(req.WithContext(ctx))
 	if err != nil {
-		return 0, h.fault(c, r, err)
+		return page{}, h.fault(c, r, err)
 	}
 	defer discard(response)
 	body, err := io.ReadAll(response.Body)
 	if err != nil {
-		return 0, fmt.Errorf("%s %s: read the answer: %w", r.do, r.thing, err)
+		return page{}, fmt.Errorf("%s %s: read the answer: %w", r.do, r.thing, err)
 	}
-	c.note(h.clock.Now(), budget, response.Header)
+	c.note(h.clock.Now(), r.budget(), response.Header)
 	if response.StatusCode < 200 || response.StatusCode > 299 {
-		return 0, h.refusal(c, budget, r, readAnswer(response.StatusCode, response.Header, body))
+		return page{}, h.refusal(c, r, readAnswer(response.StatusCode, response.Header, body))
 	}
-	c.forgive()
+	c.forgive(r)
 	if r.out != nil {
 		if err := json.Unmarshal(body, r.out); err != nil {
-			return 0, fmt.Errorf("%s %s: read the answer of %s %s: %w", r.do, r.thing, r.method, r.route, err)
+			return page{}, fmt.Errorf("%s %s: read the answer of %s %s: %w", r.do, r.thing, r.method, r.route, err)
 		}
 	}
 	return nextPage(response.Header), nil
@@ -232,16 +251,16 @@ func (h *Hub) list(ctx context.Context, installation int64, r request, pages int
 		if err != nil {
 			return false, err
 		}
-		if !each() || next == 0 {
+		if !each() || next == (page{}) {
 			return false, nil
 		}
-		query.Set("page", strconv.Itoa(int(next)))
+		query.Set(next.key, next.value)
 	}
 	return true, nil
 }
 
-// nextPage reads the header Link. Only the page number is taken from it, so that a list cannot lead to
-// another address. See https://docs.github.com/en/rest/using-the-rest-api/using-pagination-in-the-rest-api.
+// nextPage reads the header Link. Only the page number or the cursor is taken from it, so that a list cannot
+// lead to another address. See https://docs.github.com/en/rest/using-the-rest-api/using-pagination-in-the-rest-api.
 func nextPage(header http.Header) page {
 	for link := range strings.SplitSeq(header.Get("Link"), ",") {
 		address, parameters, ok := strings.Cut(link, ";")
@@ -250,15 +269,18 @@ func nextPage(header http.Header) page {
 		}
 		u, err := url.Parse(strings.Trim(strings.TrimSpace(address), "<>"))
 		if err != nil {
-			return 0
+			return page{}
 		}
-		number, err := strconv.Atoi(u.Query().Get("page"))
-		if err != nil || number < 2 {
-			return 0
+		query := u.Query()
+		if number, err := strconv.Atoi(query.Get("page")); err == nil && number > 1 {
+			return page{key: "page", value: strconv.Itoa(number)}
 		}
-		return page(number)
+		if cursor := query.Get("cursor"); cursor != "" && len(cursor) <= maxCursor {
+			return page{key: "cursor", value: cursor}
+		}
+		return page{}
 	}
-	return 0
+	return page{}
 }
 
 // errNoName is a value that cannot be one segment of a path, and no name on GitHub either.
@@ -303,19 +325,102 @@ func (h *Hub) fault(c *client, r request, err error) error {
 		method: http.MethodPost, route: tokenRoute, do: "give a token of",
 		thing: fmt.Sprintf("the App's installation %d (for %s)", c.installation, r.thing),
 	}
-	return h.refusal(c, core, token, a)
+	return h.refusal(c, token, a)
 }
 
-// refusal classifies the answer and remembers a Wait for the calls that come after.
-func (h *Hub) refusal(c *client, budget resource, r request, a answer) error {
+// admit lets a call through or says with a *Wait when it may be made. The caller calls the function when
+// the call was answered.
+func (h *Hub) admit(ctx context.Context, c *client, r request) (func(time.Time), error) {
+	now := h.clock.Now()
+	if err := c.blocked(now, r.budget()); err != nil {
+		h.edge.postponed.WithLabelValues("refused").Inc()
+		return nil, err
+	}
+	if !r.writes() {
+		if marked(ctx, laterKey{}) {
+			if err := c.deferred(now, r.budget()); err != nil {
+				h.edge.postponed.WithLabelValues("floor").Inc()
+				return nil, err
+			}
+		}
+		return func(time.Time) {}, nil
+	}
+	if c.installation == theApp { // redeliveries are no content
+		return func(time.Time) {}, nil
+	}
+	answered, err := c.ledger.take(now, marked(ctx, botKey{}), r.mustFollow)
+	if err != nil {
+		h.edge.postponed.WithLabelValues("pace").Inc()
+		return nil, err
+	}
+	return answered, nil
+}
+
+// mayWrite is the *Wait of a write, so that nothing is read for one that has to wait.
+func (h *Hub) mayWrite(ctx context.Context, installation int64) error {
+	c, err := h.client(installation)
+	if err != nil {
+		return err
+	}
+	now, bot := h.clock.Now(), marked(ctx, botKey{})
+	if err := c.blocked(now, core); err != nil {
+		h.edge.postponed.WithLabelValues("refused").Inc()
+		return err
+	}
+	if room := c.ledger.look(now, bot); room.Left == 0 {
+		h.edge.postponed.WithLabelValues("pace").Inc()
+		return &Wait{Until: room.Until, Reason: c.ledger.reason(bot)}
+	}
+	return nil
+}
+
+// search looks for what an earlier write whose answer was lost may have made, unless the write that comes after has
+// to wait anyhow. One that has begun goes on.
+func (h *Hub) search(ctx context.Context, repo operation.Repository, begun bool, find func() (int64, error)) (int64, error) {
+	if !begun {
+		if err := h.mayWrite(ctx, repo.Installation); err != nil {
+			return 0, err
+		}
+	}
+	return find()
+}
+
+// refusal classifies the answer and remembers a Wait for the calls that come after. A secondary limit is one for
+// REST and GraphQL together; what many calls at once are told about it counts once.
+func (h *Hub) refusal(c *client, r request, a answer) error {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	err := a.classify(r, h.clock.Now(), c.strikes)
-	if wait, ok := errors.AsType[*Wait](err); ok {
-		c.strikes++
-		c.until[budget] = wait
+	now, budget := h.clock.Now(), r.budget()
+	strikes := c.strikes[r.writes()]
+	known := c.until[budget] != nil && now.Before(c.until[budget].Until)
+	if known && strikes > 0 {
+		strikes--
+	}
+	err := a.classify(r, now, strikes)
+	wait, ok := errors.AsType[*Wait](err)
+	if !ok {
+		return err
+	}
+	switch a.limit(now) {
+	case primaryLimit:
+		c.until[budget] = later(c.until[budget], wait)
+		return err
+	case secondaryLimit:
+		c.strikes[r.writes()] = strikes + 1
+	case timeGiven, noLimit:
+	}
+	for _, each := range []resource{core, graphQL} {
+		c.until[each] = later(c.until[each], wait)
 	}
 	return err
+}
+
+// later is the one of two waits that ends later.
+func later(a, b *Wait) *Wait {
+	if a != nil && a.Until.After(b.Until) {
+		return a
+	}
+	return b
 }
 
 // blocked is the *Wait that is in force, so that a limit is not made worse by further calls.
@@ -329,24 +434,35 @@ func (c *client) blocked(now time.Time, budget resource) error {
 	return wait
 }
 
-// note remembers that a budget is used up before GitHub has to refuse a call.
+// note remembers what is left of a budget, and that it is used up before GitHub has to refuse a call. Answers
+// can overtake each other: of one hour the smaller number counts.
 func (c *client) note(now time.Time, budget resource, header http.Header) {
-	if header.Get("X-Ratelimit-Remaining") != "0" || header.Get(httpcache.XFromCache) != "" {
+	if header.Get(httpcache.XFromCache) != "" {
 		return
 	}
-	seconds, err := strconv.ParseInt(header.Get("X-Ratelimit-Reset"), 10, 64)
-	if err != nil {
+	got, ok := readCalls(now, header)
+	if !ok {
 		return
 	}
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	c.until[budget] = &Wait{Until: bounded(now, time.Unix(seconds, 0).Add(time.Second)), Reason: "the rate limit is used up"}
+	have := c.calls[budget]
+	if got.reset.Equal(have.reset) {
+		got.remaining = min(got.remaining, have.remaining)
+	}
+	if !got.reset.Before(have.reset) {
+		c.calls[budget] = got
+	}
+	if got.remaining == 0 {
+		c.until[budget] = later(c.until[budget], &Wait{Until: got.reset, Reason: usedUp})
+	}
 }
 
-func (c *client) forgive() {
+// forgive forgets the strikes of calls of this kind: a read that succeeds does not prove that a write would.
+func (c *client) forgive(r request) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	c.strikes = 0
+	c.strikes[r.writes()] = 0
 }
 
 // discard ends a response so that its connection can be used again.

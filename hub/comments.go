@@ -48,26 +48,33 @@ func (c comment) ref() CommentRef { return CommentRef{ID: c.ID, NodeID: c.NodeID
 func (h *Hub) PutComment(ctx context.Context, repo operation.Repository, id int64, c Comment) (CommentRef, error) {
 	thing := fmt.Sprintf("a comment on #%d of %s", c.Number, repo.FullName())
 	body := map[string]string{"body": clip(c.Body, MaxComment)}
-	if id == 0 && c.Search && c.Marker != "" {
-		var err error
-		if id, err = h.findComment(ctx, repo, c); err != nil {
-			return CommentRef{}, err
-		}
-	}
-	if id != 0 {
-		ref, err := h.writeComment(ctx, repo, request{
+	edit := func(id int64) (CommentRef, error) {
+		return h.writeComment(ctx, repo, request{
 			method: http.MethodPatch, route: "repos/{owner}/{repo}/issues/comments/{comment_id}",
 			args: []string{repo.Owner, repo.Name, strconv.FormatInt(id, 10)}, body: body,
 			do: "edit", thing: thing,
 		})
+	}
+	known := id != 0
+	if known {
+		ref, err := edit(id)
 		if _, gone := errors.AsType[*Gone](err); !gone {
 			return ref, err
+		}
+	}
+	if c.Search && c.Marker != "" { // also one that was posted in place of a deleted one
+		found, err := h.search(ctx, repo, known, func() (int64, error) { return h.findComment(ctx, repo, c) })
+		if err != nil {
+			return CommentRef{}, err
+		}
+		if found != 0 {
+			return edit(found)
 		}
 	}
 	return h.writeComment(ctx, repo, request{
 		method: http.MethodPost, route: "repos/{owner}/{repo}/issues/{issue_number}/comments",
 		args: []string{repo.Owner, repo.Name, strconv.Itoa(c.Number)}, body: body,
-		do: "post", thing: thing,
+		do: "post", thing: thing, mustFollow: known,
 	})
 }
 

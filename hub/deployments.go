@@ -1,6 +1,7 @@
 package hub
 
 import (
+	"cmp"
 	"context"
 	"encoding/json"
 	"errors"
@@ -8,6 +9,7 @@ import (
 	"net/http"
 	"net/url"
 	"reflect"
+	"slices"
 	"strconv"
 
 	"github.com/google/go-github/v66/github"
@@ -37,32 +39,43 @@ type Deployment struct {
 // The id that it returns is valid also beside an error: then the deployment exists and its status is missing.
 // See https://docs.github.com/en/rest/deployments/deployments#create-a-deployment.
 func (h *Hub) PutDeployment(ctx context.Context, repo operation.Repository, id int64, written string, d Deployment) (int64, error) {
-	known := id != 0
-	if !known {
-		var err error
-		if id, err = h.newDeployment(ctx, repo, d); err != nil {
-			return 0, err
-		}
-		written = ""
+	if id == 0 {
+		return h.makeDeployment(ctx, repo, d, false)
 	}
 	if d.State == "" || d.State == written {
 		return id, nil
 	}
-	err := h.deploymentStatus(ctx, repo, id, d)
-	if _, gone := errors.AsType[*Gone](err); known && gone {
-		return h.PutDeployment(ctx, repo, 0, "", d)
+	err := h.addStatus(ctx, repo, id, d)
+	if _, gone := errors.AsType[*Gone](err); gone {
+		return h.makeDeployment(ctx, repo, d, true)
 	}
 	return id, err
 }
 
-// newDeployment finds the lost one or creates one. GitHub's defaults would merge the default branch into
-// the ref, and refuse while any check has not passed: neither is wanted.
-func (h *Hub) newDeployment(ctx context.Context, repo operation.Repository, d Deployment) (int64, error) {
+// makeDeployment finds the lost one or creates one, and adds its status.
+func (h *Hub) makeDeployment(ctx context.Context, repo operation.Repository, d Deployment, begun bool) (int64, error) {
 	if d.Search {
-		if id, err := h.findDeployment(ctx, repo, d); id != 0 || err != nil {
-			return id, err
+		found, err := h.search(ctx, repo, begun, func() (int64, error) { return h.findDeployment(ctx, repo, d) })
+		if err != nil {
+			return 0, err
+		}
+		if found != 0 && d.State != "" {
+			return found, h.addStatus(ctx, repo, found, d)
+		}
+		if found != 0 {
+			return found, nil
 		}
 	}
+	id, err := h.createDeployment(ctx, repo, d, begun)
+	if err != nil || d.State == "" {
+		return id, err
+	}
+	return id, h.createStatus(ctx, repo, id, d, true)
+}
+
+// createDeployment creates one. GitHub's defaults would merge the default branch into the ref, and refuse while
+// any check has not passed: neither is wanted.
+func (h *Hub) createDeployment(ctx context.Context, repo operation.Repository, d Deployment, begun bool) (int64, error) {
 	var got github.Deployment
 	r := request{
 		method: http.MethodPost, route: "repos/{owner}/{repo}/deployments", args: []string{repo.Owner, repo.Name},
@@ -71,7 +84,7 @@ func (h *Hub) newDeployment(ctx context.Context, repo operation.Repository, d De
 			Environment: &d.Environment, Description: new(clip(d.Description, MaxDeploymentDescription)),
 			ProductionEnvironment: &d.Production,
 		},
-		out: &got, do: "create", thing: d.name(repo),
+		out: &got, do: "create", thing: d.name(repo), mustFollow: begun,
 	}
 	if _, err := h.call(ctx, repo.Installation, r); err != nil {
 		return 0, err
@@ -116,9 +129,39 @@ func samePayload(got json.RawMessage, wanted any) bool {
 	return reflect.DeepEqual(a, b)
 }
 
-// deploymentStatus adds a status.
-// See https://docs.github.com/en/rest/deployments/statuses#create-a-deployment-status.
-func (h *Hub) deploymentStatus(ctx context.Context, repo operation.Repository, id int64, d Deployment) error {
+// addStatus adds a status to a deployment that was there before, unless an earlier write whose answer was lost did.
+func (h *Hub) addStatus(ctx context.Context, repo operation.Repository, id int64, d Deployment) error {
+	if d.Search {
+		shown, err := h.search(ctx, repo, false, func() (int64, error) { return h.findStatus(ctx, repo, id, d) })
+		if shown != 0 || err != nil {
+			return err
+		}
+	}
+	return h.createStatus(ctx, repo, id, d, false)
+}
+
+// findStatus is the newest status of a deployment where it shows what is wanted; else 0.
+// See https://docs.github.com/en/rest/deployments/statuses#list-deployment-statuses.
+func (h *Hub) findStatus(ctx context.Context, repo operation.Repository, id int64, d Deployment) (int64, error) {
+	var got []*github.DeploymentStatus
+	_, err := h.call(ctx, repo.Installation, request{
+		method: http.MethodGet, route: "repos/{owner}/{repo}/deployments/{deployment_id}/statuses",
+		args:  []string{repo.Owner, repo.Name, strconv.FormatInt(id, 10)},
+		query: url.Values{"per_page": {strconv.Itoa(perPage)}}, out: &got,
+		do: "list the statuses of", thing: d.name(repo),
+	})
+	if err != nil || len(got) == 0 {
+		return 0, err
+	}
+	newest := slices.MaxFunc(got, func(a, b *github.DeploymentStatus) int { return cmp.Compare(a.GetID(), b.GetID()) })
+	if newest.GetState() != d.State || newest.GetDescription() != clip(d.StatusDescription, MaxDeploymentDescription) {
+		return 0, nil
+	}
+	return newest.GetID(), nil
+}
+
+// createStatus adds a status. See https://docs.github.com/en/rest/deployments/statuses#create-a-deployment-status.
+func (h *Hub) createStatus(ctx context.Context, repo operation.Repository, id int64, d Deployment, begun bool) error {
 	_, err := h.call(ctx, repo.Installation, request{
 		method: http.MethodPost, route: "repos/{owner}/{repo}/deployments/{deployment_id}/statuses",
 		args: []string{repo.Owner, repo.Name, strconv.FormatInt(id, 10)},
@@ -126,7 +169,7 @@ func (h *Hub) deploymentStatus(ctx context.Context, repo operation.Repository, i
 			State: &d.State, LogURL: optional(d.LogURL),
 			Description: new(clip(d.StatusDescription, MaxDeploymentDescription)),
 		},
-		do: "write the status " + d.State + " of", thing: d.name(repo),
+		do: "write the status " + d.State + " of", thing: d.name(repo), mustFollow: begun,
 	})
 	return err
 }

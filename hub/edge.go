@@ -39,6 +39,7 @@ type edge struct {
 
 	requests  *prometheus.CounterVec
 	remaining *prometheus.GaugeVec
+	postponed *prometheus.CounterVec
 }
 
 func newEdge(h *Hub, next http.RoundTripper, metrics prometheus.Registerer) (*edge, error) {
@@ -59,11 +60,16 @@ func newEdge(h *Hub, next http.RoundTripper, metrics prometheus.Registerer) (*ed
 			Name: "switchyard_github_rate_limit_remaining",
 			Help: "Calls that GitHub still allows before the limit is set back, as of the last answer.",
 		}, []string{"installation", "resource"}),
+		postponed: prometheus.NewCounterVec(prometheus.CounterOpts{
+			Name: "switchyard_github_postponed_total",
+			Help: "Calls that were not made yet: because GitHub wants none (refused), because writes keep a pace (pace), " +
+				"or because few calls are left and a read can wait (floor).",
+		}, []string{"why"}),
 	}
 	if metrics == nil {
 		return e, nil
 	}
-	for _, collector := range []prometheus.Collector{e.requests, e.remaining} {
+	for _, collector := range []prometheus.Collector{e.requests, e.remaining, e.postponed, newBudgets(h)} {
 		if err := metrics.Register(collector); err != nil {
 			return nil, fmt.Errorf("hub: register metrics: %w", err)
 		}

@@ -18,7 +18,9 @@ var (
 	_ error = (*NeedsPerson)(nil) // not tried again: shown with its remedy
 )
 
-// Wait says that GitHub wants no call before Until: a primary or secondary rate limit, or Retry-After.
+// Wait says that the call is to be made at Until: GitHub wants none before (a primary or secondary rate limit,
+// or Retry-After), or Switchyard itself holds it back so that no limit is met. Nothing was sent, or what was
+// sent had no effect.
 // See https://docs.github.com/en/rest/using-the-rest-api/rate-limits-for-the-rest-api.
 type Wait struct {
 	Until  time.Time
@@ -26,7 +28,7 @@ type Wait struct {
 }
 
 func (w *Wait) Error() string {
-	return fmt.Sprintf("GitHub wants no calls until %s: %s", w.Until.UTC().Format(time.RFC3339), w.Reason)
+	return fmt.Sprintf("no call of GitHub until %s: %s", w.Until.UTC().Format(time.RFC3339), w.Reason)
 }
 
 // RetryAt is when to try again.
@@ -138,6 +140,8 @@ func (a answer) classify(r request, now time.Time, strikes int) error {
 		return &Gone{What: "the App's installation for " + r.thing + " (it is suspended)"}
 	case a.status == http.StatusUnprocessableEntity && strings.Contains(a.message, "No commit found for SHA"):
 		return &Gone{What: "the commit of " + r.thing}
+	case a.status == http.StatusUnprocessableEntity && strings.Contains(a.message, "No ref found for"):
+		return &Gone{What: "the branch or commit of " + r.thing}
 	case a.status == http.StatusForbidden:
 		return &NeedsPerson{What: r.refused(a.message), Remedy: a.remedy()}
 	case a.status == http.StatusUnprocessableEntity:
@@ -150,32 +154,65 @@ func (a answer) classify(r request, now time.Time, strikes int) error {
 	return fmt.Errorf("%s %s: %s %s: %d %s", r.do, r.thing, r.method, r.route, a.status, words)
 }
 
-// wait finds out whether the answer is a rate limit, and when it ends, in the order that GitHub's
-// documentation gives: Retry-After, then X-RateLimit-Reset, then at least a minute, longer each time.
+// limitKind is how an answer asks to wait.
+type limitKind int
+
+const (
+	noLimit        limitKind = iota
+	timeGiven                // with Retry-After
+	primaryLimit             // until the hour is over
+	secondaryLimit           // without saying how long
+)
+
+// usedUp is the reason of a Wait for the next hour.
+const usedUp = "the rate limit is used up"
+
+// limit finds out whether the answer is a rate limit, in the order that GitHub's documentation gives:
+// Retry-After, then X-RateLimit-Reset, then its words.
 // See https://docs.github.com/en/rest/using-the-rest-api/rate-limits-for-the-rest-api#exceeding-the-rate-limit.
-func (a answer) wait(now time.Time, strikes int) (time.Time, string, bool) {
+func (a answer) limit(now time.Time) limitKind {
 	limited := a.status == http.StatusForbidden || a.status == http.StatusTooManyRequests
 	if !limited && a.status != http.StatusServiceUnavailable {
-		return time.Time{}, "", false
+		return noLimit
 	}
-	if d, ok := retryAfter(a.header.Get("Retry-After"), now); ok {
-		return bounded(now, now.Add(d)), a.reason("it sent Retry-After"), true
+	if _, ok := retryAfter(a.header.Get("Retry-After"), now); ok {
+		return timeGiven
 	}
 	if !limited {
-		return time.Time{}, "", false
+		return noLimit
 	}
-	if a.header.Get("X-Ratelimit-Remaining") == "0" {
-		if seconds, err := strconv.ParseInt(a.header.Get("X-Ratelimit-Reset"), 10, 64); err == nil {
-			return bounded(now, time.Unix(seconds, 0).Add(time.Second)), a.reason("the rate limit is used up"), true
-		}
+	if _, ok := a.reset(); ok {
+		return primaryLimit
 	}
-	secondary := strings.Contains(strings.ToLower(a.message), "secondary rate limit") ||
-		strings.Contains(a.docs, "secondary-rate-limits") || strings.HasSuffix(a.docs, "#abuse-rate-limits")
-	if !secondary && a.status != http.StatusTooManyRequests {
-		return time.Time{}, "", false
+	if a.status == http.StatusTooManyRequests || strings.Contains(strings.ToLower(a.message), "secondary rate limit") ||
+		strings.Contains(a.docs, "secondary-rate-limits") || strings.HasSuffix(a.docs, "#abuse-rate-limits") {
+		return secondaryLimit
 	}
-	d := min(secondaryWait<<min(strikes, 8), maxSecondaryWait)
-	return now.Add(d), a.reason("a secondary rate limit"), true
+	return noLimit
+}
+
+// wait is when and why to try again where the answer is a rate limit. Where GitHub gives no time it is at
+// least a minute, longer each time.
+func (a answer) wait(now time.Time, strikes int) (time.Time, string, bool) {
+	switch a.limit(now) {
+	case timeGiven:
+		d, _ := retryAfter(a.header.Get("Retry-After"), now)
+		return bounded(now, now.Add(d)), a.reason("it sent Retry-After"), true
+	case primaryLimit:
+		at, _ := a.reset()
+		return bounded(now, at.Add(time.Second)), a.reason(usedUp), true
+	case secondaryLimit:
+		d := min(secondaryWait<<min(strikes, 8), maxSecondaryWait)
+		return now.Add(d), a.reason("a secondary rate limit"), true
+	case noLimit:
+	}
+	return time.Time{}, "", false
+}
+
+// reset is when calls are allowed again, where none is left.
+func (a answer) reset() (time.Time, bool) {
+	seconds, err := strconv.ParseInt(a.header.Get("X-Ratelimit-Reset"), 10, 64)
+	return time.Unix(seconds, 0), err == nil && a.header.Get("X-Ratelimit-Remaining") == "0"
 }
 
 func (a answer) reason(otherwise string) string {

@@ -30,14 +30,16 @@ func (h *Hub) mutate(ctx context.Context, installation int64, query string, vari
 		return err
 	}
 	a := answer{header: http.Header{}, message: harmless(got.Errors[0].Message)}
-	switch got.Errors[0].Type {
-	case "NOT_FOUND":
+	switch kind := got.Errors[0].Type; {
+	case strings.Contains(a.message, "secondary rate limit"):
+		a.status = http.StatusTooManyRequests
+	case kind == "NOT_FOUND":
 		a.status = http.StatusNotFound
-	case "FORBIDDEN", "INSUFFICIENT_SCOPES":
+	case kind == "FORBIDDEN", kind == "INSUFFICIENT_SCOPES":
 		a.status = http.StatusForbidden
-	case "UNPROCESSABLE":
+	case kind == "UNPROCESSABLE":
 		a.status = http.StatusUnprocessableEntity
-	case "RATE_LIMITED", "RATE_LIMIT":
+	case kind == "RATE_LIMITED", kind == "RATE_LIMIT":
 		if err := c.blocked(h.clock.Now(), graphQL); err != nil { // the answer's headers said until when
 			return err
 		}
@@ -45,5 +47,5 @@ func (h *Hub) mutate(ctx context.Context, installation int64, query string, vari
 	default:
 		return errors.New(strings.TrimSpace(r.do + " " + r.thing + ": GraphQL: " + a.message))
 	}
-	return h.refusal(c, graphQL, r, a)
+	return h.refusal(c, r, a)
 }

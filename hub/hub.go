@@ -50,11 +50,17 @@ type Options struct {
 
 	Timeout   time.Duration     // of one call, with the purchase of a token where it needs one; 0 is DefaultTimeout
 	Transport http.RoundTripper // nil is http.DefaultTransport
-	Clients   int               // installations whose tokens are kept; 0 is DefaultClients
+	Clients   int               // installations whose tokens and budgets are kept; 0 is DefaultClients
 	Clock     clockwork.Clock   // nil is the real one
 	Metrics   prometheus.Registerer
 	Log       zerolog.Logger
 	UserAgent string // empty is DefaultUserAgent
+
+	// Pace is how much all processes together write to one installation.
+	Pace Pace
+	// Replicas is how many processes share the pace; each keeps to an equal part of it without asking the
+	// others. 0 is one. Where it is too small, GitHub's secondary limit is the safety net: who meets it waits.
+	Replicas int
 }
 
 // Hub calls GitHub's API. It is safe for concurrent use.
@@ -65,6 +71,7 @@ type Hub struct {
 	web     *url.URL
 	graphQL *url.URL
 	timeout time.Duration
+	pace    Pace // of this process
 	agent   string
 	clock   clockwork.Clock
 	log     zerolog.Logger
@@ -87,7 +94,7 @@ func New(options Options) (*Hub, error) {
 	}
 	h := &Hub{
 		appID: options.AppID, key: key, timeout: options.Timeout, agent: options.UserAgent,
-		clock: options.Clock, log: options.Log,
+		clock: options.Clock, log: options.Log, pace: options.Pace.among(options.Replicas),
 	}
 	if h.timeout <= 0 {
 		h.timeout = DefaultTimeout

@@ -24,6 +24,25 @@ const (
 	MaxDeploymentDescription = 140
 )
 
+// The pace of writes to one installation: nine tenths of GitHub's limit, "no more than 80 content-generating
+// requests per minute and no more than 500 content-generating requests per hour". The rest is for writes
+// that must follow another one, and for those of a process that has just gone. GitHub does not list which
+// requests generate content, so every write counts. See
+// https://docs.github.com/en/rest/using-the-rest-api/rate-limits-for-the-rest-api#about-secondary-rate-limits.
+const (
+	DefaultPerMinute = 72
+	DefaultPerHour   = 450
+)
+
+// botsShare is how much of the pace bots may use, in percent: what is left lets people's writes through at once
+// while a bot has opened more pull requests than GitHub lets us answer in an hour.
+const botsShare = 70
+
+// callsFloor is the part of the primary limit, in percent, that reads which can wait leave to the others: of 5,000
+// calls the last 500, which is as many as the writes of an hour at their limit. See
+// https://docs.github.com/en/rest/using-the-rest-api/rate-limits-for-the-rest-api#primary-rate-limit-for-github-app-installations.
+const callsFloor = 10
+
 // perPage is the largest page. See
 // https://docs.github.com/en/rest/using-the-rest-api/using-pagination-in-the-rest-api.
 const perPage = 100

@@ -129,3 +129,14 @@ func first(a, b func(http.ResponseWriter, *http.Request, int)) func(http.Respons
 		b(w, r, nth)
 	}
 }
+
+// first2 is one answer for the second call, and another one after it.
+func first2(a, b func(http.ResponseWriter, *http.Request, int)) func(http.ResponseWriter, *http.Request, int) {
+	return func(w http.ResponseWriter, r *http.Request, nth int) {
+		if nth == 2 {
+			a(w, r, nth)
+			return
+		}
+		b(w, r, nth)
+	}
+}

@@ -120,6 +120,20 @@ func TestPutComment(t *testing.T) {
 		}
 		w.wants(t, "PATCH "+repoPath+"issues/comments/20 "+body, "POST "+repoPath+"issues/3/comments "+body)
 	})
+	t.Run("one that was deleted, and whose new one's answer was lost, is not posted a third time", func(t *testing.T) {
+		t.Parallel()
+		w := newWorld(t, first(says(404, ``), first2(
+			says(200, `[{"id":21,"body":"<!-- m -->","user":{"type":"Bot"},"performed_via_github_app":{"id":99}}]`),
+			says(200, `{"id":21,"node_id":"n","html_url":"u"}`))))
+		searched := comment
+		searched.Search = true
+		got, err := w.hub.PutComment(t.Context(), network, 20, searched)
+		if err != nil || got != made {
+			t.Error(got, err)
+		}
+		w.wants(t, "PATCH "+repoPath+"issues/comments/20 "+body, "GET "+repoPath+"issues/3/comments?per_page=100",
+			"PATCH "+repoPath+"issues/comments/21 "+body)
+	})
 	t.Run("ours is found by its marker, and nobody else's", func(t *testing.T) {
 		t.Parallel()
 		w := newWorld(t, func(w http.ResponseWriter, _ *http.Request, nth int) {
@@ -257,14 +271,27 @@ func TestPutDeployment(t *testing.T) {
 	})
 	t.Run("one whose answer was lost is found by its payload", func(t *testing.T) {
 		t.Parallel()
-		w := newWorld(t, first(says(200, `[{"id":1,"ref":"abc","environment":"dev","payload":{"operation":2}},{"id":2,"ref":"abc","environment":"dev","payload":""},{"id":33,"ref":"abc","environment":"dev","payload":{"operation":1}}]`), says(201, `{"id":1}`)))
+		const listed = `[{"id":1,"ref":"abc","environment":"dev","payload":{"operation":2}},{"id":2,"ref":"abc","environment":"dev","payload":""},{"id":33,"ref":"abc","environment":"dev","payload":{"operation":1}}]`
+		w := newWorld(t, first(says(200, listed), first2(says(200, `[]`), says(201, `{"id":1}`))))
 		lost := applying
 		lost.Search = true
 		id, err := w.hub.PutDeployment(t.Context(), network, 0, "", lost)
 		if err != nil || id != 33 {
 			t.Error(id, err)
 		}
-		w.wants(t, "GET "+repoPath+"deployments?environment=dev&per_page=100&ref=abc", "POST "+repoPath+"deployments/33/"+status)
+		w.wants(t, "GET "+repoPath+"deployments?environment=dev&per_page=100&ref=abc",
+			"GET "+repoPath+"deployments/33/statuses?per_page=100", "POST "+repoPath+"deployments/33/"+status)
+	})
+	t.Run("a status whose answer was lost is not written again", func(t *testing.T) {
+		t.Parallel()
+		w := newWorld(t, says(200, `[{"id":7,"state":"queued"},{"id":9,"state":"in_progress","description":"applying"},{"id":8,"state":"queued"}]`))
+		lost := applying
+		lost.Search = true
+		id, err := w.hub.PutDeployment(t.Context(), network, 31, "queued", lost)
+		if err != nil || id != 31 {
+			t.Error(id, err)
+		}
+		w.wants(t, "GET "+repoPath+"deployments/31/statuses?per_page=100")
 	})
 	t.Run("a description is cut at 140 characters", func(t *testing.T) {
 		t.Parallel()

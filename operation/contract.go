@@ -113,7 +113,10 @@ type Task struct {
 	Env         map[string]string `json:"env,omitempty"` // the allow-listed variables of Terraform's environment, beside PATH and HOME
 	Targets     []TargetTask      `json:"targets"`       // in configuration order
 	Confirmed   string            `json:"confirmed,omitempty"`
-	Doubt       string            `json:"doubt,omitempty"` // why a yes is needed whatever the plan says
+	Doubt       string            `json:"doubt,omitempty"`    // why a yes is needed whatever the plan says
+	Reviewed    []Tool            `json:"reviewed,omitempty"` // apply: with what the expected changes were planned; empty: not known
+
+	Isolation Isolation `json:"isolation,omitzero"` // set by the executor, which knows its host
 
 	TimeLimit   time.Duration `json:"time_limit"`
 	LockTimeout time.Duration `json:"lock_timeout"`
@@ -159,16 +162,18 @@ type Result struct {
 
 // TargetResult is how one target ended.
 type TargetResult struct {
-	Target     Target    `json:"target"`
-	Outcome    Outcome   `json:"outcome"`
-	ChangeSet  ChangeSet `json:"change_set"`
-	Unexpected []Change  `json:"unexpected,omitempty"` // apply: changes that nobody reviewed; capped like ChangeSet.Changes
-	Error      string    `json:"error,omitempty"`      // Terraform's words, without colours, capped
-	Lock       *LockInfo `json:"lock,omitempty"`
-	Lineage    string    `json:"lineage,omitempty"`
-	Serial     int64     `json:"serial,omitempty"`
-	Timings    Timings   `json:"timings"`
-	Processes  int       `json:"processes"` // Terraform processes started for this target
+	Target            Target    `json:"target"`
+	Outcome           Outcome   `json:"outcome"`
+	ChangeSet         ChangeSet `json:"change_set"`
+	Unexpected        []Change  `json:"unexpected,omitempty"`         // apply: changes that nobody reviewed; capped like ChangeSet.Changes
+	UnexpectedOmitted int       `json:"unexpected_omitted,omitempty"` // how many the cap left out of Unexpected
+	Notes             []string  `json:"notes,omitempty"`              // for people, about the plan; Markdown code spans only; capped
+	Error             string    `json:"error,omitempty"`              // Terraform's words, without colours, capped
+	Lock              *LockInfo `json:"lock,omitempty"`
+	Lineage           string    `json:"lineage,omitempty"`
+	Serial            int64     `json:"serial,omitempty"`
+	Timings           Timings   `json:"timings"`
+	Processes         int       `json:"processes"` // Terraform processes started for this target
 }
 
 // Timings says where the time of one target went.

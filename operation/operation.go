@@ -5,6 +5,7 @@ package operation
 
 import (
 	"fmt"
+	"slices"
 	"strings"
 	"time"
 )
@@ -49,12 +50,7 @@ func (s State) Ended() bool { return len(transitions[s]) == 0 }
 
 // CanBecome reports whether an operation may go from state s to state next.
 func (s State) CanBecome(next State) bool {
-	for _, state := range transitions[s] {
-		if state == next {
-			return true
-		}
-	}
-	return false
+	return slices.Contains(transitions[s], next)
 }
 
 // Repository names one repository of one installation of the App.
@@ -111,6 +107,10 @@ type Operation struct {
 	Doubt      string   `json:"doubt"`             // why a yes is needed whatever the plan says, e.g. a force-push; empty if none
 	GatheredIn int64    `json:"gathered_in"`       // the operation that carries its commits now; 0 if none
 	Message    string   `json:"message,omitempty"` // how it ended, one or two sentences for a person
+
+	// Host is the machine on which the runner of this attempt was started, or is about to be: only that
+	// one can tell what became of it. Empty while none was: a runner can have changed nothing yet.
+	Host string `json:"host,omitempty"`
 
 	Arrived time.Time `json:"arrived"` // decides the order; kept by the operation that gathers
 	Started time.Time `json:"started,omitzero"`

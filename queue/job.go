@@ -17,6 +17,7 @@ type Job struct {
 	Class   Class
 	Kind    string          // names the function that does it
 	Key     string          // what it is about
+	Lane    string          // who takes turns with others: many jobs of one lane do not hold up those of another; empty: Key
 	Payload json.RawMessage // arguments of that function
 	Once    bool            // left out when a job of this key and kind is already waiting
 	Cause   string          // the webhook delivery it came from, for logs; empty for our own

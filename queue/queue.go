@@ -38,14 +38,15 @@ type Claim struct {
 
 // Store is what a Queue needs of its database.
 type Store interface {
-	// Claim takes the next due job whose key has no running and no earlier unfinished job.
+	// Claim takes the next job whose key has no running and no earlier unfinished job: lanes take turns.
 	Claim(ctx context.Context, class Class, worker string, lease time.Duration) (Claim, bool, error)
 	// Extend gives a claim a new lease from now on. The following four return ErrLost too.
 	Extend(ctx context.Context, c Claim, lease time.Duration) error
 	Done(ctx context.Context, c Claim) error
-	// Retry counts a failure, Wait does not.
-	Retry(ctx context.Context, c Claim, at time.Time, reason string) error
-	Wait(ctx context.Context, c Claim, at time.Time, reason string) error
+	// Retry lets a job run again after a time and counts a failure, Wait counts none. It is a time to
+	// wait and no instant, because the store may be of another clock.
+	Retry(ctx context.Context, c Claim, in time.Duration, reason string) error
+	Wait(ctx context.Context, c Claim, in time.Duration, reason string) error
 	// Dead gives up a job; the next one of its key may run.
 	Dead(ctx context.Context, c Claim, reason string) error
 	// Wake returns a channel that is closed when a job may have become due.
@@ -61,8 +62,8 @@ type Handler func(ctx context.Context, job Job, claim Claim) error
 // Options say how a Queue works. Zero values get the defaults named here.
 type Options struct {
 	Workers     map[Class]int // how many jobs of a class run at once; a class without a number is not done here
-	Worker      string        // who claims, for people who read the table
-	Lease       time.Duration // how long a claim lives without a sign of life; 30 s
+	Worker      string        // who claims: the replica's id
+	Lease       time.Duration // how long a claim lives without a sign of life; 10 s
 	MaxAttempts int           // failures after which a job is dead; 8
 	Poll        time.Duration // how often to look for work that nobody announced; 1 s
 	Jitter      func() float64
@@ -85,7 +86,7 @@ type Queue struct {
 // New makes a Queue on a store.
 func New(store Store, clock clockwork.Clock, log zerolog.Logger, opts Options) *Queue {
 	if opts.Lease <= 0 {
-		opts.Lease = 30 * time.Second
+		opts.Lease = 10 * time.Second
 	}
 	if opts.MaxAttempts <= 0 {
 		opts.MaxAttempts = 8
@@ -269,15 +270,15 @@ func (q *Queue) settle(ctx context.Context, claim Claim, err error, log zerolog.
 	case errors.As(err, &wait):
 		at := wait.RetryAt(now)
 		log.Info().Err(err).Time("at", at).Msg("job waits")
-		return q.store.Wait(ctx, claim, at, err.Error()) //nolint:wrapcheck // work says what failed
+		return q.store.Wait(ctx, claim, at.Sub(now), err.Error()) //nolint:wrapcheck // work says what failed
 	case claim.Failures+1 >= q.opts.MaxAttempts:
 		log.Error().Err(err).Msg("job given up")
 		q.opts.OnDead(ctx, claim.Job, err.Error())
 		return q.store.Dead(ctx, claim, err.Error()) //nolint:wrapcheck // work says what failed
 	default:
-		at := now.Add(backoff(claim.Failures, q.opts.Jitter()))
-		log.Warn().Err(err).Time("at", at).Msg("job failed")
-		return q.store.Retry(ctx, claim, at, err.Error()) //nolint:wrapcheck // work says what failed
+		in := backoff(claim.Failures, q.opts.Jitter())
+		log.Warn().Err(err).Dur("in", in).Msg("job failed")
+		return q.store.Retry(ctx, claim, in, err.Error()) //nolint:wrapcheck // work says what failed
 	}
 }
 

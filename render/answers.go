@@ -102,7 +102,7 @@ func ofBranch(v ApplyAnswerView) string {
 
 // CancelAnswer is the answer to /cancel.
 func CancelAnswer(v CancelAnswerView) string {
-	if len(v.Stopping) == 0 && len(v.Cancelled) == 0 {
+	if len(v.Stopping) == 0 && len(v.Cancelled) == 0 && len(v.Unreachable) == 0 {
 		where := ""
 		if v.Environment != "" {
 			where = " in " + prose(v.Environment)
@@ -116,6 +116,10 @@ func CancelAnswer(v CancelAnswerView) string {
 	}
 	if len(v.Cancelled) > 0 {
 		parts = append(parts, "**Cancelled: "+named(v.Cancelled)+".** It had not begun, so nothing was changed.")
+	}
+	if len(v.Unreachable) > 0 {
+		parts = append(parts, "**Could not reach "+named(v.Unreachable)+".** The server that started it does not answer, "+
+			"so it is not known whether it still runs. The comment above says when that ends.")
 	}
 	if environment, ok := appliesTo(v); ok {
 		parts = append(parts, "Next: comment "+code("/apply "+environment)+" to run the apply anew.")

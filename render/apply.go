@@ -68,6 +68,14 @@ func applyStory(v ApplyView) story {
 	case operation.Queued:
 		return queuedStory(v)
 	case operation.Running:
+		if op.Message != "" {
+			return story{
+				title:  "It is not known whether the apply to " + name + " still runs",
+				banner: "**It is not known whether the apply to " + environment + " still runs.** " + sentence(op.Message, "") + together(v),
+				next: "Next: bring that server back; or make sure that nothing of it runs any more, then comment " +
+					code("/unlock "+op.Environment) + ".",
+			}
+		}
 		return story{
 			title:  "Applying to " + name,
 			banner: "**Applying to " + environment + ".** " + running(v) + together(v) + " You need not do anything.",
@@ -245,7 +253,7 @@ func unconfirmedStory(v ApplyView) story {
 	surprise := unexpected(op.Result)
 	n := 0
 	for _, target := range surprise {
-		n += len(target.Unexpected)
+		n += len(target.Unexpected) + target.UnexpectedOmitted
 	}
 	command := code("/apply " + op.Environment + " " + digest(op.Question))
 	s := story{title: name + " was not changed: a person has to say yes"}
@@ -282,11 +290,17 @@ func comparison(v ApplyView, surprise []operation.TargetResult) string {
 	op := v.Operation
 	var strange operation.Counts
 	var changes []operation.Change
+	omitted := 0
 	for _, target := range surprise {
+		omitted += target.UnexpectedOmitted
 		for _, change := range target.Unexpected {
 			changes = append(changes, change)
 			strange = plus(strange, countOne(change))
 		}
+	}
+	if omitted > 0 { // nobody can tell by kind what was left out from what was reviewed
+		return "Not reviewed: **" + spokenOr(strange, future, several(len(changes), "read", "reads")) + "**, and " +
+			number(omitted) + " more that are not listed."
 	}
 	text := ""
 	if known := spoken(minus(total(op.Result), strange), future); known != "" {
@@ -356,7 +370,7 @@ func surprises(v ApplyView, limit int) []*piece {
 			pieces = append(pieces, fixed("More roots have changes that nobody reviewed"+listed(v.ResultURL)+"."))
 			break
 		}
-		set := operation.ChangeSet{Changes: target.Unexpected}
+		set := operation.ChangeSet{Changes: target.Unexpected, Omitted: target.UnexpectedOmitted}
 		p := &piece{rank: rankTable}
 		head := "Not reviewed in " + code(target.Target.Root) + ":\n\n"
 		for _, detail := range []detail{values, names, addresses} {
@@ -365,7 +379,7 @@ func surprises(v ApplyView, limit int) []*piece {
 			}
 		}
 		p.forms = append(p.forms, "Not reviewed in "+code(target.Target.Root)+": "+
-			several(len(target.Unexpected), "change", "changes")+", too many to list here"+listed(v.ResultURL)+".", "")
+			several(len(target.Unexpected)+target.UnexpectedOmitted, "change", "changes")+", too many to list here"+listed(v.ResultURL)+".", "")
 		pieces = append(pieces, p)
 	}
 	return pieces

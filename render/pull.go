@@ -153,8 +153,9 @@ func planEndedStory(v PullView) story {
 	switch op.State {
 	case operation.Superseded, operation.Gathered:
 		return story{
-			title:  "A newer commit is planned instead",
-			banner: "**The plan for " + environment + " was overtaken.** A newer commit is planned instead. You need not do anything.",
+			title: "The plan for " + name + " was ended",
+			banner: "**The plan for " + environment + " was ended.** " +
+				sentence(op.Message, "A newer commit is planned instead.") + " You need not do anything.",
 		}
 	case operation.Cancelled:
 		return story{

@@ -67,6 +67,7 @@ func PullComment(v PullView) string {
 	pieces := []*piece{refusal(v), fixed(told.banner), earlier, table(shown, limit), destroys(shown, resultURL, limit)}
 	pieces = append(pieces, strange...)
 	pieces = append(pieces, errors...)
+	pieces = append(pieces, notes(shown))
 	pieces = append(pieces, plans(shown, resultURL, limit)...)
 	pieces = append(pieces, fixed(told.next), afterwards(v), small)
 	return fit(limit, pieces...) + marker + "\n"
@@ -113,7 +114,8 @@ func PlanCheck(v PullView) Check {
 	summary := []*piece{
 		fixed(told.banner), table(result, MaxCheckText), destroys(result, v.ResultURL, MaxCheckText), fixed(told.next), planFooter(v),
 	}
-	text := append(planErrors(v), plans(result, v.ResultURL, MaxCheckText)...)
+	text := append(planErrors(v), notes(result))
+	text = append(text, plans(result, v.ResultURL, MaxCheckText)...)
 	return check(told, summary, text)
 }
 
@@ -126,6 +128,7 @@ func ApplyCheck(v ApplyView) Check {
 		fixed(told.banner), table(result, MaxCheckText), destroys(result, v.ResultURL, MaxCheckText), fixed(told.next), applyFooter(v),
 	}
 	text := append(surprises(v, MaxCheckText), applyErrors(v)...)
+	text = append(text, notes(result))
 	return check(told, summary, append(text, plans(result, v.ResultURL, MaxCheckText)...))
 }
 
@@ -148,6 +151,7 @@ func Notice(v ApplyView) string {
 	if v.Operation.State == operation.Unconfirmed {
 		pieces = append(pieces, fixed(told.next))
 		pieces = append(pieces, surprises(v, limit)...)
+		pieces = append(pieces, notes(result))
 		if len(unexpected(result)) == 0 { // the doubt is about the whole plan
 			pieces = append(pieces, table(result, limit), destroys(result, v.ResultURL, limit))
 			pieces = append(pieces, plans(result, v.ResultURL, limit)...)
@@ -156,6 +160,15 @@ func Notice(v ApplyView) string {
 	}
 	pieces = append(pieces, applyErrors(v)...)
 	return fit(limit, append(pieces, fixed(told.next), applyFooter(v))...)
+}
+
+// GaveUpNotice says that Switchyard could not do its own work on a pull request or issue; reason is for whoever runs it.
+func GaveUpNotice(reason string) string {
+	return fit(MaxComment-200, //nolint:mnd // the caller adds a hidden marker
+		fixed("**Switchyard could not handle the newest event here.** It tried several times: "+
+			sentence(prose(reason), "it does not know why.")),
+		fixed("Next: comment "+code("/plan")+" to have this pull request looked at again. "+
+			"If that fails too, tell the people who run Switchyard."))
 }
 
 // RefusedNotice is the comment about a push that may not be applied.

@@ -238,6 +238,16 @@ func unconfirmed() operation.Operation {
 	return op
 }
 
+// noted is a target with notes, one of them with what a hostile check could say.
+func noted(t operation.TargetResult) operation.TargetResult {
+	t.Notes = []string{
+		"`now` of `terraform_data.x` is `plantimestamp()`, which is new with each plan: what uses it is another value when it is applied",
+		"`terraform` is version 1.11.4 here; what was reviewed was planned with 1.11.3",
+		"the check `check.c` does not pass: ::error::x @acme/owners <!-- switchyard:pull:41 --> [x](https://evil.example)\n# heading",
+	}
+	return t
+}
+
 func TestTextsAreAsInTheGoldenFiles(t *testing.T) {
 	t.Parallel()
 	cases := map[string]string{}
@@ -287,6 +297,7 @@ func planTexts() map[string]string {
 		"plan everything":  render.PullComment(pull(planOperation(operation.Succeeded, result(planned)))),
 		"plan three roots": render.PullComment(with(pull(planOperation(operation.Succeeded, result(planned, dns, same))), twoRoots)),
 		"plan adds":        render.PullComment(pull(planOperation(operation.Succeeded, result(dns)))),
+		"plan with notes":  render.PullComment(pull(planOperation(operation.Succeeded, result(noted(dns))))),
 		"plan no changes":  render.PullComment(pull(planOperation(operation.Succeeded, result(same)))),
 		"plan failed":      render.PullComment(pull(planOperation(operation.Failed, result(failedTarget(operation.TargetFailed))))),
 		"plan failed before it began": render.PullComment(pull(func() *operation.Operation {
@@ -353,6 +364,10 @@ func applyTexts() map[string]string {
 			op.Message = "It could not be started, and nothing was changed: fetch the files: exit status 128."
 		})),
 		"apply unconfirmed": comment(unconfirmed()),
+		"apply unconfirmed and capped": comment(changed(unconfirmed(), func(op *operation.Operation) {
+			op.Result.Targets[0] = noted(op.Result.Targets[0])
+			op.Result.Targets[0].UnexpectedOmitted = 3000
+		})),
 		"apply in doubt": comment(changed(applyOperation("dev", operation.Unconfirmed, result(target("src/terraform", "dev", operation.Different, added("terraform_data.a")))), func(op *operation.Operation) {
 			op.Doubt, op.Question = "This would undo #41: the applied commit 0a1b2c3 is not part of develop any more.", "c0ffee00"
 		})),
@@ -415,6 +430,7 @@ func noticeTexts() map[string]string {
 		"notice interrupted": render.Notice(apply(changed(applyOperation("dev", operation.Interrupted, nil), func(op *operation.Operation) {
 			op.Message = "Its runner ended without a result, so it is not known how far it came."
 		}))),
+		"notice gave up": render.GaveUpNotice("observe #41: read pull request: GET repos/{owner}/{repo}/pulls/{pull_number}: 502 Server Error"),
 		"notice refused": render.RefusedNotice(render.RefusedView{
 			Environment: "test", Branch: "release/1.0", Commit: head, Repository: network, WebURL: web,
 			Gitflow: gitflow.Decision{

@@ -230,6 +230,35 @@ func folded(target operation.TargetResult, detail detail, text string) string {
 		spokenOr(target.ChangeSet.Counts, tenseOf(target), "nothing but reads") + note + "</summary>\n\n" + text + "\n</details>"
 }
 
+// notes are what a person should know of the plans beside their changes.
+func notes(result *operation.Result) *piece {
+	if result == nil {
+		return fixed("")
+	}
+	var lines []string
+	for _, target := range result.Targets {
+		for _, note := range target.Notes {
+			line := "- " + strings.TrimSuffix(sentence(note, ""), ".")
+			if len(result.Targets) > 1 {
+				line += " (" + code(target.Target.Root) + ")"
+			}
+			lines = append(lines, line+".\n")
+		}
+	}
+	if len(lines) == 0 {
+		return fixed("")
+	}
+	show := func(k int) string {
+		text := "Worth knowing:\n\n" + strings.Join(lines[:k], "")
+		if k < len(lines) {
+			text += "- and " + several(len(lines)-k, "note more", "notes more") + "\n"
+		}
+		return text
+	}
+	const most = MaxComment / 8
+	return shrinking(rankDetails, len(lines), most, show, "There are "+several(len(lines), "note", "notes")+" on these plans.")
+}
+
 // failures are Terraform's words about the targets that failed, and who holds a lock.
 func failures(result *operation.Result) []*piece {
 	if result == nil {

@@ -131,6 +131,7 @@ type CancelAnswerView struct {
 	Environment string
 	Stopping    []operation.Operation // running ones, being stopped
 	Cancelled   []operation.Operation // that had not begun
+	Unreachable []operation.Operation // running ones whose server does not answer
 	By          string
 }
 

@@ -5,6 +5,8 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
+	"strconv"
 	"testing"
 
 	"github.com/switchyard-dev/switchyard/operation"
@@ -31,7 +33,7 @@ func BenchmarkPlan(b *testing.B) {
 			w := newWorld(b)
 			task := w.task(operation.Plan, w.tree(files), dirs...)
 			for i := 0; b.Loop(); i++ {
-				task.WorkDir = filepath.Join(w.work, fmt.Sprint(i))
+				task.WorkDir = filepath.Join(w.work, strconv.Itoa(i))
 				mustPlan(b, task)
 			}
 		})
@@ -61,7 +63,8 @@ func bare(b *testing.B, w *world, tree string, dirs []string) {
 	env := []string{"PATH=" + os.Getenv("PATH"), "HOME=" + dir, "CHECKPOINT_DISABLE=1", "TF_CLI_CONFIG_FILE=/dev/null", "GIT_DIR=" + w.git}
 	run := func(dir, name string, args ...string) {
 		cmd := exec.CommandContext(b.Context(), name, args...)
-		cmd.Dir, cmd.Env = dir, append(env, "GIT_WORK_TREE="+dir, "GIT_INDEX_FILE="+filepath.Join(dir, "..", filepath.Base(dir)+".index"))
+		cmd.Dir = dir
+		cmd.Env = append(slices.Clone(env), "GIT_WORK_TREE="+dir, "GIT_INDEX_FILE="+filepath.Join(dir, "..", filepath.Base(dir)+".index"))
 		if out, err := cmd.CombinedOutput(); err != nil {
 			b.Fatalf("%s %v: %v\n%s", name, args, err, out)
 		}

@@ -87,7 +87,7 @@ func TestWorkDirectoryIsUsedByOneAtATime(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t)
 	release := filepath.Join(t.TempDir(), "release")
-	busy := filepath.Join(t.TempDir(), "busy")
+	busy := filepath.Join(w.states, "busy")
 	fake := terraformtest.New(t, map[string]terraformtest.Act{"plan": {Lock: busy, Until: release}})
 	w.binary = fake.Path
 	tree := w.tree(map[string]string{"a/main.tf": root("")})
@@ -117,7 +117,7 @@ func TestInitsThatFillTheCacheRunAlone(t *testing.T) {
 	if err := os.WriteFile(provider, nil, 0o700); err != nil { //nolint:gosec // a program
 		t.Fatal(err)
 	}
-	fake := terraformtest.New(t, map[string]terraformtest.Act{"init": {Lock: filepath.Join(t.TempDir(), "busy")}})
+	fake := terraformtest.New(t, map[string]terraformtest.Act{"init": {Lock: filepath.Join(w.states, "busy")}})
 	w.binary = fake.Path
 	files := map[string]string{}
 	var roots []string
@@ -265,6 +265,9 @@ func TestResultOfAHugePlanIsCapped(t *testing.T) {
 		}
 		if len(target.ChangeSet.Changes) > runner.MaxChanges || len(target.Unexpected) > runner.MaxChanges {
 			t.Errorf("kept %d and %d", len(target.ChangeSet.Changes), len(target.Unexpected))
+		}
+		if len(target.Unexpected)+target.UnexpectedOmitted != 5000 {
+			t.Errorf("kept %d unexpected ones, left out %d", len(target.Unexpected), target.UnexpectedOmitted)
 		}
 	}
 	if data, err := json.Marshal(result); err != nil || len(data) > runner.MaxResultSize {

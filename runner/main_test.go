@@ -41,6 +41,7 @@ type world struct {
 	states string
 	work   string
 	binary string
+	open   []string // further paths that Terraform may write to
 }
 
 func newWorld(t testing.TB) *world {
@@ -115,6 +116,10 @@ func (w *world) task(kind operation.Kind, tree string, roots ...string) operatio
 		Version: operation.ContractVersion, Operation: 7, Attempt: 2, Kind: kind, GitDir: w.git, Tree: tree,
 		Commit: strings.Repeat("c", 40), WorkDir: w.work, Terraform: operation.TerraformTask{Path: w.binary},
 		Environment: "dev", TimeLimit: 5 * time.Minute, StopGrace: time.Minute,
+	}
+	task.Isolation.Write = append([]string{w.states}, w.open...)
+	if found, err := realTerraform(); err == nil && w.binary != found {
+		task.Isolation.Write = append(task.Isolation.Write, filepath.Dir(w.binary)) // a stand-in takes notes
 	}
 	if kind == operation.Apply {
 		task.WorkDir = filepath.Join(w.t.TempDir(), "apply")

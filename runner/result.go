@@ -42,8 +42,10 @@ func capResult(result operation.Result, changes, text int) operation.Result {
 	for _, target := range result.Targets {
 		target.ChangeSet = plan.Cap(target.ChangeSet, changes)
 		if len(target.Unexpected) > changes {
-			target.Unexpected = plan.Cap(operation.ChangeSet{Changes: target.Unexpected}, changes).Changes
+			kept := plan.Cap(operation.ChangeSet{Changes: target.Unexpected}, changes)
+			target.Unexpected, target.UnexpectedOmitted = kept.Changes, target.UnexpectedOmitted+kept.Omitted
 		}
+		target.Notes = capNotes(target.Notes, text)
 		target.Error = clip(target.Error, text)
 		targets = append(targets, target)
 	}

@@ -22,6 +22,7 @@ import (
 
 	"github.com/switchyard-dev/switchyard/operation"
 	"github.com/switchyard-dev/switchyard/terraform"
+	"github.com/switchyard-dev/switchyard/terraform/confine"
 )
 
 // Why a runner was stopped; the words are those of Result.Stopped.
@@ -41,6 +42,9 @@ func Main(ctx context.Context, taskFile, resultFile string, out io.Writer) error
 	broken := make(chan os.Signal, 1)
 	signal.Notify(broken, syscall.SIGPIPE) // who reads our progress may go away: that must not end us
 	defer signal.Stop(broken)
+	if err := confine.HideProcess(); err != nil {
+		return fmt.Errorf("hide this process from what it starts: %w", err)
+	}
 	go func() {
 		select {
 		case <-signals:
@@ -89,10 +93,13 @@ func run(ctx context.Context, task operation.Task, out io.Writer, clock clockwor
 		result.Error = j.tidy(result.Error)
 		for i := range result.Targets {
 			result.Targets[i].Error = j.tidy(result.Targets[i].Error)
+			for k, note := range result.Targets[i].Notes {
+				result.Targets[i].Notes[k] = j.tidy(note)
+			}
 		}
 		result.Ended = clock.Now()
 	}()
-	if err := validate(task); err != nil {
+	if err := errors.Join(validate(task), confine.Require(task.Isolation.Missing)); err != nil {
 		result.Error = "Nothing was begun: " + err.Error()
 		return result
 	}
@@ -177,6 +184,7 @@ func (j *job) prepare(ctx context.Context, temp string) error {
 	if j.tree, err = os.OpenRoot(j.work.tree()); err != nil {
 		return fmt.Errorf("open the tree: %w", err)
 	}
+	j.tool.Confine = j.confinement(temp) // from here on, code of the repository runs
 	return nil
 }
 

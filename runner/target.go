@@ -34,7 +34,7 @@ func (j *job) planTarget(ctx context.Context, task operation.TargetTask, p *plan
 		p.result.Processes = p.root.Processes()
 	}
 	if err != nil {
-		p.result.ChangeSet, p.result.Unexpected = operation.ChangeSet{}, nil
+		p.result.ChangeSet, p.result.Unexpected, p.result.Notes = operation.ChangeSet{}, nil, nil
 		failed(&p.result, err)
 	}
 }
@@ -163,8 +163,8 @@ func (j *job) varFiles(task operation.TargetTask) []string {
 func (j *job) read(ctx context.Context, task operation.TargetTask, p *planned) error {
 	took, err := j.progress.step(&task.Target, StepShow, func() error {
 		return p.root.Show(ctx, p.planFile, func(r io.Reader) error {
-			set, _, err := plan.ReadAt(r, j.work.tree())
-			p.result.ChangeSet = set
+			set, notes, err := plan.ReadAt(r, j.work.tree())
+			p.result.ChangeSet, p.result.Notes = set, notes
 			return err //nolint:wrapcheck // the caller says what was read
 		})
 	})
@@ -180,6 +180,7 @@ func (j *job) read(ctx context.Context, task operation.TargetTask, p *planned) e
 	if lock, err := os.ReadFile(filepath.Join(p.dir, terraform.LockFile)); err == nil {
 		p.providers = terraform.LockedProviders(lock)
 	}
+	p.result.Notes = append(p.result.Notes, j.clockNotes(ctx, task, p.result.ChangeSet.Changes)...)
 	p.result.Outcome = operation.Planned
 	if len(p.result.ChangeSet.Changes) == 0 {
 		p.result.Outcome = operation.Unchanged
@@ -190,6 +191,7 @@ func (j *job) read(ctx context.Context, task operation.TargetTask, p *planned) e
 			expected = *task.Expected
 		}
 		p.result.Unexpected = plan.Unexpected(expected, p.result.ChangeSet)
+		p.result.Notes = append(p.result.Notes, versionNotes(j.task.Reviewed, p, j.task.Terraform.Path)...)
 	}
 	return nil
 }

@@ -69,6 +69,7 @@ type reply struct {
 	kind   string // content type of raw
 	header http.Header
 	effect string // what was written, in a few words; empty for reads
+	ending ending // how it ends where it is not answered
 }
 
 // problem is an error as GitHub words it.
@@ -146,7 +147,9 @@ func (s *Sandbox) serveAPI(w http.ResponseWriter, r *http.Request) {
 	}
 	answer.finish(r)
 	s.record(c, matched, answer, ok, fault)
-	answer.write(w)
+	if !answer.end(r.Context(), w) {
+		answer.write(w)
+	}
 }
 
 // match finds the route of a call and its parameters.
@@ -202,9 +205,13 @@ func (s *Sandbox) answer(c *call, matched route) (answer reply, fault bool) {
 	s.mu.Lock()
 	latency, roll := s.latency, s.chance.Float64()
 	faulty, lost := roll < s.faultShare, roll >= s.faultShare && roll < s.faultShare+s.lostShare
+	met := s.takeFault(matched)
 	s.mu.Unlock()
 	wait(c.request.Context(), latency)
-	if faulty {
+	switch {
+	case met != nil && !met.works:
+		return met.answer(), true
+	case faulty:
 		return problem(http.StatusBadGateway, "Server Error"), true
 	}
 	limits, refused := s.authorize(c, matched)
@@ -226,6 +233,10 @@ func (s *Sandbox) answer(c *call, matched route) (answer reply, fault bool) {
 	s.mu.Unlock()
 	if accepted := acceptedHeader(matched.accepted); accepted != "" {
 		answer.header.Set("X-Accepted-Github-Permissions", accepted)
+	}
+	if met != nil {
+		answer.ending = met.kind
+		return answer, true
 	}
 	if lost {
 		return reply{
@@ -308,7 +319,9 @@ func (s *Sandbox) record(c *call, matched route, answer reply, served, fault boo
 	e := Exchange{
 		Method: c.request.Method, Path: c.path, Query: c.request.URL.RawQuery, Fault: fault,
 		RequestHeader: c.request.Header.Clone(), RequestBody: c.body,
-		Status: answer.status, ResponseHeader: answer.header.Clone(), ResponseBody: answer.raw,
+	}
+	if answer.ending == answered {
+		e.Status, e.ResponseHeader, e.ResponseBody = answer.status, answer.header.Clone(), answer.raw
 	}
 	if e.RequestHeader.Get("Authorization") != "" {
 		e.RequestHeader.Set("Authorization", "Bearer blanked")

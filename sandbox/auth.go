@@ -87,7 +87,15 @@ func (s *Sandbox) authorize(c *call, matched route) (*rateWindow, *reply) {
 		p := problem(http.StatusForbidden, "API rate limit exceeded for "+credential+".")
 		return window, &p
 	}
-	return window, s.permit(c, matched)
+	if c.token != nil {
+		if refused := c.token.installation.refuseSuspended(); refused != nil {
+			return window, refused
+		}
+	}
+	if refused := s.permit(c, matched); refused != nil {
+		return window, refused
+	}
+	return window, s.overContent(c)
 }
 
 // permit finds the repository of the route and checks that the token may do this there. The caller holds mu.
@@ -156,6 +164,9 @@ func createToken(c *call) reply {
 	i := s.installationByID(c.id("installation_id"))
 	if i == nil {
 		return notFound()
+	}
+	if refused := i.refuseSuspended(); refused != nil {
+		return *refused
 	}
 	t := &token{installation: i, permissions: maps.Clone(s.permissions), expires: s.now().Add(tokenLife)}
 	if len(asked.Permissions) > 0 {

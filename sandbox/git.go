@@ -104,7 +104,7 @@ func allowPartialClones(dir string) error {
 	if err != nil {
 		return fmt.Errorf("open repository: %w", err)
 	}
-	defer root.Close() //nolint:errcheck // nothing was written through it
+	defer func() { _ = root.Close() }() // nothing was written through it
 	f, err := root.OpenFile("config", os.O_APPEND|os.O_WRONLY, 0)
 	if err != nil {
 		return fmt.Errorf("configure repository: %w", err)

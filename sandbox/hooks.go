@@ -174,7 +174,7 @@ func post(ctx context.Context, client *http.Client, url string, d *Delivery) (ht
 	if err != nil {
 		return nil, nil, fmt.Errorf("send webhook: %w", err)
 	}
-	defer response.Body.Close() //nolint:errcheck // read to its end or not wanted
+	defer func() { _ = response.Body.Close() }() // read to its end or not wanted
 	answer, err := io.ReadAll(io.LimitReader(response.Body, keptResponse))
 	if err != nil {
 		return nil, nil, fmt.Errorf("read answer to webhook: %w", err)

@@ -88,7 +88,7 @@ func deref[T any](p *T) T {
 	return *p
 }
 
-func set[T any](into *T, value *T) {
+func set[T any](into, value *T) {
 	if value != nil {
 		*into = *value
 	}

@@ -53,6 +53,8 @@ func DefaultEvents() []string {
 
 // Sandbox is one running stand-in. All its methods are safe for concurrent use.
 type Sandbox struct {
+	state // guarded by mu
+
 	dir         string
 	url         string
 	now         func() time.Time
@@ -73,8 +75,7 @@ type Sandbox struct {
 	observing sync.Mutex
 	observe   func(Exchange)
 
-	mu    sync.Mutex
-	state // guarded by mu
+	mu sync.Mutex
 }
 
 // Start begins to listen and returns at once. The sandbox runs until Close.

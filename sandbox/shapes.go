@@ -118,11 +118,15 @@ func (s *Sandbox) appOrNull(via bool) any {
 }
 
 func (s *Sandbox) installationObject(i *installation) object {
-	return s.fill("installation", []string{"id", strconv.FormatInt(i.id, 10), "login", url.PathEscape(i.account.login)}, object{
+	shown := s.fill("installation", []string{"id", strconv.FormatInt(i.id, 10), "login", url.PathEscape(i.account.login)}, object{
 		"id": i.id, "account": s.accountObject(i.account), "app_id": appID, "app_slug": appSlug,
 		"target_id": i.account.id, "target_type": i.account.kind, "permissions": s.permissions, "events": s.events,
 		"created_at": stamp(i.created), "updated_at": stamp(i.created),
 	})
+	if !i.suspended.IsZero() {
+		shown["suspended_at"], shown["suspended_by"] = stamp(i.suspended), s.accountObject(i.account)
+	}
+	return shown
 }
 
 // repositoryName is the short form that webhooks about installations carry.

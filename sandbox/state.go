@@ -25,6 +25,7 @@ type state struct {
 	latency    time.Duration
 	faultShare float64
 	lostShare  float64
+	faults     []*fault // in the order in which they were asked for
 	chance     *rand.Rand
 	pages      http.Handler
 	changes    chan struct{}
@@ -36,6 +37,10 @@ type state struct {
 	installations []*installation
 	tokens        map[string]*token
 	limits        map[string]*rateWindow // by credential
+
+	contentPerMinute, contentPerHour int                   // writes of one installation; 0 is no limit
+	content                          map[int64][]time.Time // writes of the last hour, by installation
+	contentRefused                   int
 
 	effects    []string
 	calls      map[string]int
@@ -65,6 +70,7 @@ type installation struct {
 	account      *account
 	repositories []*Repository
 	created      time.Time
+	suspended    time.Time // zero when it is not
 }
 
 // Repository is one repository of a sandbox. All its methods are safe for concurrent use.
@@ -186,7 +192,7 @@ func newState(o Options, now time.Time) state {
 		latency: o.Latency, faultShare: o.FaultShare, lostShare: o.LostShare, chance: newRand(o.Seed),
 		changes: make(chan struct{}), queued: make(chan struct{}), lastID: firstID,
 		accounts: map[string]*account{}, teams: map[string]*team{}, tokens: map[string]*token{},
-		limits: map[string]*rateWindow{}, calls: map[string]int{}, unserved: map[string]bool{},
+		limits: map[string]*rateWindow{}, content: map[int64][]time.Time{}, calls: map[string]int{}, unserved: map[string]bool{},
 	}
 	st.addAccount("github", "GitHub", "Organization", now) // owns the App
 	st.addAccount(appSlug+"[bot]", appName, "Bot", now)
@@ -377,6 +383,48 @@ func (s *Sandbox) newRepository(owner, name string) (*Repository, error) {
 	}, nil
 }
 
+// ID is the repository's id.
+func (r *Repository) ID() int64 { return r.id }
+
+// Owner is the login of the repository's owner.
+func (r *Repository) Owner() string { return r.owner.login }
+
+// Name is the repository's name without its owner.
+func (r *Repository) Name() string { return r.name }
+
+// FullName is owner/name.
+func (r *Repository) FullName() string { return r.owner.login + "/" + r.name }
+
+// HTMLURL is the address of the repository's page.
+func (r *Repository) HTMLURL() string {
+	return r.sandbox.url + "/" + url.PathEscape(r.owner.login) + "/" + url.PathEscape(r.name)
+}
+
+// CloneURL is the address that git clones from, with an installation token.
+func (r *Repository) CloneURL() string { return r.HTMLURL() + ".git" }
+
+// DefaultBranch is the name of the default branch.
+func (r *Repository) DefaultBranch() string {
+	r.sandbox.mu.Lock()
+	defer r.sandbox.mu.Unlock()
+	return r.defaultBranch
+}
+
+// Role is what the person may do here.
+func (r *Repository) Role(login string) Role {
+	r.sandbox.mu.Lock()
+	defer r.sandbox.mu.Unlock()
+	return r.role(login)
+}
+
+// SetRole changes what a person may do here. GitHub sends no event for it that the App gets.
+func (r *Repository) SetRole(login string, role Role) {
+	r.sandbox.mu.Lock()
+	defer r.sandbox.mu.Unlock()
+	r.roles[strings.ToLower(login)] = role
+	r.sandbox.change()
+}
+
 func (r *Repository) seedBranch(ctx context.Context, b SeedBranch, from string, first bool) error {
 	if err := r.sandbox.git.checkBranch(ctx, b.Name); err != nil {
 		return err
@@ -405,50 +453,8 @@ func (r *Repository) seedBranch(ctx context.Context, b SeedBranch, from string, 
 	return err
 }
 
-// ID is the repository's id.
-func (r *Repository) ID() int64 { return r.id }
-
-// Owner is the login of the repository's owner.
-func (r *Repository) Owner() string { return r.owner.login }
-
-// Name is the repository's name without its owner.
-func (r *Repository) Name() string { return r.name }
-
-// FullName is owner/name.
-func (r *Repository) FullName() string { return r.owner.login + "/" + r.name }
-
-// HTMLURL is the address of the repository's page.
-func (r *Repository) HTMLURL() string {
-	return r.sandbox.url + "/" + url.PathEscape(r.owner.login) + "/" + url.PathEscape(r.name)
-}
-
-// CloneURL is the address that git clones from, with an installation token.
-func (r *Repository) CloneURL() string { return r.HTMLURL() + ".git" }
-
 func (r *Repository) apiURL() string {
 	return r.sandbox.APIURL() + "/repos/" + url.PathEscape(r.owner.login) + "/" + url.PathEscape(r.name)
-}
-
-// DefaultBranch is the name of the default branch.
-func (r *Repository) DefaultBranch() string {
-	r.sandbox.mu.Lock()
-	defer r.sandbox.mu.Unlock()
-	return r.defaultBranch
-}
-
-// Role is what the person may do here.
-func (r *Repository) Role(login string) Role {
-	r.sandbox.mu.Lock()
-	defer r.sandbox.mu.Unlock()
-	return r.role(login)
-}
-
-// SetRole changes what a person may do here. GitHub sends no event for it that the App gets.
-func (r *Repository) SetRole(login string, role Role) {
-	r.sandbox.mu.Lock()
-	defer r.sandbox.mu.Unlock()
-	r.roles[strings.ToLower(login)] = role
-	r.sandbox.change()
 }
 
 // role is the strongest of what was given and what everybody has. The caller holds mu.

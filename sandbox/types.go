@@ -35,11 +35,11 @@ type Exchange struct {
 	Path   string // of an API call: without /api/v3; escaped as it was sent
 	Query  string
 	Route  string // "GET /repos/{owner}/{repo}"; empty when the path is not served
-	Fault  bool   // the answer is a fault that Options asked for
+	Fault  bool   // the answer is a fault that was asked for
 
 	RequestHeader  http.Header
 	RequestBody    []byte
-	Status         int // 0 when a webhook was not answered
+	Status         int // 0 when there was no answer
 	ResponseHeader http.Header
 	ResponseBody   []byte
 }

@@ -116,7 +116,8 @@ func newWorld(t *testing.T, change ...func(*sandbox.Options)) *world {
 	w.repo, err = s.CreateRepository(ctx, "acme", "network", sandbox.Seed{
 		Branches: []sandbox.SeedBranch{
 			{Name: "main", Files: map[string]string{"README.md": "# network\n", "src/terraform/main.tf": "# nothing\n"}},
-			{Name: "develop"}, {Name: "release/1.0"},
+			{Name: "develop"},
+			{Name: "release/1.0"},
 		},
 		DefaultBranch: "main",
 		Roles:         map[string]sandbox.Role{"ana": sandbox.Maintain, "ben": sandbox.Write},

@@ -153,7 +153,7 @@ func (f *fleet) quiet() {
 	defer func() { _ = db.Close() }()
 	ctx, cancel := context.WithTimeout(f.ctx, patience)
 	defer cancel()
-	ticker := time.NewTicker(5 * time.Millisecond)
+	ticker := time.NewTicker(5 * time.Millisecond) //nolint:forbidigo // another process gives no signal
 	defer ticker.Stop()
 	for {
 		var open int

@@ -24,7 +24,7 @@ func TestTheServerTellsItsHealthAndItsMetrics(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		response, err := http.DefaultClient.Do(request)
+		response, err := (&http.Client{Timeout: patience}).Do(request)
 		if err != nil {
 			t.Fatal(err)
 		}

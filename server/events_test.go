@@ -21,9 +21,10 @@ type gate struct {
 	path string
 }
 
-func newGate(t *testing.T) gate {
+// gate makes one where Terraform may write.
+func (w *world) gate(t *testing.T) gate {
 	t.Helper()
-	g := gate{t: t, path: filepath.Join(t.TempDir(), "gate")}
+	g := gate{t: t, path: filepath.Join(w.States, "gate")}
 	for _, end := range []string{".began", ".go"} {
 		if err := syscall.Mkfifo(g.path+end, 0o600); err != nil {
 			t.Fatal(err)
@@ -46,17 +47,31 @@ func (g gate) file() map[string]string {
 // began waits until the apply has come to the gate.
 func (g gate) began() {
 	g.t.Helper()
-	if _, err := os.ReadFile(g.path + ".began"); err != nil {
-		g.t.Fatal(err)
+	g.meet(func() error {
+		_, err := os.ReadFile(g.path + ".began")
+		return err
+	})
+}
+
+// meet waits for the other side of a pipe, but not for ever.
+func (g gate) meet(open func() error) {
+	g.t.Helper()
+	met := make(chan error, 1)
+	go func() { met <- open() }()
+	select {
+	case err := <-met:
+		if err != nil {
+			g.t.Fatal(err)
+		}
+	case <-time.After(patience):
+		g.t.Fatalf("nobody came to %s", g.path)
 	}
 }
 
 // open lets the apply through.
 func (g gate) open() {
 	g.t.Helper()
-	if err := os.WriteFile(g.path+".go", nil, 0o600); err != nil {
-		g.t.Fatal(err)
-	}
+	g.meet(func() error { return os.WriteFile(g.path+".go", nil, 0o600) })
 }
 
 func TestADeliveryThatComesTwiceChangesNothing(t *testing.T) {
@@ -131,7 +146,7 @@ func TestATitleEditPlansNothingAnew(t *testing.T) {
 func TestACancelledApplyEndsGentlyAndCanBeRunAnew(t *testing.T) {
 	t.Parallel()
 	s := newShop(t, nil)
-	g := newGate(t)
+	g := s.gate(t)
 	number := s.open("feature/slow", "develop", g.file())
 	s.planned(number, "dev")
 	sha := s.merge(number)
@@ -282,7 +297,7 @@ func TestAnApplyOutlivesItsServerAndItsTrueOutcomeIsRecorded(t *testing.T) {
 	t.Parallel()
 	impatient := func(s *settings.Settings) { s.Drain = time.Millisecond }
 	s := newShopOn(t, newWorld(t, impatient), nil)
-	g := newGate(t)
+	g := s.gate(t)
 	number := s.open("feature/slow", "develop", g.file())
 	s.planned(number, "dev")
 	sha := s.merge(number)

@@ -56,7 +56,11 @@ func (b *backlog) Collect(metrics chan<- prometheus.Metric) {
 		return
 	}
 	gauge(b.errors, 0)
-	gauge(b.surfaces, float64(pending))
+	surfaces := 0
+	for _, installation := range pending {
+		surfaces += installation.Surfaces
+	}
+	gauge(b.surfaces, float64(surfaces))
 	for _, class := range []queue.Class{queue.Quick, queue.Long} {
 		depth := store.Depth{Class: class} // a class without jobs has no row
 		for _, found := range depths {

@@ -26,6 +26,7 @@ func ForSandbox(box GitHub, dataDir, program string, log zerolog.Logger) Options
 	s.AppID, s.PrivateKey = box.AppID(), box.PrivateKey()
 	s.WebhookSecrets = [][]byte{[]byte(box.WebhookSecret())}
 	s.GitHub = settings.GitHub{Web: box.URL(), API: box.APIURL(), GraphQL: box.GraphQLURL()}
+	s.Writes = settings.Writes{} // the stand-in has no such limits unless a test asks for them
 	s.Drain = 10 * time.Second
 	return Options{Settings: s, Log: log, Program: program}
 }

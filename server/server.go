@@ -10,6 +10,7 @@ import (
 	"net/http"
 	"os"
 	"path/filepath"
+	"strings"
 	"time"
 
 	"github.com/jonboulle/clockwork"
@@ -28,6 +29,7 @@ import (
 	"github.com/switchyard-dev/switchyard/settings"
 	"github.com/switchyard-dev/switchyard/store"
 	"github.com/switchyard-dev/switchyard/terraform"
+	"github.com/switchyard-dev/switchyard/terraform/confine"
 )
 
 // Options are what a server needs beside its settings.
@@ -45,6 +47,7 @@ type Server struct {
 	clock    clockwork.Clock
 	listener net.Listener
 	http     *http.Server
+	host     *host
 	store    *store.Store
 	git      *git.Mirrors
 	queue    *queue.Queue
@@ -66,11 +69,12 @@ const (
 
 // New opens the database, finds Terraform and listens. Close, or Run's end, gives all of it back.
 func New(ctx context.Context, o Options) (*Server, error) {
+	held := o.Clock // nil unless a test holds it: between replicas the database's clock decides
 	if o.Clock == nil {
 		o.Clock = clockwork.NewRealClock()
 	}
 	s := &Server{settings: o.Settings, log: o.Log, clock: o.Clock}
-	if err := s.open(ctx, o); err != nil {
+	if err := s.open(ctx, o, held); err != nil {
 		return nil, errors.Join(err, s.Close())
 	}
 	return s, nil
@@ -87,7 +91,9 @@ func (s *Server) Run(ctx context.Context) error {
 			s.log.Error().Err(err).Msg("could not close cleanly")
 		}
 	}()
-	if err := s.deploy.Recover(ctx); err != nil {
+	if err := s.deploy.Recover(ctx); ctx.Err() != nil {
+		return nil // told to end before it had begun
+	} else if err != nil {
 		return fmt.Errorf("take up what was left behind: %w", err)
 	}
 	publishing, stopPublishing := context.WithCancel(context.WithoutCancel(ctx))
@@ -103,6 +109,9 @@ func (s *Server) Run(ctx context.Context) error {
 		return nil
 	})
 	group.Go(func() error { return s.queue.Run(groupCtx) })
+	group.Go(func() error { s.sweep(groupCtx); return nil })
+	group.Go(func() error { s.deploy.Tend(groupCtx); return nil })
+	group.Go(func() error { s.forget(groupCtx); return nil })
 	group.Go(func() error {
 		<-groupCtx.Done()
 		return s.drain(context.WithoutCancel(ctx))
@@ -125,10 +134,52 @@ func (s *Server) Close() error {
 	if s.store != nil {
 		all = append(all, s.store.Close())
 	}
+	if s.host != nil {
+		all = append(all, s.host.Close())
+	}
 	return errors.Join(all...)
 }
 
-func (s *Server) open(ctx context.Context, o Options) error {
+// sweep has the queue look for what webhooks have not told, at once and then again and again.
+func (s *Server) sweep(ctx context.Context) {
+	ticker := s.clock.NewTicker(s.settings.Sweep)
+	defer ticker.Stop()
+	for everything := true; ; everything = false {
+		if err := s.store.Enqueue(ctx, deploy.SweepJob(everything)); err != nil && ctx.Err() == nil {
+			s.log.Error().Err(err).Msg("could not queue a sweep")
+		}
+		select {
+		case <-ctx.Done():
+			return
+		case <-ticker.Chan():
+		}
+	}
+}
+
+// forgetEvery is how often deliveries are looked through for those that are kept long enough.
+const forgetEvery = time.Hour
+
+// forget deletes the deliveries that are older than the settings keep them, at once and then every hour.
+func (s *Server) forget(ctx context.Context) {
+	ticker := s.clock.NewTicker(forgetEvery)
+	defer ticker.Stop()
+	for {
+		gone, err := s.store.Forget(ctx, s.settings.Retention)
+		switch {
+		case err != nil && ctx.Err() == nil:
+			s.log.Error().Err(err).Msg("could not forget old deliveries")
+		case gone > 0:
+			s.log.Info().Int64("deliveries", gone).Msg("old deliveries forgotten")
+		}
+		select {
+		case <-ctx.Done():
+			return
+		case <-ticker.Chan():
+		}
+	}
+}
+
+func (s *Server) open(ctx context.Context, o Options, held clockwork.Clock) error {
 	data := s.settings.DataDir
 	for _, dir := range []string{data, filepath.Join(data, dirMirrors), filepath.Join(data, dirWork), filepath.Join(data, dirRuns)} {
 		if err := os.MkdirAll(dir, dirMode); err != nil {
@@ -140,7 +191,10 @@ func (s *Server) open(ctx context.Context, o Options) error {
 		source = "sqlite:" + filepath.Join(data, databaseURL)
 	}
 	var err error
-	if s.store, err = store.Open(ctx, source, o.Clock); err != nil {
+	if s.host, err = openHost(data); err != nil {
+		return err
+	}
+	if s.store, err = store.Open(ctx, source, held); err != nil {
 		return fmt.Errorf("open the database: %w", err)
 	}
 	metrics := prometheus.NewRegistry()
@@ -149,7 +203,8 @@ func (s *Server) open(ctx context.Context, o Options) error {
 	github := s.settings.GitHub
 	hubs, err := hub.New(hub.Options{
 		AppID: s.settings.AppID, PrivateKey: s.settings.PrivateKey, APIURL: github.API, WebURL: github.Web,
-		GraphQLURL: github.GraphQL, Clients: s.settings.Clients, Clock: o.Clock, Metrics: metrics, Log: o.Log,
+		GraphQLURL: github.GraphQL, Pace: pace(s.settings.Writes), Replicas: s.settings.Replicas,
+		Clients: s.settings.Clients, Clock: o.Clock, Metrics: metrics, Log: o.Log,
 	})
 	if err != nil {
 		return fmt.Errorf("set up the GitHub client: %w", err)
@@ -160,6 +215,17 @@ func (s *Server) open(ctx context.Context, o Options) error {
 		return err
 	}
 	return s.listen(ctx, o, metrics)
+}
+
+// pace is how much the hub writes at most; it calls no bound a negative number.
+func pace(writes settings.Writes) hub.Pace {
+	bound := func(n int) int {
+		if n == 0 {
+			return -1
+		}
+		return n
+	}
+	return hub.Pace{PerMinute: bound(writes.PerMinute), PerHour: bound(writes.PerHour)}
 }
 
 // wire makes the executor, the queue and deploy.
@@ -176,13 +242,15 @@ func (s *Server) wire(ctx context.Context, o Options, hubs *hub.Hub) error {
 	}
 	runs, err := local.New(local.Options{
 		Binary: o.Program, Dir: filepath.Join(data, dirRuns), Env: environ(s.settings.NetworkEnv()),
-		Plans: s.settings.Parallel.Plans, Applies: s.settings.Parallel.Applies,
+		Plans: s.settings.Parallel.Plans, Applies: s.settings.Parallel.Applies, Isolation: s.settings.Isolation,
 	})
 	if err != nil {
 		return fmt.Errorf("set up the local executor: %w", err)
 	}
+	sayIsolation(o.Log, s.settings.Isolation)
 	s.deploy = deploy.New(deploy.Options{
 		Store: s.store, Git: s.git, Hub: hubs, Executor: runs, Clock: o.Clock, Log: o.Log,
+		Host: s.host.id, HostName: s.host.name, Shared: strings.HasPrefix(s.settings.Database, "postgres"),
 		WebURL: s.settings.GitHub.Web, WorkDir: filepath.Join(data, dirWork), CacheDir: s.settings.Terraform.PluginCache,
 		Terraform: operation.TerraformTask{Path: path, Version: s.settings.Terraform.Version}, Env: s.settings.TerraformEnv(),
 		PlanLimit: s.settings.Limits.Plan, ApplyLimit: s.settings.Limits.Apply,
@@ -190,10 +258,23 @@ func (s *Server) wire(ctx context.Context, o Options, hubs *hub.Hub) error {
 	})
 	s.queue = queue.New(s.store, o.Clock, o.Log, queue.Options{
 		Workers: map[queue.Class]int{queue.Quick: quickWorkers, queue.Long: longWorkers(s.settings.Parallel)},
-		OnDead:  s.deploy.Dead,
+		OnDead:  s.deploy.Dead, Worker: s.host.id,
 	})
 	s.deploy.Register(s.queue)
 	return nil
+}
+
+// sayIsolation says at the start what keeps the code of pull requests from the server's secrets, and what does not.
+func sayIsolation(log zerolog.Logger, isolation operation.Isolation) {
+	missing := confine.Missing()
+	for _, p := range missing {
+		log.Warn().Str("protection", string(p)).Msg("this host does not isolate the code of pull requests from the server, " +
+			"which the settings accept (isolation.missing): " + p.Danger())
+	}
+	log.Info().Strs("read", isolation.Read).Strs("write", isolation.Write).Interface("missing", missing).
+		Msg("Terraform and the code of pull requests run without privileges, with the files of their own operation only, and cannot look " +
+			"into other processes. They reach the network, and sockets in the file system that the server's user may open; they can " +
+			"change the modes of that user's files")
 }
 
 // environ is the whole environment of a runner: what it needs to find git and to reach the network.

@@ -57,6 +57,12 @@ const patience = 60 * time.Second
 // held to GitHub's published descriptions.
 func newWorld(t testing.TB, change ...func(*settings.Settings)) *world {
 	t.Helper()
+	return newWorldThatLogs(t, quiet, change...)
+}
+
+// newWorldThatLogs is newWorld with a log that the test reads.
+func newWorldThatLogs(t testing.TB, log zerolog.Logger, change ...func(*settings.Settings)) *world {
+	t.Helper()
 	ctx, cancel := context.WithCancel(t.Context())
 	t.Cleanup(cancel)
 	held := contract.Watch(t)
@@ -76,7 +82,7 @@ func newWorld(t testing.TB, change ...func(*settings.Settings)) *world {
 		t.Fatalf("prepare the story: %v", err)
 	}
 	w.Repo = w.Story.Repo
-	w.start(quiet, change...)
+	w.start(log, change...)
 	if err := box.Install(ctx, "acme", "network"); err != nil {
 		t.Fatalf("install the App: %v", err)
 	}
@@ -91,6 +97,10 @@ func (w *world) start(log zerolog.Logger, change ...func(*settings.Settings)) {
 		w.t.Fatal(err)
 	}
 	options := server.ForSandbox(w.Box, w.data, program, log)
+	if err := os.MkdirAll(w.States, 0o700); err != nil {
+		w.t.Fatal(err)
+	}
+	options.Settings.Isolation.Write = []string{w.States}
 	for _, c := range change {
 		c(&options.Settings)
 	}

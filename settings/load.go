@@ -10,6 +10,7 @@ import (
 	"io"
 	"net/url"
 	"os"
+	"path/filepath"
 	"slices"
 	"strings"
 
@@ -78,7 +79,12 @@ func describe(o option, v value, err error) string {
 // withoutPassword hides the password of a URL, whatever option it was given for.
 func withoutPassword(text string) string {
 	if parsed, err := url.Parse(text); err == nil {
-		if parsed.User == nil {
+		query := parsed.Query()
+		if query.Has("password") { // as PostgreSQL accepts it
+			query.Set("password", "xxxxx")
+			parsed.RawQuery = query.Encode()
+		}
+		if parsed.User == nil && !query.Has("password") {
 			return text
 		}
 		return parsed.Redacted()
@@ -113,11 +119,48 @@ func together(s Settings, given map[string]value, problems Problems) []string {
 	if hasKey && hasFile {
 		found = append(found, fmt.Sprintf("%s and %s: both are set. Remove one of them.", key.where, file.where))
 	}
+	found = append(found, opened(s, file.values)...)
 	if len(problems) == 0 && s.Limits.Lock >= s.Limits.Apply {
 		found = append(found, fmt.Sprintf("limits.lock (%s) is not shorter than limits.apply (%s). Make it shorter, "+
 			"or an apply that waits for the lock has no time left.", people(s.Limits.Lock), people(s.Limits.Apply)))
 	}
 	return found
+}
+
+// opened says which paths would give plan code what it must not have: the data directory holds the database, the
+// mirrors and the work of others.
+func opened(s Settings, keyFile []string) []string {
+	type part struct{ what, path string }
+	closed := []part{{"data_dir", s.DataDir}}
+	for _, path := range keyFile {
+		closed = append(closed, part{"private_key_file", path})
+	}
+	if path, ok := strings.CutPrefix(s.Database, "sqlite:"); ok {
+		closed = append(closed, part{"database", path})
+	}
+	var found []string
+	check := func(option string, paths []string, closed []part) {
+		for _, path := range paths {
+			for _, c := range closed {
+				if within(c.path, path) || (c.what == "data_dir" && within(path, c.path)) {
+					found = append(found, fmt.Sprintf("%s: %q would open %s (%s) to the code of pull requests. Name a path beside it.",
+						option, path, c.what, c.path))
+				}
+			}
+		}
+	}
+	check("isolation.read", s.Isolation.Read, closed)
+	if s.Terraform.PluginCache != "" {
+		closed = append(closed, part{"terraform.plugin_cache", s.Terraform.PluginCache})
+	}
+	check("isolation.write", s.Isolation.Write, closed)
+	return found
+}
+
+// within reports whether a path is a directory or below it.
+func within(path, dir string) bool {
+	relative, err := filepath.Rel(dir, path)
+	return err == nil && filepath.IsLocal(relative)
 }
 
 func fromVariable(o option, text string) value {

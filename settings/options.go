@@ -10,6 +10,8 @@ import (
 	"strconv"
 	"strings"
 	"time"
+
+	"github.com/switchyard-dev/switchyard/operation"
 )
 
 // Prefix begins the name of every environment variable that sets an option.
@@ -37,7 +39,7 @@ func (o option) variable() string {
 
 // options lists all options in the order of the reference.
 func options() []option {
-	return slices.Concat(serverOptions(), githubOptions(), terraformOptions(), operationOptions(), logOptions())
+	return slices.Concat(serverOptions(), githubOptions(), terraformOptions(), isolationOptions(), operationOptions(), logOptions())
 }
 
 func serverOptions() []option {
@@ -60,20 +62,14 @@ func serverOptions() []option {
 			doc: "Directory for the database, the mirrors of repositories and the work directories of operations. No other process may use it.",
 			set: one(func(s *Settings, v string) error { return setPath(&s.DataDir, v) }),
 		},
+		number("replicas", d.Replicas, 1, maxReplicas, "How many servers share the database. Together they write no more to GitHub than one.",
+			func(s *Settings) *int { return &s.Replicas }),
 		{
-			key: "database", initial: "sqlite:DATA_DIR/switchyard.db", fix: "Write sqlite: and an absolute path.",
-			doc: "Database. This version knows SQLite only: `sqlite:/path/file.db`, on a local disk.",
-			set: one(func(s *Settings, v string) error {
-				path, ok := strings.CutPrefix(v, "sqlite:")
-				if !ok {
-					return wrong("is not a SQLite database, and this version knows no other")
-				}
-				if err := setPath(&path, path); err != nil {
-					return err
-				}
-				s.Database = v
-				return nil
-			}),
+			key: "database", initial: "sqlite:DATA_DIR/switchyard.db",
+			fix: "Write sqlite: and an absolute path, or postgres://user@host/database.",
+			doc: "Database. `sqlite:/path/file.db`, on a local disk, serves one process. `postgres://user:PASSWORD@host/database` " +
+				"(PostgreSQL 15 or later) is shared by any number of replicas, each with a data directory of its own.",
+			set: one(setDatabase),
 		},
 		{
 			key: "clients", initial: strconv.Itoa(d.Clients), fix: "Write a number from 1 to 100000.",
@@ -181,6 +177,43 @@ func terraformOptions() []option {
 	}
 }
 
+func isolationOptions() []option {
+	var names []string
+	for _, p := range operation.Protections() {
+		names = append(names, string(p))
+	}
+	return []option{
+		{
+			key: "isolation.read", list: true, initial: "none", fix: "Write absolute paths, e.g. /opt/providers.",
+			doc: "Paths that Terraform, and the code of pull requests with it, may read beside programs, libraries and certificates: " +
+				"a mirror of providers, a directory of identity tokens, tools. A path stands for all that is below it.",
+			set: func(s *Settings, v []string) error { return setPaths(&s.Isolation.Read, v) },
+		},
+		{
+			key: "isolation.write", list: true, initial: "none", fix: "Write absolute paths, e.g. /srv/states.",
+			doc: "Paths that Terraform, and the code of pull requests with it, may change: where the `local` backend keeps states. " +
+				"Every operation of every repository may change them.",
+			set: func(s *Settings, v []string) error { return setPaths(&s.Isolation.Write, v) },
+		},
+		{
+			key: "isolation.missing", list: true, initial: "none", fix: "Write names from: " + strings.Join(names, ", ") + ".",
+			doc: "Protections that this host is too old for and that you do without. The server refuses to start where one is missing that " +
+				"is not named here, and says what the code of a pull request can do then. All that the host can enforce is enforced anyway.",
+			set: func(s *Settings, v []string) error {
+				var accepted []operation.Protection
+				for _, name := range v {
+					if !slices.Contains(names, name) {
+						return wrong(fmt.Sprintf("has %q, which is no protection", name))
+					}
+					accepted = append(accepted, operation.Protection(name))
+				}
+				s.Isolation.Missing = accepted
+				return nil
+			},
+		},
+	}
+}
+
 func operationOptions() []option {
 	d := Defaults()
 	duration := func(key string, initial time.Duration, doc string, field func(*Settings) *time.Duration) option {
@@ -196,17 +229,11 @@ func operationOptions() []option {
 			}),
 		}
 	}
-	number := func(key string, initial int, doc string, field func(*Settings) *int) option {
-		const most = 64 // more at once than one machine can plan
-		return option{
-			key: key, initial: strconv.Itoa(initial), doc: doc, fix: fmt.Sprintf("Write a number from 1 to %d.", most),
-			set: one(func(s *Settings, v string) error { return setNumber(field(s), v, 1, most) }),
-		}
-	}
+	const most = 64 // operations at once: more than one machine can plan
 	return []option{
-		number("parallel.plans", d.Parallel.Plans, "How many plans run at once.",
+		number("parallel.plans", d.Parallel.Plans, 1, most, "How many plans run at once.",
 			func(s *Settings) *int { return &s.Parallel.Plans }),
-		number("parallel.applies", d.Parallel.Applies, "How many applies run at once, each in another environment.",
+		number("parallel.applies", d.Parallel.Applies, 1, most, "How many applies run at once, each in another environment.",
 			func(s *Settings) *int { return &s.Parallel.Applies }),
 		duration("limits.plan", d.Limits.Plan, "A plan that takes longer is stopped.",
 			func(s *Settings) *time.Duration { return &s.Limits.Plan }),
@@ -217,8 +244,43 @@ func operationOptions() []option {
 		duration("limits.stop_grace", d.Limits.StopGrace,
 			"What Terraform has to end and release its lock once it is told to stop. Then it is killed.",
 			func(s *Settings) *time.Duration { return &s.Limits.StopGrace }),
+		number("writes.per_minute", d.Writes.PerMinute, 0, maxWrites, "How often one installation is written to in a minute; the rest waits. "+
+			"GitHub allows 80 and then refuses everything for a while. 0 is no bound, for a GitHub Enterprise Server without rate limits.",
+			func(s *Settings) *int { return &s.Writes.PerMinute }),
+		number("writes.per_hour", d.Writes.PerHour, 0, maxWrites,
+			"How often one installation is written to in an hour. GitHub allows 500. 0 is no bound.",
+			func(s *Settings) *int { return &s.Writes.PerHour }),
+		{
+			key: "retention", initial: people(d.Retention), fix: "Write a time with its unit, from 96h to 8760h, e.g. 720h.",
+			doc: "How long webhook deliveries are kept. GitHub sends a delivery again for three days, and one that was forgotten " +
+				"would be accepted once more. Operations and the audit are kept for ever.",
+			set: one(func(s *Settings, v string) error {
+				parsed, err := time.ParseDuration(v)
+				if err != nil || parsed < 4*24*time.Hour || parsed > 365*24*time.Hour {
+					return wrong("is not a time from 96h to 8760h")
+				}
+				s.Retention = parsed
+				return nil
+			}),
+		},
 		duration("drain", d.Drain, "How long a server that is told to end waits for running operations.",
 			func(s *Settings) *time.Duration { return &s.Drain }),
+		duration("sweep", d.Sweep, "How often to look for webhooks that GitHub could not deliver and for operations that nobody carries on.",
+			func(s *Settings) *time.Duration { return &s.Sweep }),
+	}
+}
+
+// maxReplicas bounds how many servers may be said to share a database.
+const maxReplicas = 100
+
+// maxWrites bounds what can be written for the numbers of writes: more than any GitHub takes.
+const maxWrites = 1_000_000
+
+// number is an option that is a whole number.
+func number(key string, initial, least, most int, doc string, field func(*Settings) *int) option {
+	return option{
+		key: key, initial: strconv.Itoa(initial), doc: doc, fix: fmt.Sprintf("Write a number from %d to %d.", least, most),
+		set: one(func(s *Settings, v string) error { return setNumber(field(s), v, least, most) }),
 	}
 }
 
@@ -279,11 +341,46 @@ func loopback(host string) bool {
 	return host == "localhost" || (ip != nil && ip.IsLoopback())
 }
 
+func setDatabase(s *Settings, v string) error {
+	scheme, path, _ := strings.Cut(v, ":")
+	switch scheme {
+	case "sqlite":
+		if err := setPath(&path, path); err != nil {
+			return err
+		}
+	case "postgres", "postgresql":
+		parsed, err := url.Parse(v)
+		switch {
+		case err != nil || !strings.HasPrefix(path, "//"):
+			return wrong("is not a URL")
+		case parsed.Host == "" && !parsed.Query().Has("host"):
+			return wrong("names no host")
+		case strings.Trim(parsed.Path, "/") == "":
+			return wrong("names no database")
+		}
+	default:
+		return wrong("is neither a SQLite nor a PostgreSQL database")
+	}
+	s.Database = v
+	return nil
+}
+
 func setPath(field *string, v string) error {
 	if !filepath.IsAbs(v) {
 		return wrong("is not an absolute path")
 	}
 	*field = filepath.Clean(v)
+	return nil
+}
+
+func setPaths(field *[]string, values []string) error {
+	paths := make([]string, len(values))
+	for i, v := range values {
+		if err := setPath(&paths[i], v); err != nil {
+			return wrong(fmt.Sprintf("has %q, which is not an absolute path", v))
+		}
+	}
+	*field = paths
 	return nil
 }
 

@@ -3,21 +3,30 @@
 // opens nothing but the files that the options name, and never repeats a secret.
 package settings
 
-import "time"
+import (
+	"time"
+
+	"github.com/switchyard-dev/switchyard/operation"
+)
 
 // Settings are the options of a server.
 type Settings struct {
 	Listen         string   // address to listen on
+	Replicas       int      // how many servers share the database
 	DataDir        string   // database, mirrors and work directories
-	Database       string   // "sqlite:/path"; empty: in DataDir
+	Database       string   // "sqlite:/path" or "postgres://…"; empty: in DataDir
 	AppID          int64    // of the GitHub App
 	PrivateKey     []byte   // of the GitHub App, PEM
 	WebhookSecrets [][]byte // any of them is accepted
 	GitHub         GitHub
+	Writes         Writes
 	Terraform      Terraform
+	Isolation      operation.Isolation // of the code of pull requests, on this host
 	Parallel       Parallel
 	Limits         Limits
+	Retention      time.Duration // how long deliveries are kept
 	Drain          time.Duration // how long running operations may take to finish on SIGTERM
+	Sweep          time.Duration // how often to look for what webhooks have not told
 	Clients        int           // installations whose tokens are kept
 	Network        []string      // names of environment variables that git and Terraform get: proxy, certificates
 	LogLevel       string
@@ -26,6 +35,9 @@ type Settings struct {
 
 // GitHub are the addresses of GitHub.
 type GitHub struct{ Web, API, GraphQL string }
+
+// Writes bounds what all replicas together write to one installation; 0 is no bound.
+type Writes struct{ PerMinute, PerHour int }
 
 // Terraform says which Terraform runs, and with what.
 type Terraform struct {
@@ -50,10 +62,13 @@ type Limits struct {
 func Defaults() Settings {
 	return Settings{
 		Listen: ":8080", DataDir: "/var/lib/switchyard",
-		GitHub:   addressesOf(webDefault),
-		Parallel: Parallel{Plans: 4, Applies: 4},
-		Limits:   Limits{Plan: 30 * time.Minute, Apply: 2 * time.Hour, Lock: 5 * time.Minute, StopGrace: 2 * time.Minute},
-		Drain:    10 * time.Minute, Clients: 256, LogLevel: "info", LogFormat: "json",
+		GitHub:    addressesOf(webDefault),
+		Replicas:  1,
+		Writes:    Writes{PerMinute: 72, PerHour: 450}, // nine tenths of what GitHub documents
+		Parallel:  Parallel{Plans: 4, Applies: 4},
+		Limits:    Limits{Plan: 30 * time.Minute, Apply: 2 * time.Hour, Lock: 5 * time.Minute, StopGrace: 2 * time.Minute},
+		Retention: 30 * 24 * time.Hour,
+		Drain:     10 * time.Minute, Sweep: 5 * time.Minute, Clients: 256, LogLevel: "info", LogFormat: "json",
 		Network: []string{
 			"HTTPS_PROXY", "HTTP_PROXY", "NO_PROXY", "https_proxy", "http_proxy", "no_proxy", "SSL_CERT_FILE", "SSL_CERT_DIR",
 		},

@@ -90,6 +90,9 @@ network: []
 parallel: { plans: 8, applies: 2 }
 limits: { plan: 10m, apply: 1h30m, lock: 90s, stop_grace: 30s }
 drain: 1m
+sweep: 2m
+replicas: 3
+writes: { per_minute: 0, per_hour: 100 }
 clients: 7
 log: { level: debug, format: text }
 `)
@@ -100,6 +103,7 @@ log: { level: debug, format: text }
 		t.Fatal(err)
 	}
 	want := settings.Settings{
+		Replicas: 3, Writes: settings.Writes{PerMinute: 0, PerHour: 100},
 		Listen: "127.0.0.1:9000", DataDir: "/srv/switchyard", Database: "sqlite:/srv/db",
 		AppID: 77, PrivateKey: got.PrivateKey, WebhookSecrets: [][]byte{[]byte("new"), []byte("old, with a comma")},
 		GitHub: settings.GitHub{
@@ -108,7 +112,7 @@ log: { level: debug, format: text }
 		Terraform: settings.Terraform{Path: "/usr/bin/tofu", Version: "1.11.4", PluginCache: "/srv/cache", Env: []string{"A", "B"}},
 		Parallel:  settings.Parallel{Plans: 3, Applies: 2},
 		Limits:    settings.Limits{Plan: 10 * time.Minute, Apply: 90 * time.Minute, Lock: 90 * time.Second, StopGrace: 30 * time.Second},
-		Drain:     time.Minute, Clients: 7, LogLevel: "debug", LogFormat: "text",
+		Retention: 30 * 24 * time.Hour, Drain: time.Minute, Sweep: 2 * time.Minute, Clients: 7, LogLevel: "debug", LogFormat: "text",
 	}
 	if diff := cmp.Diff(want, got); diff != "" {
 		t.Errorf("settings (-want +got):\n%s", diff)
@@ -199,11 +203,13 @@ func TestProblems(t *testing.T) {
 		{name: "a URL without TLS", env: []string{"SWITCHYARD_GITHUB_URL=http://github.example.com"}},
 		{name: "a URL with a query", env: []string{"SWITCHYARD_GITHUB_URL=https://x.example.com/?a=b"}},
 		{name: "a URL with a password", env: []string{"SWITCHYARD_GITHUB_URL=https://me:hush@github.example.com"}},
-		{name: "a database with a password", file: "database: postgres://me:hush@db/switchyard"},
+		{name: "a database with a password", file: "database: postgres://me:hush@db"},
+		{name: "a database with a password among its parameters", file: "database: postgres:///?host=db&password=hush"},
+		{name: "a database without a host", file: "database: postgres:switchyard"},
 		{name: "a broken URL with a password", env: []string{"SWITCHYARD_GITHUB_URL=https://me:hush%zz@github.example.com"}},
 		{name: "a URL that is none", env: []string{"SWITCHYARD_GITHUB_API=api.github.com"}},
 		{name: "a relative path", file: "data_dir: data"},
-		{name: "another database", file: "database: postgres://db/switchyard"},
+		{name: "another database", file: "database: mysql://db/switchyard"},
 		{name: "a relative database", file: "database: sqlite:switchyard.db"},
 		{name: "too many clients", file: "clients: 100001"},
 		{name: "no plans at once", file: "parallel: { plans: 0 }"},

@@ -2,7 +2,8 @@ package store
 
 import (
 	"context"
-	"database/sql"
+	"strconv"
+	"strings"
 	"time"
 
 	"github.com/switchyard-dev/switchyard/operation"
@@ -20,33 +21,75 @@ type Audit struct {
 
 // Append adds a line.
 func (s *Store) Append(ctx context.Context, a Audit) error {
-	return s.change(ctx, "append to the audit", func(tx *sql.Tx) error { return s.appendAudit(ctx, tx, a) })
+	return s.change(ctx, "append to the audit", func(t *tx) error { return appendAudit(ctx, t, a) })
 }
 
-func (s *Store) appendAudit(ctx context.Context, tx *sql.Tx, a Audit) error {
-	_, err := exec(ctx, tx, `
+func appendAudit(ctx context.Context, t *tx, a Audit) error {
+	_, err := exec(ctx, t, `
 		INSERT INTO audit (at, repository, environment, who, what, why, delivery, operation) VALUES ($1, $2, $3, $4, $5, $6, $7, $8)`,
-		s.now(), a.Repository, a.Environment, a.Who, a.What, a.Why, a.Delivery, a.Operation)
+		t.now, a.Repository, a.Environment, a.Who, a.What, a.Why, a.Delivery, a.Operation)
 	return err
+}
+
+// lineOf is the line about something that became of an operation.
+func lineOf(op operation.Operation, what, who, why string) Audit {
+	return Audit{Repository: op.Repository.ID, Environment: op.Environment, Operation: op.ID, Who: who, What: what, Why: why}
 }
 
 // transitionOf is the line for an operation that has come into its state.
 func transitionOf(op operation.Operation, who, why string) Audit {
-	return Audit{
-		Repository: op.Repository.ID, Environment: op.Environment, Operation: op.ID,
-		Who: who, What: string(op.Kind) + " " + string(op.State), Why: why,
-	}
+	return lineOf(op, string(op.Kind)+" "+string(op.State), who, why)
 }
 
-// AuditTrail reads the newest lines, newest first: of one environment, or of all when it is empty.
-func (s *Store) AuditTrail(ctx context.Context, repository int64, environment string, limit int) ([]Audit, error) {
+// The lines about holds.
+const (
+	holdTaken    = "hold taken"
+	holdReleased = "hold released"
+)
+
+// AuditFilter selects lines of the audit; a zero field selects all.
+type AuditFilter struct {
+	Repository  int64
+	Environment string
+	Since       time.Time // this time and later
+	Limit       int
+	Ascending   bool // oldest first; otherwise newest first
+}
+
+// AuditTrail reads the lines that a filter selects.
+func (s *Store) AuditTrail(ctx context.Context, f AuditFilter) ([]Audit, error) {
+	var where []string
+	var args []any
+	bind := func(value any) string {
+		args = append(args, value)
+		return "$" + strconv.Itoa(len(args))
+	}
+	if f.Repository != 0 {
+		where = append(where, "repository = "+bind(f.Repository))
+	}
+	if f.Environment != "" {
+		where = append(where, "environment = "+bind(f.Environment))
+	}
+	if !f.Since.IsZero() {
+		where = append(where, "at >= "+bind(millis(f.Since)))
+	}
+	query := `SELECT at, repository, environment, who, what, why, delivery, operation FROM audit`
+	if len(where) > 0 {
+		query += " WHERE " + strings.Join(where, " AND ")
+	}
+	query += " ORDER BY id"
+	if !f.Ascending {
+		query += " DESC"
+	}
+	if f.Limit > 0 {
+		query += " LIMIT " + bind(f.Limit)
+	}
 	trail, err := list(ctx, s.read, func(row scanner) (Audit, error) {
 		var a Audit
 		var at int64
 		err := row.Scan(&at, &a.Repository, &a.Environment, &a.Who, &a.What, &a.Why, &a.Delivery, &a.Operation)
 		a.At = moment(at)
 		return a, err //nolint:wrapcheck // list wraps it
-	}, `SELECT at, repository, environment, who, what, why, delivery, operation FROM audit
-		WHERE repository = $1 AND (CAST($2 AS TEXT) = '' OR environment = $2) ORDER BY id DESC LIMIT $3`, repository, environment, limit)
+	}, query, args...)
 	return trail, wrap("read audit", err)
 }

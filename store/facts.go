@@ -2,7 +2,6 @@ package store
 
 import (
 	"context"
-	"database/sql"
 	"slices"
 	"strconv"
 	"strings"
@@ -43,8 +42,8 @@ func (s *Store) SaveRepository(ctx context.Context, repo operation.Repository, d
 	if ok && known == repo && branch == defaultBranch {
 		return nil
 	}
-	return s.change(ctx, "save repository", func(tx *sql.Tx) error {
-		if _, err := exec(ctx, tx, `
+	return s.change(ctx, "save repository", func(t *tx) error {
+		if _, err := exec(ctx, t, `
 			INSERT INTO repositories (id, installation, owner, name, default_branch) VALUES ($1, $2, $3, $4, $5)
 			ON CONFLICT (id) DO UPDATE SET installation = excluded.installation, owner = excluded.owner, name = excluded.name,
 				default_branch = excluded.default_branch`,
@@ -52,7 +51,7 @@ func (s *Store) SaveRepository(ctx context.Context, repo operation.Repository, d
 			return err
 		}
 		for _, table := range []string{"operations", "surfaces"} {
-			if _, err := exec(ctx, tx, `UPDATE `+table+` SET installation = $2, owner = $3, name = $4 WHERE repository = $1`,
+			if _, err := exec(ctx, t, `UPDATE `+table+` SET installation = $2, owner = $3, name = $4 WHERE repository = $1`,
 				repo.ID, repo.Installation, repo.Owner, repo.Name); err != nil {
 				return err
 			}
@@ -95,7 +94,7 @@ func (s *Store) Repositories(ctx context.Context) ([]operation.Repository, error
 // RemoveRepository forgets the facts seen in a repository, and what could not be written to it any
 // more. Operations, targets and the audit stay: they are history, and count again should it return.
 func (s *Store) RemoveRepository(ctx context.Context, id int64) error {
-	return s.change(ctx, "remove repository", func(tx *sql.Tx) error {
+	return s.change(ctx, "remove repository", func(t *tx) error {
 		for _, statement := range []string{
 			`DELETE FROM repositories WHERE id = $1`,
 			`DELETE FROM branches WHERE repository = $1`,
@@ -103,7 +102,7 @@ func (s *Store) RemoveRepository(ctx context.Context, id int64) error {
 			`DELETE FROM commit_pulls WHERE repository = $1`,
 			`UPDATE surfaces SET written = version, claimed = version WHERE repository = $1`,
 		} {
-			if _, err := exec(ctx, tx, statement, id); err != nil {
+			if _, err := exec(ctx, t, statement, id); err != nil {
 				return err
 			}
 		}
@@ -111,11 +110,19 @@ func (s *Store) RemoveRepository(ctx context.Context, id int64) error {
 	})
 }
 
-// SavePull remembers a caller's view of a pull request, which is JSON.
-func (s *Store) SavePull(ctx context.Context, repository int64, number int, data []byte) error {
+// SavePull remembers a caller's view of a pull request, which is JSON, and its head commit.
+func (s *Store) SavePull(ctx context.Context, repository int64, number int, head string, data []byte) error {
 	return s.put(ctx, "save pull request", `
-		INSERT INTO pulls (repository, number, data) VALUES ($1, $2, $3)
-		ON CONFLICT (repository, number) DO UPDATE SET data = excluded.data`, repository, number, string(data))
+		INSERT INTO pulls (repository, number, head, data) VALUES ($1, $2, $3, $4)
+		ON CONFLICT (repository, number) DO UPDATE SET head = excluded.head, data = excluded.data`,
+		repository, number, head, string(data))
+}
+
+// PullsAt lists the saved views of the pull requests with a head commit, by number.
+func (s *Store) PullsAt(ctx context.Context, repository int64, head string) ([][]byte, error) {
+	views, err := list(ctx, s.read, scanValue[[]byte],
+		`SELECT data FROM pulls WHERE repository = $1 AND head = $2 ORDER BY number`, repository, head)
+	return views, wrap("find the pull requests of a commit", err)
 }
 
 // Pull is the view that SavePull saved last.
@@ -156,9 +163,9 @@ func (s *Store) CommitPulls(ctx context.Context, repository int64, shas []string
 
 // SaveCommitPulls remembers which pull request brought which commit, 0 for none.
 func (s *Store) SaveCommitPulls(ctx context.Context, repository int64, pulls map[string]int) error {
-	return s.change(ctx, "save the pull requests of commits", func(tx *sql.Tx) error {
+	return s.change(ctx, "save the pull requests of commits", func(t *tx) error {
 		for sha, pull := range pulls {
-			if _, err := exec(ctx, tx, `
+			if _, err := exec(ctx, t, `
 				INSERT INTO commit_pulls (repository, sha, pull) VALUES ($1, $2, $3)
 				ON CONFLICT (repository, sha) DO UPDATE SET pull = excluded.pull`, repository, sha, pull); err != nil {
 				return err
@@ -170,8 +177,8 @@ func (s *Store) SaveCommitPulls(ctx context.Context, repository int64, pulls map
 
 // put runs one statement in a transaction.
 func (s *Store) put(ctx context.Context, verb, statement string, args ...any) error {
-	return s.change(ctx, verb, func(tx *sql.Tx) error {
-		_, err := exec(ctx, tx, statement, args...)
+	return s.change(ctx, verb, func(t *tx) error {
+		_, err := exec(ctx, t, statement, args...)
 		return err
 	})
 }

@@ -16,9 +16,12 @@ import (
 // operationColumns are what scanOperation reads.
 const operationColumns = `operations.id, kind, operations.repository, installation, owner, name, environment, state, attempt,
 	operations.pull, pulls, branch, base, head, tree, roots, actor, reason, priority, confirmed, question, doubt, gathered_in,
-	message, arrived, started, ended, result`
+	message, host, arrived, started, ended, result`
 
 const selectOperation = `SELECT ` + operationColumns + ` FROM operations`
+
+// isOpen selects what has not ended, in the words of the index of those.
+const isOpen = `state IN ('queued', 'running', 'unconfirmed')`
 
 // Filter selects operations; a zero field selects all.
 type Filter struct {
@@ -36,13 +39,13 @@ func (s *Store) CreateOperation(ctx context.Context, op operation.Operation) (op
 	if op.Kind.Exclusive() {
 		return op, fmt.Errorf("create operation: %s needs a hold: it is queued by QueueApply", op.Kind)
 	}
-	err := s.change(ctx, "create operation", func(tx *sql.Tx) error { return s.insertOperation(ctx, tx, &op) })
+	err := s.change(ctx, "create operation", func(t *tx) error { return insertOperation(ctx, t, &op) })
 	return op, err
 }
 
 // Operation reads one operation, or returns ErrNotFound.
 func (s *Store) Operation(ctx context.Context, id int64) (operation.Operation, error) {
-	return findOperation(ctx, s.read, id)
+	return findOperation(ctx, s.read, id, "")
 }
 
 // Operations reads all operations that a filter selects.
@@ -53,6 +56,24 @@ func (s *Store) Operations(ctx context.Context, f Filter) ([]operation.Operation
 		return nil, fmt.Errorf("find operations: %w", err)
 	}
 	return ops, nil
+}
+
+// Progress is how far an operation is.
+type Progress struct {
+	ID      int64
+	State   operation.State
+	Attempt int
+}
+
+// Progress reads how far the operations are that a filter selects. It is much cheaper than Operations.
+func (s *Store) Progress(ctx context.Context, f Filter) ([]Progress, error) {
+	query, args := f.query()
+	query = `SELECT operations.id, state, attempt` + strings.TrimPrefix(query, `SELECT `+operationColumns)
+	progress, err := list(ctx, s.read, func(row scanner) (p Progress, err error) {
+		err = row.Scan(&p.ID, &p.State, &p.Attempt)
+		return p, err //nolint:wrapcheck // list wraps it
+	}, query, args...)
+	return progress, wrap("read the progress of operations", err)
 }
 
 func (f Filter) query() (string, []any) {
@@ -78,6 +99,9 @@ func (f Filter) query() (string, []any) {
 	}
 	if len(f.States) > 0 {
 		where = append(where, "state IN ("+bindAll(bind, f.States)+")")
+		if !slices.ContainsFunc(f.States, operation.State.Ended) {
+			where = append(where, isOpen) // says to the database that the index of the few that are open will do
+		}
 	}
 	if len(where) > 0 {
 		query += " WHERE " + strings.Join(where, " AND ")
@@ -116,8 +140,9 @@ func (s *Store) UsualDuration(
 	return time.Duration(took[len(took)/2]) * time.Millisecond, true, nil
 }
 
-func findOperation(ctx context.Context, q querier, id int64) (operation.Operation, error) {
-	op, ok, err := one(ctx, q, scanOperation, selectOperation+` WHERE operations.id = $1`, id)
+// findOperation reads an operation; in a transaction that decides by it, suffix locks it.
+func findOperation(ctx context.Context, q querier, id int64, suffix string) (operation.Operation, error) {
+	op, ok, err := one(ctx, q, scanOperation, selectOperation+` WHERE operations.id = $1`+suffix, id)
 	if err == nil && !ok {
 		err = ErrNotFound
 	}
@@ -125,10 +150,10 @@ func findOperation(ctx context.Context, q querier, id int64) (operation.Operatio
 }
 
 // insertOperation stores a new operation as queued and gives it its number.
-func (s *Store) insertOperation(ctx context.Context, tx *sql.Tx, op *operation.Operation) error {
-	op.State, op.Attempt = operation.Queued, 0
+func insertOperation(ctx context.Context, t *tx, op *operation.Operation) error {
+	op.State, op.Attempt, op.Host = operation.Queued, 0, ""
 	if op.Arrived.IsZero() {
-		op.Arrived = s.clock.Now()
+		op.Arrived = moment(t.now)
 	}
 	op.Arrived = moment(millis(op.Arrived))
 	exclusive := 0
@@ -143,11 +168,11 @@ func (s *Store) insertOperation(ctx context.Context, tx *sql.Tx, op *operation.O
 	if err != nil {
 		return fmt.Errorf("write roots: %w", err)
 	}
-	id, _, err := one(ctx, tx, scanValue[int64], `
+	id, _, err := one(ctx, t, scanValue[int64], `
 		INSERT INTO operations (kind, exclusive, repository, installation, owner, name, environment, state, attempt,
 			pull, pulls, branch, base, head, tree, roots, actor, reason, priority, confirmed, question, doubt, gathered_in,
-			message, arrived, started, ended)
-		VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17, $18, $19, $20, $21, $22, 0, $23, $24, 0, 0)
+			message, host, arrived, started, ended)
+		VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17, $18, $19, $20, $21, $22, 0, $23, '', $24, 0, 0)
 		RETURNING id`,
 		string(op.Kind), exclusive, op.Repository.ID, op.Repository.Installation, op.Repository.Owner, op.Repository.Name,
 		op.Environment, string(op.State), op.Attempt, op.Pull, string(pulls), op.Branch, op.Base, op.Head, op.Tree, string(roots),
@@ -161,16 +186,16 @@ func (s *Store) insertOperation(ctx context.Context, tx *sql.Tx, op *operation.O
 		shown = append([]int{op.Pull}, shown...)
 	}
 	for _, pull := range shown {
-		if _, err := exec(ctx, tx, `INSERT INTO operation_pulls (repository, pull, operation) VALUES ($1, $2, $3) ON CONFLICT DO NOTHING`,
+		if _, err := exec(ctx, t, `INSERT INTO operation_pulls (repository, pull, operation) VALUES ($1, $2, $3) ON CONFLICT DO NOTHING`,
 			op.Repository.ID, pull, op.ID); err != nil {
 			return err
 		}
 	}
-	return s.appendAudit(ctx, tx, transitionOf(*op, op.Actor, op.Reason))
+	return appendAudit(ctx, t, transitionOf(*op, op.Actor, op.Reason))
 }
 
 // updateOperation stores what may change in the life of an operation.
-func updateOperation(ctx context.Context, tx *sql.Tx, op operation.Operation) error {
+func updateOperation(ctx context.Context, t *tx, op operation.Operation) error {
 	var result any
 	if op.Result != nil {
 		data, err := json.Marshal(op.Result)
@@ -179,12 +204,12 @@ func updateOperation(ctx context.Context, tx *sql.Tx, op operation.Operation) er
 		}
 		result = string(data)
 	}
-	_, err := exec(ctx, tx, `
+	_, err := exec(ctx, t, `
 		UPDATE operations SET state = $2, attempt = $3, confirmed = $4, question = $5, gathered_in = $6, message = $7,
-			started = $8, ended = $9, result = $10, doubt = $11
+			started = $8, ended = $9, result = $10, doubt = $11, host = $12
 		WHERE id = $1`,
 		op.ID, string(op.State), op.Attempt, op.Confirmed, op.Question, op.GatheredIn, op.Message,
-		millis(op.Started), millis(op.Ended), result, op.Doubt)
+		millis(op.Started), millis(op.Ended), result, op.Doubt, op.Host)
 	return err
 }
 
@@ -196,7 +221,7 @@ func scanOperation(row scanner) (operation.Operation, error) {
 	err := row.Scan(&op.ID, &op.Kind, &op.Repository.ID, &op.Repository.Installation, &op.Repository.Owner, &op.Repository.Name,
 		&op.Environment, &op.State, &op.Attempt, &op.Pull, &pulls, &op.Branch, &op.Base, &op.Head, &op.Tree, &roots,
 		&op.Actor, &op.Reason, &op.Priority, &op.Confirmed, &op.Question, &op.Doubt, &op.GatheredIn,
-		&op.Message, &arrived, &started, &ended, &result)
+		&op.Message, &op.Host, &arrived, &started, &ended, &result)
 	if err != nil {
 		return op, err //nolint:wrapcheck // list wraps it
 	}

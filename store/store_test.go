@@ -15,6 +15,7 @@ import (
 	"github.com/switchyard-dev/switchyard/operation"
 	"github.com/switchyard-dev/switchyard/queue"
 	"github.com/switchyard-dev/switchyard/store"
+	"github.com/switchyard-dev/switchyard/store/pgtest"
 	"github.com/switchyard-dev/switchyard/store/storetest"
 )
 
@@ -26,12 +27,21 @@ func TestSQLite(t *testing.T) {
 	})
 }
 
+func TestPostgreSQL(t *testing.T) {
+	t.Parallel()
+	storetest.Run(t, func(t *testing.T, clock clockwork.Clock) *store.Store {
+		t.Helper()
+		return replica(t, pgtest.New(t), clock)
+	})
+}
+
 func TestOpenRefusesASecondProcess(t *testing.T) {
 	t.Parallel()
 	path := filepath.Join(t.TempDir(), "s.db")
 	first := open(t, path, clockwork.NewFakeClock())
 	_, err := store.Open(t.Context(), "sqlite:"+path, clockwork.NewFakeClock())
-	if err == nil || !strings.Contains(err.Error(), path+" is in use by another Switchyard process") {
+	if err == nil || !strings.Contains(err.Error(), path+" is in use by another Switchyard process") ||
+		!strings.Contains(err.Error(), "PostgreSQL") {
 		t.Fatalf("a second Open says %v", err)
 	}
 	if err := first.Close(); err != nil {
@@ -42,9 +52,9 @@ func TestOpenRefusesASecondProcess(t *testing.T) {
 
 func TestOpenRefusesWhatItDoesNotKnow(t *testing.T) {
 	t.Parallel()
-	for _, source := range []string{"", "sqlite:", "/tmp/x.db", "postgres://localhost/x"} {
-		if _, err := store.Open(t.Context(), source, clockwork.NewFakeClock()); err == nil {
-			t.Errorf("Open(%q) gives no error", source)
+	for _, source := range []string{"", "sqlite:", "/tmp/x.db", "mysql://me:hush@localhost/x", "postgres://me:hush@localhost:port/x"} {
+		if _, err := store.Open(t.Context(), source, clockwork.NewFakeClock()); err == nil || strings.Contains(err.Error(), "hush") {
+			t.Errorf("Open(%q) says %v", source, err)
 		}
 	}
 	t.Run("a database that a newer version has used", func(t *testing.T) {
@@ -81,7 +91,7 @@ func TestOpenFreesWhatADeadProcessHadClaimed(t *testing.T) {
 	clock := clockwork.NewFakeClock()
 	s := open(t, path, clock)
 	must(t, s.Enqueue(ctx, queue.Job{Class: queue.Quick, Kind: "pull", Key: "1#1"}))
-	must(t, s.Want(ctx, operation.Repository{ID: 1}, "comment", "c", "text", time.Time{}))
+	must(t, s.Want(ctx, store.Wish{Repository: operation.Repository{ID: 1}, Kind: "comment", Key: "c", Wanted: "text"}))
 	lost, ok, err := s.Claim(ctx, queue.Quick, "w", time.Hour)
 	if err != nil || !ok {
 		t.Fatal(ok, err)
@@ -180,6 +190,17 @@ func open(t *testing.T, path string, clock clockwork.Clock) *store.Store {
 	t.Helper()
 	s, err := store.Open(context.WithoutCancel(t.Context()), "sqlite:"+path, clock)
 	must(t, err)
+	t.Cleanup(func() { _ = s.Close() }) // some tests have closed it already
+	return s
+}
+
+// replica is one server on a PostgreSQL.
+func replica(t testing.TB, url string, clock clockwork.Clock) *store.Store {
+	t.Helper()
+	s, err := store.Open(context.WithoutCancel(t.Context()), url, clock)
+	if err != nil {
+		t.Fatal(err)
+	}
 	t.Cleanup(func() { _ = s.Close() }) // some tests have closed it already
 	return s
 }

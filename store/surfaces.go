@@ -2,9 +2,10 @@ package store
 
 import (
 	"context"
-	"database/sql"
 	"encoding/json"
 	"fmt"
+	"strconv"
+	"strings"
 	"time"
 
 	"github.com/switchyard-dev/switchyard/operation"
@@ -22,68 +23,109 @@ type Surface struct {
 	NotBefore  time.Time       // when it is due
 	Attempts   int             // failed writes since the last one that succeeded
 	Problem    string          // of the last failed write
+	Priority   int             // ForPeople or ForBots
 
 	claim int64 // fences Written and Unwritten
 }
 
 const surfaceColumns = `id, repository, installation, owner, name, key, kind, wanted, version, written, external,
-	not_before, retry_at, attempts, problem, claim`
+	not_before, retry_at, attempts, problem, priority, claim`
 
 func scanSurface(row scanner) (Surface, error) {
 	var f Surface
 	var wanted, external string
 	var notBefore, retryAt int64
 	err := row.Scan(&f.ID, &f.Repository.ID, &f.Repository.Installation, &f.Repository.Owner, &f.Repository.Name, &f.Key, &f.Kind,
-		&wanted, &f.Version, &f.Written, &external, &notBefore, &retryAt, &f.Attempts, &f.Problem, &f.claim)
+		&wanted, &f.Version, &f.Written, &external, &notBefore, &retryAt, &f.Attempts, &f.Problem, &f.Priority, &f.claim)
 	f.Wanted, f.External, f.NotBefore = json.RawMessage(wanted), json.RawMessage(external), moment(max(notBefore, retryAt))
 	return f, err //nolint:wrapcheck // list wraps it
 }
 
-// Want records what a surface should show, not before a time (zero: at once). Content equal to what
-// is wanted already changes nothing. While a change waits to be written, the next one takes its
-// place; the earlier of their times counts. A retry that waits for GitHub is not hastened.
-func (s *Store) Want(ctx context.Context, repo operation.Repository, kind, key string, wanted any, notBefore time.Time) error {
-	data, err := json.Marshal(wanted)
+// The priorities of surfaces: all that are due of one come before any of the next.
+const (
+	ForPeople = 0 // somebody waits for it
+	ForBots   = 1
+)
+
+// Wish is what a surface should show.
+type Wish struct {
+	Repository operation.Repository
+	Kind, Key  string        // Key is unique in its repository
+	Wanted     any           // marshalled to JSON
+	In         time.Duration // how long it may wait for the next change, which is then written with it; 0: not at all
+	Priority   int           // ForPeople or ForBots
+}
+
+// Want records what a surface should show. Content equal to what is wanted already changes nothing
+// but makes it more urgent. While a change waits to be written, the next one takes its place; the
+// earlier of their times and the more urgent of their priorities count. A retry that waits for GitHub
+// is not hastened.
+func (s *Store) Want(ctx context.Context, w Wish) error {
+	data, err := json.Marshal(w.Wanted)
 	if err != nil {
-		return fmt.Errorf("want %s %s: %w", kind, key, err)
+		return fmt.Errorf("want %s %s: %w", w.Kind, w.Key, err)
 	}
-	var changed int64
-	err = s.change(ctx, "want "+kind+" "+key, func(tx *sql.Tx) (err error) {
-		changed, err = exec(ctx, tx, `
-			INSERT INTO surfaces (repository, installation, owner, name, key, kind, wanted, version, written, claimed, claim,
-				claimed_until, external, not_before, retry_at, attempts, problem)
-			VALUES ($1, $2, $3, $4, $5, $6, $7, 1, 0, 0, 0, 0, 'null', $8, 0, 0, '')
+	// A change of the version that is written or being written begins anew; one that still waits is replaced.
+	const pending = `surfaces.version > surfaces.claimed`
+	const notBefore = `CASE WHEN ` + pending + ` AND surfaces.not_before < excluded.not_before
+		THEN surfaces.not_before ELSE excluded.not_before END`
+	return s.change(ctx, "want "+w.Kind+" "+w.Key, func(t *tx) error {
+		changed, err := exec(ctx, t, `
+			INSERT INTO surfaces (repository, installation, owner, name, key, kind, priority, wanted, version, written, claimed, claim,
+				claimed_until, external, not_before, retry_at, due, attempts, problem)
+			VALUES ($1, $2, $3, $4, $5, $6, $7, $8, 1, 0, 0, 0, 0, 'null', $9, 0, $9, 0, '')
 			ON CONFLICT (repository, key) DO UPDATE SET
 				installation = excluded.installation, owner = excluded.owner, name = excluded.name,
 				kind = excluded.kind, wanted = excluded.wanted,
 				version = surfaces.version + CASE WHEN surfaces.wanted = excluded.wanted THEN 0 ELSE 1 END,
-				not_before = CASE WHEN surfaces.version > surfaces.claimed AND surfaces.not_before < excluded.not_before
-					THEN surfaces.not_before ELSE excluded.not_before END
-				WHERE surfaces.wanted <> excluded.wanted
-					OR surfaces.version > surfaces.claimed AND surfaces.not_before > excluded.not_before`,
-			repo.ID, repo.Installation, repo.Owner, repo.Name, key, kind, string(data), millis(notBefore))
+				priority = CASE WHEN `+pending+` AND surfaces.priority < excluded.priority
+					THEN surfaces.priority ELSE excluded.priority END,
+				not_before = `+notBefore+`,
+				due = `+t.dialect.greatest+`(`+notBefore+`, surfaces.retry_at, surfaces.claimed_until)
+				WHERE surfaces.wanted <> excluded.wanted OR `+pending+` AND
+					(surfaces.not_before > excluded.not_before OR surfaces.priority > excluded.priority)`,
+			w.Repository.ID, w.Repository.Installation, w.Repository.Owner, w.Repository.Name, w.Key, w.Kind, w.Priority,
+			string(data), t.now+w.In.Milliseconds())
+		t.due = changed > 0
 		return err
 	})
-	if err == nil && changed > 0 {
-		s.wakeUp()
-	}
-	return err
 }
 
-// ClaimSurface takes the surface that has been due for longest, for the time of lease; nobody else
-// gets it meanwhile. End it with Written or Unwritten.
-func (s *Store) ClaimSurface(ctx context.Context, lease time.Duration) (Surface, bool, error) {
+// surfaceArgs is how many parameters ClaimSurface has beside the installations that it passes over.
+const surfaceArgs = 3
+
+// ClaimSurface takes the surface of the most urgent priority that has been due for longest, for the
+// time of lease; nobody else gets it meanwhile. Surfaces of the installations in except, whose budget
+// of calls is used up, are passed over. End it with Written or Unwritten. A claim that ended with
+// neither counts as a failed write, because GitHub may have got it.
+func (s *Store) ClaimSurface(ctx context.Context, lease time.Duration, except ...int64) (Surface, bool, error) {
+	args := make([]any, surfaceArgs, surfaceArgs+len(except))
+	passed := ""
+	if len(except) > 0 {
+		marks := make([]string, len(except))
+		for i, installation := range except {
+			args = append(args, installation)
+			marks[i] = "$" + strconv.Itoa(len(args))
+		}
+		passed = " AND installation NOT IN (" + strings.Join(marks, ", ") + ")"
+	}
 	var surface Surface
 	var ok bool
-	err := s.change(ctx, "claim surface", func(tx *sql.Tx) (err error) {
-		now := s.now()
-		surface, ok, err = one(ctx, tx, scanSurface, `
-			UPDATE surfaces SET claimed = version, claim = claim + 1, claimed_until = $2
-			WHERE claimed_until <= $1 AND id = (
-				SELECT id FROM surfaces WHERE version > written AND not_before <= $1 AND retry_at <= $1 AND claimed_until <= $1
-				ORDER BY not_before, id LIMIT 1)
-			RETURNING `+surfaceColumns, now, now+lease.Milliseconds())
-		return err
+	err := s.change(ctx, "claim surface", func(t *tx) (err error) {
+		for _, priority := range []int{ForPeople, ForBots} {
+			args[0], args[1], args[2] = t.now, t.now+lease.Milliseconds(), priority
+			surface, ok, err = one(ctx, t, scanSurface, `
+				UPDATE surfaces SET claimed = version, claim = claim + 1, due = $2,
+					attempts = CASE WHEN claimed_until > 0 THEN attempts + 1 ELSE attempts END, claimed_until = $2
+				WHERE id = (
+					SELECT id FROM surfaces WHERE version > written AND priority = $3 AND due <= $1`+passed+`
+					ORDER BY due, id LIMIT 1`+t.dialect.skipLocked+`)
+				RETURNING `+surfaceColumns, args...)
+			if err != nil || ok {
+				return err
+			}
+		}
+		return nil
 	})
 	return surface, ok && err == nil, err
 }
@@ -95,27 +137,41 @@ func (s *Store) Written(ctx context.Context, surface Surface, external any) erro
 	if err != nil {
 		return fmt.Errorf("record surface %s: %w", surface.Key, err)
 	}
-	return s.endClaim(ctx, surface, `written = $3, external = $4, retry_at = 0, attempts = 0, problem = ''`,
-		surface.Version, string(data))
-}
-
-// Unwritten records a failed write, which is tried again at a time. It returns ErrLost like Written.
-func (s *Store) Unwritten(ctx context.Context, surface Surface, at time.Time, problem string) error {
-	return s.endClaim(ctx, surface, `claimed = written, retry_at = $3, attempts = attempts + 1, problem = $4`, millis(at), problem)
-}
-
-func (s *Store) endClaim(ctx context.Context, surface Surface, set string, args ...any) error {
-	err := s.change(ctx, "record surface "+surface.Key, func(tx *sql.Tx) error {
-		changed, err := exec(ctx, tx, `UPDATE surfaces SET claimed_until = 0, `+set+` WHERE id = $1 AND claim = $2`,
-			append([]any{surface.ID, surface.claim}, args...)...)
-		if err == nil && changed == 0 {
-			err = ErrLost
-		}
-		return err
+	return s.change(ctx, "record surface "+surface.Key, func(t *tx) error {
+		return endClaim(ctx, t, surface, `written = $3, external = $4, retry_at = 0, due = not_before, attempts = 0, problem = ''`,
+			surface.Version, string(data))
 	})
-	if err == nil {
-		s.wakeUp()
+}
+
+// Postpone puts off a write that was not tried, because GitHub wants no call before. It returns ErrLost like Written.
+func (s *Store) Postpone(ctx context.Context, surface Surface, in time.Duration, why string) error {
+	return s.change(ctx, "put off surface "+surface.Key, func(t *tx) error {
+		return endClaim(ctx, t, surface, `claimed = written, retry_at = $3, due = `+t.dialect.greatest+`(not_before, $3), problem = $4`,
+			t.now+in.Milliseconds(), why)
+	})
+}
+
+// Unwritten records a failed write, which is tried again after a time, with what surface.External knows of
+// it now: a part of it may have been made. It returns ErrLost like Written.
+func (s *Store) Unwritten(ctx context.Context, surface Surface, in time.Duration, problem string) error {
+	external := string(surface.External)
+	if external == "" {
+		external = "null"
 	}
+	return s.change(ctx, "record surface "+surface.Key, func(t *tx) error {
+		return endClaim(ctx, t, surface, `claimed = written, retry_at = $3, due = `+t.dialect.greatest+`(not_before, $3),
+			attempts = attempts + 1, problem = $4, external = $5`, t.now+in.Milliseconds(), problem, external)
+	})
+}
+
+func endClaim(ctx context.Context, t *tx, surface Surface, set string, args ...any) error {
+	due, ok, err := one(ctx, t, scanValue[int64], `
+		UPDATE surfaces SET claimed_until = 0, `+set+` WHERE id = $1 AND claim = $2
+		RETURNING CASE WHEN version > written THEN due ELSE -1 END`, append([]any{surface.ID, surface.claim}, args...)...)
+	if err == nil && !ok {
+		err = ErrLost
+	}
+	t.due = due >= 0 && due <= t.now
 	return err
 }
 
@@ -126,8 +182,21 @@ func (s *Store) Surface(ctx context.Context, repository int64, key string) (Surf
 	return surface, ok, wrap("read surface", err)
 }
 
-// PendingSurfaces counts the surfaces that do not show yet what they should.
-func (s *Store) PendingSurfaces(ctx context.Context) (int, error) {
-	count, _, err := one(ctx, s.read, scanValue[int], `SELECT COUNT(*) FROM surfaces WHERE version > written`)
-	return count, wrap("count surfaces", err)
+// Pending is how many surfaces of one installation do not show yet what they should.
+type Pending struct {
+	Installation int64
+	Surfaces     int
+	Oldest       time.Time // when the one that has been due for longest was or will be due
+}
+
+// PendingSurfaces counts the surfaces that do not show yet what they should, by installation.
+func (s *Store) PendingSurfaces(ctx context.Context) ([]Pending, error) {
+	pending, err := list(ctx, s.read, func(row scanner) (Pending, error) {
+		var p Pending
+		var oldest int64
+		err := row.Scan(&p.Installation, &p.Surfaces, &oldest)
+		p.Oldest = moment(oldest)
+		return p, err //nolint:wrapcheck // list wraps it
+	}, `SELECT installation, COUNT(*), MIN(not_before) FROM surfaces WHERE version > written GROUP BY installation ORDER BY installation`)
+	return pending, wrap("count surfaces", err)
 }

@@ -2,7 +2,6 @@ package store
 
 import (
 	"context"
-	"database/sql"
 	"time"
 
 	"github.com/switchyard-dev/switchyard/operation"
@@ -35,13 +34,13 @@ func (s *Store) Targets(ctx context.Context, repository int64, environment strin
 
 // SetBaselines records baselines, where none is known yet.
 func (s *Store) SetBaselines(ctx context.Context, states []TargetState) error {
-	return s.change(ctx, "set baselines", func(tx *sql.Tx) error {
-		for _, t := range states {
-			if _, err := exec(ctx, tx, `
+	return s.change(ctx, "set baselines", func(t *tx) error {
+		for _, state := range states {
+			if _, err := exec(ctx, t, `
 				INSERT INTO targets (repository, environment, root, applied, baseline, lineage, serial, operation, at)
 				VALUES ($1, $2, $3, '', $4, '', 0, 0, 0)
 				ON CONFLICT (repository, environment, root) DO UPDATE SET baseline = excluded.baseline WHERE targets.baseline = ''`,
-				t.Repository, t.Target.Environment, t.Target.Root, t.Baseline); err != nil {
+				state.Repository, state.Target.Environment, state.Target.Root, state.Baseline); err != nil {
 				return err
 			}
 		}
@@ -50,16 +49,17 @@ func (s *Store) SetBaselines(ctx context.Context, states []TargetState) error {
 }
 
 // saveTarget records an apply; the baseline stays.
-func saveTarget(ctx context.Context, tx *sql.Tx, t TargetState, now int64) error {
-	at := millis(t.At)
+func saveTarget(ctx context.Context, t *tx, state TargetState) error {
+	at := millis(state.At)
 	if at == 0 {
-		at = now
+		at = t.now
 	}
-	_, err := exec(ctx, tx, `
+	_, err := exec(ctx, t, `
 		INSERT INTO targets (repository, environment, root, applied, baseline, lineage, serial, operation, at)
 		VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9)
 		ON CONFLICT (repository, environment, root) DO UPDATE SET applied = excluded.applied, lineage = excluded.lineage,
 			serial = excluded.serial, operation = excluded.operation, at = excluded.at`,
-		t.Repository, t.Target.Environment, t.Target.Root, t.Applied, t.Baseline, t.Lineage, t.Serial, t.Operation, at)
+		state.Repository, state.Target.Environment, state.Target.Root, state.Applied, state.Baseline, state.Lineage, state.Serial,
+		state.Operation, at)
 	return err
 }

@@ -2,7 +2,6 @@ package store
 
 import (
 	"context"
-	"database/sql"
 	"fmt"
 	"slices"
 
@@ -29,7 +28,7 @@ type Finish struct {
 
 // transition moves an operation to another state, or returns ErrTransition. An operation that
 // leaves Running gives its hold back in the same transaction, whatever the reason.
-func (s *Store) transition(ctx context.Context, tx *sql.Tx, op *operation.Operation, next operation.State, who, why string) error {
+func transition(ctx context.Context, t *tx, op *operation.Operation, next operation.State, who, why string) error {
 	before := op.State
 	if !before.CanBecome(next) {
 		return fmt.Errorf("%w: %s is %s and cannot become %s", ErrTransition, op, before, next)
@@ -38,22 +37,34 @@ func (s *Store) transition(ctx context.Context, tx *sql.Tx, op *operation.Operat
 	switch {
 	case next == operation.Running:
 		op.Attempt++
-		op.Started, op.Message = moment(s.now()), ""
+		op.Started, op.Message, op.Host = moment(t.now), "", ""
 	case next.Ended():
-		op.Ended = moment(s.now())
+		op.Ended = moment(t.now)
 	}
 	if next != operation.Unconfirmed {
 		op.Question = ""
 	}
-	if err := updateOperation(ctx, tx, *op); err != nil {
+	if err := updateOperation(ctx, t, *op); err != nil {
 		return err
 	}
-	if before == operation.Running {
-		if _, err := exec(ctx, tx, `UPDATE holds SET released = $2 WHERE operation = $1 AND released IS NULL`, op.ID, s.now()); err != nil {
-			return err
-		}
+	if err := appendAudit(ctx, t, transitionOf(*op, who, why)); err != nil || before != operation.Running {
+		return err
 	}
-	return s.appendAudit(ctx, tx, transitionOf(*op, who, why))
+	return releaseHold(ctx, t, *op, who, why)
+}
+
+// releaseHold gives back the hold of an operation, if it has one.
+func releaseHold(ctx context.Context, t *tx, op operation.Operation, who, why string) error {
+	released, err := exec(ctx, t, `UPDATE holds SET released = $2 WHERE operation = $1 AND released IS NULL`, op.ID, t.now)
+	if err != nil || released == 0 {
+		return err
+	}
+	return appendAudit(ctx, t, lineOf(op, holdReleased, who, why))
+}
+
+// lockOfLine is the name of what decides who is next in an environment.
+func lockOfLine(repository int64, environment string) string {
+	return fmt.Sprintf("line of %d %s", repository, environment)
 }
 
 // SupersedePlans ends the open plans of a pull request but for the one named by except (0: all). It
@@ -62,22 +73,23 @@ func (s *Store) SupersedePlans(
 	ctx context.Context, repository int64, pull int, except int64, message string,
 ) ([]operation.Operation, error) {
 	var running []operation.Operation
-	err := s.change(ctx, "supersede plans", func(tx *sql.Tx) error {
+	err := s.change(ctx, "supersede plans", func(t *tx) error {
 		query, args := Filter{
 			Repository: repository, Pull: pull, Kinds: []operation.Kind{operation.Plan},
 			States: []operation.State{operation.Queued, operation.Running, operation.Unconfirmed},
 		}.query()
-		plans, err := list(ctx, tx, scanOperation, query, args...)
+		plans, err := list(ctx, t, scanOperation, query+t.dialect.forUpdate, args...)
 		if err != nil {
 			return err
 		}
+		running = nil
 		for _, op := range plans {
 			if op.ID == except {
 				continue
 			}
 			before := op.State
 			op.Message = message
-			if err := s.transition(ctx, tx, &op, operation.Superseded, ourselves, message); err != nil {
+			if err := transition(ctx, t, &op, operation.Superseded, ourselves, message); err != nil {
 				return err
 			}
 			if before == operation.Running {
@@ -95,25 +107,49 @@ func (s *Store) SupersedePlans(
 // Where an open apply of the same head is there already and op brings no confirmation, that one is
 // returned instead and nothing changes: a push that is seen twice is one apply.
 func (s *Store) QueueApply(ctx context.Context, op operation.Operation) (operation.Operation, []operation.Operation, error) {
-	return s.queueApply(ctx, op, op.Confirmed != "")
+	return s.queueApply(ctx, op, op.Confirmed != "", 0)
 }
 
-// QueueApplyAgain is QueueApply for a person who asks for an apply anew, even of the same head.
-func (s *Store) QueueApplyAgain(ctx context.Context, op operation.Operation) (operation.Operation, []operation.Operation, error) {
-	return s.queueApply(ctx, op, true)
+// QueueApplyAgain is QueueApply for a person who asks for an apply anew with a comment, even of the same
+// head. A comment that was taken before changes nothing: Requested tells what it led to.
+func (s *Store) QueueApplyAgain(
+	ctx context.Context, op operation.Operation, comment int64,
+) (operation.Operation, []operation.Operation, error) {
+	return s.queueApply(ctx, op, true, comment)
+}
+
+// Requested is the operation that a comment asked for or said yes to; 0 for none.
+func (s *Store) Requested(ctx context.Context, repository, comment int64) (int64, error) {
+	id, _, err := one(ctx, s.read, scanValue[int64],
+		`SELECT operation FROM requests WHERE repository = $1 AND comment = $2`, repository, comment)
+	return id, wrap("find what a comment asked for", err)
+}
+
+// take remembers that a comment led to an operation. Two of the same comment do not both get so far.
+func take(ctx context.Context, t *tx, op operation.Operation, comment int64) error {
+	if comment == 0 {
+		return nil
+	}
+	_, err := exec(ctx, t, `INSERT INTO requests (repository, comment, operation) VALUES ($1, $2, $3)`, op.Repository.ID, comment, op.ID)
+	return err
 }
 
 func (s *Store) queueApply(
-	ctx context.Context, op operation.Operation, again bool,
+	ctx context.Context, op operation.Operation, again bool, comment int64,
 ) (operation.Operation, []operation.Operation, error) {
 	if !op.Kind.Exclusive() {
 		return op, nil, fmt.Errorf("queue apply: %s needs no hold: it is stored by CreateOperation", op.Kind)
 	}
+	asked := op
 	var gathered []operation.Operation
-	err := s.change(ctx, "queue apply", func(tx *sql.Tx) error {
-		open, err := list(ctx, tx, scanOperation, selectOperation+`
+	err := s.change(ctx, "queue apply", func(t *tx) error {
+		op, gathered = asked, nil
+		if err := t.lock(ctx, lockOfLine(op.Repository.ID, op.Environment)); err != nil {
+			return err
+		}
+		open, err := list(ctx, t, scanOperation, selectOperation+`
 			WHERE repository = $1 AND environment = $2 AND branch = $3 AND kind = $4 AND state IN ('queued', 'running', 'unconfirmed')
-			ORDER BY id`, op.Repository.ID, op.Environment, op.Branch, string(op.Kind))
+			ORDER BY operations.id`+t.dialect.forUpdate, op.Repository.ID, op.Environment, op.Branch, string(op.Kind))
 		if err != nil {
 			return err
 		}
@@ -123,15 +159,18 @@ func (s *Store) queueApply(
 			return nil
 		}
 		gathered = slices.DeleteFunc(open, func(other operation.Operation) bool { return other.State == operation.Running })
-		op.Arrived = moment(s.now())
+		op.Arrived = moment(t.now)
 		carry(&op, gathered)
-		if err := s.insertOperation(ctx, tx, &op); err != nil {
+		if err := insertOperation(ctx, t, &op); err != nil {
+			return err
+		}
+		if err := take(ctx, t, op, comment); err != nil {
 			return err
 		}
 		for i := range gathered {
 			old := &gathered[i]
 			old.GatheredIn = op.ID
-			if err := s.transition(ctx, tx, old, operation.Gathered, ourselves, fmt.Sprintf("operation %d carries its commits", op.ID)); err != nil {
+			if err := transition(ctx, t, old, operation.Gathered, ourselves, fmt.Sprintf("operation %d carries its commits", op.ID)); err != nil {
 				return err
 			}
 		}
@@ -162,24 +201,62 @@ func carry(op *operation.Operation, gathered []operation.Operation) {
 	op.Pulls = all
 }
 
-// Start begins a queued operation that needs no hold; false when it is not queued any more.
+// Start begins an operation that needs no hold; false when it has ended. Only who has the claim of its
+// job may call it: then one that runs already has lost its worker, whose attempt is thereby fenced off,
+// and begins anew.
 func (s *Store) Start(ctx context.Context, id int64) (operation.Operation, bool, error) {
 	var op operation.Operation
 	var started bool
-	err := s.change(ctx, "start operation", func(tx *sql.Tx) (err error) {
-		if op, err = findOperation(ctx, tx, id); err != nil {
+	err := s.change(ctx, "start operation", func(t *tx) (err error) {
+		started = false
+		if op, err = findOperation(ctx, t, id, t.dialect.forUpdate); err != nil {
 			return err
 		}
 		if op.Kind.Exclusive() {
 			return fmt.Errorf("%s needs a hold: it is started by TakeHold", op)
 		}
-		if op.State != operation.Queued {
+		switch op.State {
+		case operation.Queued:
+			started = true
+			return transition(ctx, t, &op, operation.Running, ourselves, "started")
+		case operation.Running:
+			started = true
+			op.Attempt++
+			op.Started, op.Host = moment(t.now), ""
+			if err := updateOperation(ctx, t, op); err != nil {
+				return err
+			}
+			return appendAudit(ctx, t, transitionOf(op, ourselves, "started anew, because its worker stopped answering"))
+		default:
 			return nil
 		}
-		started = true
-		return s.transition(ctx, tx, &op, operation.Running, ourselves, "started")
 	})
 	return op, started && err == nil, err
+}
+
+// Launch records on which host the runner of an attempt is about to be started. It returns ErrLost
+// when the attempt is not the newest or does not run any more: then no runner may be started.
+func (s *Store) Launch(ctx context.Context, id int64, attempt int, host string) error {
+	return s.change(ctx, "launch operation", func(t *tx) error {
+		op, err := findRunning(ctx, t, id, attempt)
+		if err != nil {
+			return err
+		}
+		op.Host = host
+		if err := updateOperation(ctx, t, op); err != nil {
+			return err
+		}
+		return appendAudit(ctx, t, lineOf(op, string(op.Kind)+" launched", ourselves, "its runner is started on "+host))
+	})
+}
+
+// findRunning reads and locks an operation, or returns ErrLost unless this attempt is running.
+func findRunning(ctx context.Context, t *tx, id int64, attempt int) (operation.Operation, error) {
+	op, err := findOperation(ctx, t, id, t.dialect.forUpdate)
+	if err == nil && (op.Attempt != attempt || op.State != operation.Running) {
+		err = fmt.Errorf("%w: %s is %s at attempt %d, not running at %d", ErrLost, op, op.State, op.Attempt, attempt)
+	}
+	return op, err
 }
 
 // TakeHold gives the hold of an environment to the next exclusive operation that waits for it, by
@@ -188,43 +265,52 @@ func (s *Store) Start(ctx context.Context, id int64) (operation.Operation, bool,
 func (s *Store) TakeHold(ctx context.Context, repository int64, environment string) (operation.Operation, bool, error) {
 	var op operation.Operation
 	var taken bool
-	err := s.change(ctx, "take hold", func(tx *sql.Tx) error {
-		next, ok, err := one(ctx, tx, scanOperation, selectOperation+`
+	err := s.change(ctx, "take hold", func(t *tx) error {
+		taken = false
+		if err := t.lock(ctx, lockOfLine(repository, environment)); err != nil {
+			return err
+		}
+		next, ok, err := one(ctx, t, scanOperation, selectOperation+`
 			WHERE repository = $1 AND environment = $2 AND exclusive = 1 AND state = 'queued'
-			ORDER BY priority, arrived, id LIMIT 1`, repository, environment)
+			ORDER BY priority, arrived, operations.id LIMIT 1`+t.dialect.forUpdate, repository, environment)
 		if err != nil || !ok {
 			return err
 		}
 		// The unique index on holds that are not released decides.
-		rows, err := exec(ctx, tx, `
+		rows, err := exec(ctx, t, `
 			INSERT INTO holds (repository, environment, scope, operation, taken) VALUES ($1, $2, $3, $4, $5) ON CONFLICT DO NOTHING`,
-			repository, environment, wholeEnvironment, next.ID, s.now())
+			repository, environment, wholeEnvironment, next.ID, t.now)
 		if err != nil || rows == 0 {
 			return err
 		}
 		op, taken = next, true
-		return s.transition(ctx, tx, &op, operation.Running, ourselves, "took the hold of "+environment)
+		if err := transition(ctx, t, &op, operation.Running, ourselves, "took the hold of "+environment); err != nil {
+			return err
+		}
+		return appendAudit(ctx, t, lineOf(op, holdTaken, ourselves, "it was next in line"))
 	})
 	return op, taken && err == nil, err
 }
 
 // Holder is the operation that has the hold of an environment; false when nobody has.
 func (s *Store) Holder(ctx context.Context, repository int64, environment string) (operation.Operation, bool, error) {
-	op, held, err := holder(ctx, s.read, repository, environment)
+	op, held, err := holder(ctx, s.read, repository, environment, "")
 	return op, held, wrap("find who has the hold", err)
 }
 
-func holder(ctx context.Context, q querier, repository int64, environment string) (operation.Operation, bool, error) {
+func holder(
+	ctx context.Context, q querier, repository int64, environment, suffix string,
+) (operation.Operation, bool, error) {
 	return one(ctx, q, scanOperation, selectOperation+` WHERE operations.id = (
-		SELECT operation FROM holds WHERE repository = $1 AND environment = $2 AND released IS NULL LIMIT 1)`, repository, environment)
+		SELECT operation FROM holds WHERE repository = $1 AND environment = $2 AND released IS NULL LIMIT 1)`+suffix, repository, environment)
 }
 
 // Finish records how an attempt ended, gives the hold back and updates the targets. It returns
 // ErrLost when the attempt is not the newest, and ErrTransition when the operation has ended already.
 func (s *Store) Finish(ctx context.Context, f Finish) (operation.Operation, error) {
 	var op operation.Operation
-	err := s.change(ctx, "finish operation", func(tx *sql.Tx) (err error) {
-		if op, err = findOperation(ctx, tx, f.Operation); err != nil {
+	err := s.change(ctx, "finish operation", func(t *tx) (err error) {
+		if op, err = findOperation(ctx, t, f.Operation, t.dialect.forUpdate); err != nil {
 			return err
 		}
 		if op.Attempt != f.Attempt {
@@ -237,11 +323,11 @@ func (s *Store) Finish(ctx context.Context, f Finish) (operation.Operation, erro
 		if f.Result != nil {
 			op.Result = f.Result
 		}
-		if err := s.transition(ctx, tx, &op, f.State, ourselves, f.Message); err != nil {
+		if err := transition(ctx, t, &op, f.State, ourselves, f.Message); err != nil {
 			return err
 		}
 		for _, state := range f.Applied {
-			if err := saveTarget(ctx, tx, state, s.now()); err != nil {
+			if err := saveTarget(ctx, t, state); err != nil {
 				return err
 			}
 		}
@@ -252,109 +338,88 @@ func (s *Store) Finish(ctx context.Context, f Finish) (operation.Operation, erro
 
 // Confirm queues an unconfirmed operation again, with the digest that somebody said yes to. It
 // returns ErrQuestion when the operation asks about another one by now.
-func (s *Store) Confirm(ctx context.Context, id int64, question, by string) (operation.Operation, error) {
-	return s.moveWaiting(ctx, "confirm operation", id, func(tx *sql.Tx, op *operation.Operation) error {
+func (s *Store) Confirm(ctx context.Context, id int64, question, by string, comment int64) (operation.Operation, error) {
+	return s.moveWaiting(ctx, "confirm operation", id, func(t *tx, op *operation.Operation) error {
 		if op.State == operation.Unconfirmed && (question == "" || op.Question != question) {
 			return fmt.Errorf("%w: %s asks about %q", ErrQuestion, op, op.Question)
 		}
 		op.Confirmed, op.Message = question, ""
-		return s.transition(ctx, tx, op, operation.Queued, by, "said yes to "+question)
+		if err := take(ctx, t, *op, comment); err != nil {
+			return err
+		}
+		return transition(ctx, t, op, operation.Queued, by, "said yes to "+question)
 	})
 }
 
-// Cancel ends an operation that is queued or unconfirmed. One that runs is stopped by its runner
+// Cancel ends an operation that is queued or unconfirmed, for somebody. One that runs is stopped by its runner
 // instead, so here it gets ErrTransition.
-func (s *Store) Cancel(ctx context.Context, id int64, message string) (operation.Operation, error) {
-	return s.moveWaiting(ctx, "cancel operation", id, func(tx *sql.Tx, op *operation.Operation) error {
+func (s *Store) Cancel(ctx context.Context, id int64, by, message string) (operation.Operation, error) {
+	return s.moveWaiting(ctx, "cancel operation", id, func(t *tx, op *operation.Operation) error {
 		op.Message = message
-		return s.transition(ctx, tx, op, operation.Cancelled, ourselves, message)
+		return transition(ctx, t, op, operation.Cancelled, by, message)
 	})
 }
 
 // moveWaiting changes an operation that does not run.
 func (s *Store) moveWaiting(
-	ctx context.Context, verb string, id int64, move func(*sql.Tx, *operation.Operation) error,
+	ctx context.Context, verb string, id int64, move func(*tx, *operation.Operation) error,
 ) (operation.Operation, error) {
 	var op operation.Operation
-	err := s.change(ctx, verb, func(tx *sql.Tx) (err error) {
-		if op, err = findOperation(ctx, tx, id); err != nil {
+	err := s.change(ctx, verb, func(t *tx) (err error) {
+		if op, err = findOperation(ctx, t, id, t.dialect.forUpdate); err != nil {
 			return err
 		}
 		if op.State == operation.Running {
 			return fmt.Errorf("%w: %s is running", ErrTransition, op)
 		}
-		return move(tx, &op)
+		return move(t, &op)
 	})
 	return op, err
 }
 
-// ReleaseHold takes the hold of an environment from the operation that has it, which becomes
-// interrupted: its outcome is not known. It reports false when nobody has the hold.
-func (s *Store) ReleaseHold(ctx context.Context, repository int64, environment, message string) (operation.Operation, bool, error) {
+// ReleaseHold takes the hold of an environment, for somebody, from the operation that has it, which
+// becomes interrupted: its outcome is not known. It reports false when nobody has the hold.
+func (s *Store) ReleaseHold(
+	ctx context.Context, repository int64, environment, by, message string,
+) (operation.Operation, bool, error) {
 	var op operation.Operation
 	var held bool
-	err := s.change(ctx, "release hold", func(tx *sql.Tx) (err error) {
-		if op, held, err = holder(ctx, tx, repository, environment); err != nil || !held {
+	err := s.change(ctx, "release hold", func(t *tx) (err error) {
+		op, held, err = holder(ctx, t, repository, environment, t.dialect.forUpdate)
+		if err != nil || !held || op.State != operation.Running {
+			held = false // it ended while this waited for it
 			return err
 		}
 		op.Message = message
-		return s.transition(ctx, tx, &op, operation.Interrupted, ourselves, message)
+		return transition(ctx, t, &op, operation.Interrupted, by, message)
 	})
 	return op, held && err == nil, err
 }
 
-// RequeuePlans queues again the operations without a hold that a dead process left running, and
-// returns them. Only for a server that knows itself alone.
-func (s *Store) RequeuePlans(ctx context.Context, message string) ([]operation.Operation, error) {
-	var ops []operation.Operation
-	err := s.change(ctx, "queue plans again", func(tx *sql.Tx) error {
-		running, err := list(ctx, tx, scanOperation, selectOperation+` WHERE state = 'running' ORDER BY id`)
-		if err != nil {
-			return err
-		}
-		for _, op := range running {
-			if op.Kind.Exclusive() {
-				continue // its runner may live: its outcome is looked for, never guessed
-			}
-			if err := s.requeue(ctx, tx, &op, message); err != nil {
-				return err
-			}
-			ops = append(ops, op)
-		}
-		return nil
-	})
-	return ops, err
-}
-
 // Requeue puts back an operation that was started but whose runner never was, and gives its hold
-// back: it keeps its place in line. It is fenced by the attempt.
-func (s *Store) Requeue(ctx context.Context, id int64, attempt int, why string) (operation.Operation, error) {
+// back: it keeps its place in line. It returns ErrLost when the attempt is not running any more, and
+// when its host is not the one that the caller has read: then a runner may have been started since.
+func (s *Store) Requeue(ctx context.Context, id int64, attempt int, host, why string) (operation.Operation, error) {
 	var op operation.Operation
-	err := s.change(ctx, "put operation back", func(tx *sql.Tx) (err error) {
-		if op, err = findOperation(ctx, tx, id); err != nil {
+	err := s.change(ctx, "put operation back", func(t *tx) (err error) {
+		if op, err = findRunning(ctx, t, id, attempt); err != nil {
 			return err
 		}
-		if op.Attempt != attempt || op.State != operation.Running {
-			return fmt.Errorf("%w: %s is %s at attempt %d, not running at %d", ErrLost, op, op.State, op.Attempt, attempt)
+		if op.Host != host {
+			return fmt.Errorf("%w: the runner of %s is on host %q, not %q", ErrLost, op, op.Host, host)
 		}
-		if _, err := exec(ctx, tx, `UPDATE holds SET released = $2 WHERE operation = $1 AND released IS NULL`, op.ID, s.now()); err != nil {
+		// This is no transition in its life, so operation.State does not know it; the attempt rises so
+		// that the lost start stays fenced.
+		op.State, op.Started, op.Host = operation.Queued, moment(0), ""
+		op.Attempt++
+		if err := updateOperation(ctx, t, op); err != nil {
 			return err
 		}
-		return s.requeue(ctx, tx, &op, why)
+		if err := appendAudit(ctx, t, transitionOf(op, ourselves, why)); err != nil {
+			return err
+		}
+		t.due = true
+		return releaseHold(ctx, t, op, ourselves, why)
 	})
-	if err == nil {
-		s.wakeUp()
-	}
 	return op, err
-}
-
-// requeue takes back the start of an operation that changes nothing. This is no transition in its
-// life, so operation.State does not know it; the attempt rises so that the lost start stays fenced.
-func (s *Store) requeue(ctx context.Context, tx *sql.Tx, op *operation.Operation, why string) error {
-	op.State, op.Started = operation.Queued, moment(0)
-	op.Attempt++
-	if err := updateOperation(ctx, tx, *op); err != nil {
-		return err
-	}
-	return s.appendAudit(ctx, tx, transitionOf(*op, ourselves, why))
 }

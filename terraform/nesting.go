@@ -33,7 +33,7 @@ type nesting struct {
 // read takes the next token and gives the depth after it.
 func (n *nesting) read(token hclsyntax.TokenType) int {
 	top := len(n.levels) - 1
-	switch token { //nolint:exhaustive // the others do not nest
+	switch token {
 	case hclsyntax.TokenOBrace:
 		n.levels = append(n.levels, level{lines: true})
 	case hclsyntax.TokenOParen, hclsyntax.TokenOBrack, hclsyntax.TokenTemplateInterp, hclsyntax.TokenTemplateControl,
@@ -54,7 +54,7 @@ func (n *nesting) read(token hclsyntax.TokenType) int {
 		if n.levels[top].lines {
 			n.expressionEnds(top)
 		}
-	default:
+	default: // the others do not nest
 	}
 	return len(n.levels) - 1 + n.operators
 }

@@ -51,6 +51,15 @@ func (b *bounded) Write(p []byte) (int, error) {
 	return n, nil
 }
 
+// String is the head, a line that says how much is missing, and the tail.
+func (b *bounded) String() string {
+	tail := string(b.tail[b.next:]) + string(b.tail[:b.next])
+	if b.dropped == 0 {
+		return string(b.head) + tail
+	}
+	return fmt.Sprintf("%s\n[… %d bytes left out …]\n%s", b.head, b.dropped, tail)
+}
+
 // readEnds takes head and tail of a file without reading what is between.
 func (b *bounded) readEnds(file *os.File) {
 	info, err := file.Stat()
@@ -67,17 +76,12 @@ func (b *bounded) readEnds(file *os.File) {
 	b.dropped += size - headSize - tailSize
 }
 
-// String is the head, a line that says how much is missing, and the tail.
-func (b *bounded) String() string {
-	tail := string(b.tail[b.next:]) + string(b.tail[:b.next])
-	if b.dropped == 0 {
-		return string(b.head) + tail
-	}
-	return fmt.Sprintf("%s\n[… %d bytes left out …]\n%s", b.head, b.dropped, tail)
-}
-
 // escapeSequence is what terminals take as a command: colours, cursor movements, titles.
-var escapeSequence = regexp.MustCompile("\x1b(?:\\[[0-9;?]*[ -/]*[@-~]|\\][^\x07\x1b]*(?:\x07|\x1b\\\\)|[@-Z\\\\^_])")
+var escapeSequence = regexp.MustCompile("\x1b(?:" + strings.Join([]string{
+	`\[[0-9;?]*[\x20-\x2f]*[\x40-\x7e]`, // CSI
+	`\][^\x07\x1b]*(?:\x07|\x1b\\)`,     // OSC, to its end
+	`[\x40-\x5a\\^_]`,                   // of one character
+}, "|") + ")")
 
 // Clean makes the output of a program plain text: valid UTF-8, no colours, no control characters but newline
 // and tab, none that reverse the direction of text, no frame around diagnostics.

@@ -55,6 +55,7 @@ type command struct {
 	args   []string
 	dir    string
 	env    []string  // beside the tool's
+	write  []string  // paths that it may write to beside the tool's
 	stdout io.Writer // nil: kept for messages
 	file   *os.File  // when set, takes both outputs
 }
@@ -79,7 +80,7 @@ func (t Tool) run(ctx context.Context, c command) error {
 	if c.file != nil {
 		cmd.Stdout, cmd.Stderr = c.file, c.file
 	}
-	if err := cmd.Start(); err != nil {
+	if err := t.start(cmd, c.write); err != nil {
 		return &Error{Command: c.args[0], Code: -1, Err: err, Output: err.Error()}
 	}
 	err := t.wait(ctx, cmd)
@@ -101,12 +102,16 @@ func (t Tool) run(ctx context.Context, c command) error {
 	return result
 }
 
+// start starts cmd with no more rights than it is to have.
+func (t Tool) start(cmd *exec.Cmd, write []string) error {
+	if t.Confine == nil {
+		return cmd.Start() //nolint:wrapcheck // the caller wraps it
+	}
+	return t.Confine.With(write...).Start(cmd) //nolint:wrapcheck // the caller wraps it
+}
+
 // wait waits for the end of cmd and of its group.
 func (t Tool) wait(ctx context.Context, cmd *exec.Cmd) error {
-	grace := t.StopGrace
-	if grace <= 0 {
-		grace = DefaultStopGrace
-	}
 	ended, stopped := make(chan struct{}), make(chan struct{})
 	go func() {
 		defer close(stopped)
@@ -116,7 +121,7 @@ func (t Tool) wait(ctx context.Context, cmd *exec.Cmd) error {
 		case <-ctx.Done():
 		}
 		signalGroup(cmd, syscall.SIGINT)
-		timer := time.NewTimer(grace)
+		timer := time.NewTimer(t.grace())
 		defer timer.Stop()
 		select {
 		case <-ended:
@@ -135,6 +140,14 @@ func (t Tool) wait(ctx context.Context, cmd *exec.Cmd) error {
 		return fmt.Errorf("wait: %w", err)
 	}
 	return nil
+}
+
+// grace is how long a process may take to stop.
+func (t Tool) grace() time.Duration {
+	if t.StopGrace <= 0 {
+		return DefaultStopGrace
+	}
+	return t.StopGrace
 }
 
 // signalGroup sends a signal to the whole group; that the group is gone is no error.

@@ -186,13 +186,8 @@ func TestWhatTerraformLeavesBehindIsEnded(t *testing.T) {
 		t.Fatal(err)
 	}
 	group := fake.Calls(t)[0].PID
-	for deadline := time.Now().Add(10 * time.Second); ; time.Sleep(time.Millisecond) {
-		if err := syscall.Kill(-group, 0); errors.Is(err, syscall.ESRCH) {
-			return
-		}
-		if time.Now().After(deadline) {
-			t.Fatal("its group is still alive")
-		}
+	if !terraformtest.Eventually(func() bool { return errors.Is(syscall.Kill(-group, 0), syscall.ESRCH) }) {
+		t.Error("its group is still alive")
 	}
 }
 
@@ -242,11 +237,57 @@ func TestShow(t *testing.T) {
 
 func TestVersion(t *testing.T) {
 	t.Parallel()
-	fake := terraformtest.New(t, nil)
-	version, err := terraform.Tool{Path: fake.Path}.Version(t.Context())
-	if err != nil || version != "1.11.4" {
-		t.Errorf("got %q, %v", version, err)
-	}
+	t.Run("it is asked for with one process, in an empty directory, without the environment of this program", func(t *testing.T) {
+		t.Parallel()
+		fake := terraformtest.New(t, nil)
+		for _, env := range [][]string{nil, {"PATH=/bin", "HOME=/w", "TF_INPUT=0", "TF_IN_AUTOMATION=1", "TF_VAR_x=y", "ARM_USE_OIDC=true"}} {
+			version, err := terraform.Tool{Path: fake.Path, Env: env}.Version(t.Context())
+			if err != nil || version != "1.11.4" {
+				t.Errorf("got %q, %v", version, err)
+			}
+		}
+		ours := []string{"CHECKPOINT_DISABLE", "TF_APPEND_USER_AGENT", "TF_IN_AUTOMATION", "TF_LOG", "TF_LOG_CORE", "TF_LOG_PATH", "TF_LOG_PROVIDER"}
+		want := [][]string{ours, append([]string{"ARM_USE_OIDC", "HOME", "PATH"}, ours...)}
+		var got [][]string
+		for _, call := range fake.Calls(t) {
+			var names []string
+			for _, variable := range call.Env {
+				name, _, _ := strings.Cut(variable, "=")
+				names = append(names, name)
+			}
+			slices.Sort(names)
+			got = append(got, names)
+			if diff := cmp.Diff([]string{"version", "-json"}, call.Args); diff != "" {
+				t.Error(diff)
+			}
+			if terraformtest.Exists(call.Dir) {
+				t.Errorf("%s is left", call.Dir)
+			}
+		}
+		slices.Sort(want[1])
+		if diff := cmp.Diff(want, got); diff != "" {
+			t.Error(diff)
+		}
+	})
+	t.Run("a binary that fails says why", func(t *testing.T) {
+		t.Parallel()
+		fake := terraformtest.New(t, map[string]terraformtest.Act{"version": {Stderr: "no such licence", Exit: 1}})
+		if _, err := (terraform.Tool{Path: fake.Path}).Version(t.Context()); err == nil || !strings.Contains(err.Error(), "no such licence") {
+			t.Errorf("got %v", err)
+		}
+	})
+	t.Run("a binary that hangs is stopped", func(t *testing.T) {
+		t.Parallel()
+		fake := terraformtest.New(t, map[string]terraformtest.Act{"version": {Hang: true}})
+		ctx, cancel := context.WithCancel(t.Context())
+		go func() {
+			fake.Await(t, "version")
+			cancel()
+		}()
+		if _, err := (terraform.Tool{Path: fake.Path}).Version(ctx); !errors.Is(err, context.Canceled) {
+			t.Errorf("got %v", err)
+		}
+	})
 }
 
 func TestParseLock(t *testing.T) {

@@ -13,6 +13,7 @@ import (
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
+	"github.com/google/go-cmp/cmp/cmpopts"
 
 	"github.com/switchyard-dev/switchyard/terraform"
 )
@@ -68,7 +69,8 @@ func TestModules(t *testing.T) {
 		"a source that is not a plain string is nobody's directory": {
 			tree{"a/m.tf": "module \"b\" {\n source = var.x\n}\n" +
 				"module \"c\" {\n source = \"../${var.x}\"\n}\nmodule \"d\" {\n source = [\"../d\"]\n}"},
-			"a", []string{},
+			"a",
+			[]string{},
 		},
 		"a module without a source, without a name, and half a block": {
 			tree{"a/m.tf": "module \"b\" {}\nmodule {\n source = \"../c\"\n}\nmodule \"d\" {\n source = \"../d\"\n"}, "a", []string{"d"},
@@ -315,4 +317,57 @@ func TestTreeReaderStaysInTheTree(t *testing.T) {
 	if got, err := terraform.Variables(t.Context(), terraform.TreeReader(root), "evil"); err == nil {
 		t.Errorf("read %v from outside", got)
 	}
+}
+
+func TestClockCalls(t *testing.T) {
+	t.Parallel()
+	for name, c := range map[string]struct {
+		files tree
+		want  []terraform.ClockCall
+	}{
+		"an argument of a resource": {
+			tree{"a/main.tf": "resource \"t\" \"n\" {\n  input = { at = \"${timestamp()}\" }\n}\n"},
+			[]terraform.ClockCall{{Function: "timestamp", Dir: "a", Address: "t.n", Argument: "input"}},
+		},
+		"a block within a resource, and a namespace": {
+			tree{"a/main.tf": "resource \"t\" \"n\" {\n  tags {\n    deep {\n      at = formatdate(\"YYYY\", core::plantimestamp())\n    }\n  }\n}\n"},
+			[]terraform.ClockCall{{Function: "plantimestamp", Dir: "a", Address: "t.n", Argument: "tags"}},
+		},
+		"a local value of a module, an output, a data source": {
+			tree{
+				"a/main.tf": call("m", "../m") + "output \"o\" {\n  value = timestamp()\n}\ndata \"d\" \"n\" {\n  at = [timestamp(), timestamp()]\n}\n",
+				"m/x.tf":    "locals {\n  now = plantimestamp()\n  one = 1\n}\n",
+			},
+			[]terraform.ClockCall{
+				{Function: "timestamp", Dir: "a", Address: "output.o", Argument: "value"},
+				{Function: "timestamp", Dir: "a", Address: "data.d.n", Argument: "at"},
+				{Function: "plantimestamp", Dir: "m", Address: "local.now"},
+			},
+		},
+		"words that are no call": {
+			tree{"a/main.tf": "# timestamp()\nresource \"t\" \"timestamp\" {\n  input = \"timestamp() ${var.timestamp}\"\n}\n"}, nil,
+		},
+		"what cannot be read": {
+			tree{"a/main.tf": "a = " + strings.Repeat("[", 5000), "a/b.tf": "resource \"t\" {", "a/c.tf.json": `{"locals":{"a":"${timestamp()}"}}`}, nil,
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			got, err := terraform.ClockCalls(t.Context(), c.files.read, "a")
+			if diff := cmp.Diff(c.want, got, cmpopts.EquateEmpty()); err != nil || diff != "" {
+				t.Error(err, diff)
+			}
+		})
+	}
+	t.Run("more calls than anybody reads are left out", func(t *testing.T) {
+		t.Parallel()
+		var locals strings.Builder
+		for i := range 1000 {
+			fmt.Fprintf(&locals, "locals {\n  a%d = timestamp()\n}\n", i)
+		}
+		got, err := terraform.ClockCalls(t.Context(), tree{"a/main.tf": locals.String()}.read, "a")
+		if err != nil || len(got) != terraform.MaxClockCalls {
+			t.Errorf("%d calls, %v", len(got), err)
+		}
+	})
 }

@@ -3,14 +3,11 @@
 // the binary, and reads from configuration what a root uses: modules, variables, what init depends on.
 // It never decides whether something may be applied, never runs a shell and never inherits an environment.
 //
-// terraform-exec is not used: it runs `version -json` once more for each root, holds all of standard error and
-// of each line in memory, asks the kernel to kill Terraform when the thread that started it ends (which leaves
-// the state lock behind), and never ends what Terraform itself started.
+// terraform-exec asks the version and does nothing else: docs/adr/0005 says why.
 package terraform
 
 import (
 	"context"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
@@ -18,6 +15,8 @@ import (
 	"slices"
 	"strings"
 	"time"
+
+	"github.com/switchyard-dev/switchyard/terraform/confine"
 )
 
 // DefaultStopGrace is how long Terraform has to stop after SIGINT before its group is killed.
@@ -29,6 +28,9 @@ type Tool struct {
 	Path      string        // absolute path of the binary
 	Env       []string      // its whole environment, see Environ
 	StopGrace time.Duration // between SIGINT and SIGKILL; 0 is DefaultStopGrace
+
+	// Confine is what Terraform, and all that it starts, may use of this machine; nil: as much as we may.
+	Confine *confine.Policy
 }
 
 // Root is one root module in a work directory. One goroutine uses it at a time.
@@ -57,11 +59,11 @@ func (r *Root) Init(ctx context.Context, backend map[string]string, pluginCache 
 	for _, key := range sortedKeys(backend) {
 		args = append(args, "-backend-config="+key+"="+backend[key])
 	}
-	var env []string
+	c := command{args: args}
 	if pluginCache != "" {
-		env = append(env, "TF_PLUGIN_CACHE_DIR="+pluginCache)
+		c.env, c.write = []string{"TF_PLUGIN_CACHE_DIR=" + pluginCache}, []string{pluginCache}
 	}
-	return r.run(ctx, command{args: args, env: env})
+	return r.run(ctx, c)
 }
 
 // PlanOptions is what a plan is made of.
@@ -160,22 +162,6 @@ func (r *Root) run(ctx context.Context, c command) error {
 	c.env = append(c.env, "TF_DATA_DIR="+r.dataDir)
 	r.processes++
 	return r.tool.run(ctx, c)
-}
-
-// Version asks the binary for its version, e.g. "1.11.4".
-func (t Tool) Version(ctx context.Context) (string, error) {
-	var answer bounded
-	err := t.run(ctx, command{args: []string{"version", "-json"}, dir: os.TempDir(), stdout: &answer})
-	if err != nil {
-		return "", err
-	}
-	var version struct {
-		Terraform string `json:"terraform_version"`
-	}
-	if err := json.Unmarshal([]byte(answer.String()), &version); err != nil {
-		return "", fmt.Errorf("read the version of %s: %w", t.Path, err)
-	}
-	return version.Terraform, nil
 }
 
 // sortedKeys gives the keys of a map in a fixed order.

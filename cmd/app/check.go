@@ -5,6 +5,8 @@ import (
 	"fmt"
 	"io"
 	"os"
+	"path"
+	"slices"
 	"strings"
 
 	"github.com/switchyard-dev/switchyard/commands"
@@ -14,16 +16,21 @@ import (
 
 type checkCommand struct {
 	File    string   `arg:"" optional:"" default:".github/switchyard.yml" help:"Configuration file; - reads standard input."`
-	PR      []string `name:"pr" placeholder:"FROM:TO" help:"What would happen to a pull request between these branches."`
-	Push    []string `placeholder:"BRANCH" help:"What would happen on a push to this branch."`
-	Comment []string `placeholder:"TEXT" help:"What would happen on this comment on a pull request."`
+	PR      []string `name:"pr" sep:"none" placeholder:"FROM:TO" help:"What would happen to a pull request between these branches."`
+	Push    []string `sep:"none" placeholder:"BRANCH" help:"What would happen on a push to this branch."`
+	Comment []string `sep:"none" placeholder:"TEXT" help:"What would happen on this comment on a pull request."`
 	As      string   `default:"write" enum:"none,read,triage,write,maintain,admin" help:"Permission of who comments."`
+	Team    []string `sep:"none" placeholder:"TEAM" help:"A team that who comments is in."`
 	On      string   `default:"feature/x:develop" placeholder:"FROM:TO" help:"The pull request that is commented on."`
-	Release []string `placeholder:"BRANCH" help:"A release branch that is open, beside those asked about."`
+	Release []string `sep:"none" placeholder:"BRANCH" help:"A release branch that is open, beside those asked about."`
 }
 
-// maxConfig bounds what is read; repoconfig refuses less.
-const maxConfig = 1 << 20
+const (
+	// maxConfig bounds what is read; repoconfig refuses less.
+	maxConfig = 1 << 20
+	// maxProblems bounds what is printed of one file: more do not help.
+	maxProblems = 20
+)
 
 // Run validates the file and answers the questions. A file with problems ends with status 1.
 func (c checkCommand) Run() error {
@@ -32,12 +39,15 @@ func (c checkCommand) Run() error {
 		return err
 	}
 	config, err := repoconfig.Parse(data)
-	if err != nil {
-		fmt.Fprintln(os.Stderr, err)
+	if problems := (*repoconfig.Problems)(nil); errors.As(err, &problems) {
+		c.printProblems(*problems)
 		return &exitError{1}
 	}
+	if err != nil {
+		return fmt.Errorf("read the configuration: %w", err)
+	}
 	if len(c.PR)+len(c.Push)+len(c.Comment) == 0 {
-		fmt.Printf("%s is valid: %d environments, %d roots.\n", c.File, len(config.Environments), len(config.Roots))
+		fmt.Printf("%s is valid: %s, %s.\n", c.name(), count(len(config.Environments), "environment"), count(len(config.Roots), "root"))
 		return nil
 	}
 	facts := gitflow.Facts{OpenReleases: c.Release}
@@ -59,19 +69,47 @@ func (c checkCommand) Run() error {
 	return nil
 }
 
+// name is the file as messages name it.
+func (c checkCommand) name() string {
+	if c.File == "-" {
+		return "standard input"
+	}
+	return c.File
+}
+
+// printProblems prints a line for each problem, with the place as editors and terminals know it.
+func (c checkCommand) printProblems(problems repoconfig.Problems) {
+	for i, problem := range problems {
+		if i == maxProblems {
+			fmt.Fprintf(os.Stderr, "and %d more\n", len(problems)-i)
+			return
+		}
+		fmt.Fprintf(os.Stderr, "%s:%d:%d: %s\n", c.name(), problem.Line, problem.Column, problem.Message)
+	}
+}
+
 func (c checkCommand) read() ([]byte, error) {
 	in := io.Reader(os.Stdin)
 	if c.File != "-" {
 		file, err := os.Open(c.File)
+		if errors.Is(err, os.ErrNotExist) {
+			return nil, fmt.Errorf("there is no file %q; name the file to check, or - to read standard input", c.File)
+		}
 		if err != nil {
 			return nil, fmt.Errorf("read the configuration: %w", err)
 		}
 		defer func() { _ = file.Close() }()
+		if info, err := file.Stat(); err == nil && info.IsDir() {
+			return nil, fmt.Errorf("%q is a directory; name the file in it, for example %q", c.File, path.Join(c.File, repoconfig.Path))
+		}
 		in = file
 	}
-	data, err := io.ReadAll(io.LimitReader(in, maxConfig))
+	data, err := io.ReadAll(io.LimitReader(in, maxConfig+1))
 	if err != nil {
 		return nil, fmt.Errorf("read the configuration: %w", err)
+	}
+	if len(data) > maxConfig {
+		return nil, fmt.Errorf("%s is larger than 1 MiB, which no configuration is; name %s", c.name(), repoconfig.Path)
 	}
 	return data, nil
 }
@@ -91,16 +129,27 @@ func (c checkCommand) comment(config repoconfig.Config, text string) error {
 	if environment, ok := config.EnvironmentOf(to); ok {
 		thread.Environment = environment.Name
 	}
-	decision := commands.Decide(config, command, parseErr, commands.Person{Login: "you", Permission: c.As}, thread)
+	person := commands.Person{Login: "you", Permission: c.As, Teams: c.Team}
+	decision := commands.Decide(config, command, parseErr, person, thread)
 	switch {
 	case decision.Refusal != "":
 		fmt.Println("refused   " + decision.Refusal)
 	case decision.Do == "help":
-		fmt.Println(commands.Help(config, commands.Person{Login: "you", Permission: c.As}))
+		fmt.Println(commands.Help(config, person))
 	default:
-		fmt.Println("accepted  " + strings.TrimSpace("/"+decision.Do+" "+decision.Command.Environment))
+		words := []string{"/" + decision.Do, decision.Command.Environment, decision.Command.Root, decision.Command.Digest}
+		given := strings.Join(slices.DeleteFunc(words, func(word string) bool { return word == "" }), " ")
+		fmt.Printf("accepted  %s: /%s needs %s permission\n", given, decision.Do, config.Permission(decision.Do))
 	}
 	return nil
+}
+
+// count is a number with its noun: 1 root, 2 roots.
+func count(n int, noun string) string {
+	if n == 1 {
+		return "1 " + noun
+	}
+	return fmt.Sprintf("%d %ss", n, noun)
 }
 
 func cutPair(flag, pair string) (from, to string, err error) {
@@ -117,8 +166,8 @@ type schemaCommand struct{}
 func (schemaCommand) Run() error {
 	schema, err := repoconfig.Schema()
 	if err != nil {
-		return errors.Join(errors.New("make the schema"), err)
+		return fmt.Errorf("make the schema: %w", err)
 	}
-	fmt.Println(string(schema))
+	fmt.Print(string(schema))
 	return nil
 }

@@ -21,6 +21,7 @@ type cli struct {
 	Serve   serveCommand   `cmd:"" help:"Run the server: webhooks in, checks, comments and applies out."`
 	Sandbox sandboxCommand `cmd:"" help:"Play the main job against a stand-in for GitHub on this machine."`
 	Check   checkCommand   `cmd:"" help:"Validate a configuration offline, and say what would happen."`
+	Audit   auditCommand   `cmd:"" help:"Print who did what and why in a repository, from the server's database."`
 	Schema  schemaCommand  `cmd:"" help:"Print the JSON Schema of .github/switchyard.yml."`
 	Run     runCommand     `cmd:"" hidden:"" help:"Run one operation; the executor calls this."`
 	Version versionCommand `cmd:"" help:"Print the version."`
@@ -66,7 +67,9 @@ type versionCommand struct{}
 
 // Run prints the version of the release, or of the module that was built.
 func (versionCommand) Run() error {
-	fmt.Println("switchyard " + buildVersion())
+	if _, err := fmt.Println("switchyard " + buildVersion()); err != nil {
+		return fmt.Errorf("print the version: %w", err)
+	}
 	return nil
 }
 

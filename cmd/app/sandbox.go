@@ -38,17 +38,21 @@ func (c sandboxCommand) Run(ctx context.Context) (err error) {
 	if err != nil {
 		return fmt.Errorf("start the stand-in: %w", err)
 	}
-	defer func() { err = errors.Join(err, box.Close()) }()
+	defer func() { err = errors.Join(err, box.Close()) }() //nolint:contextcheck // ctx has ended by then, and closing takes its own time
 	page, err := pages.Handler(box, pages.Options{})
 	if err != nil {
 		return fmt.Errorf("make the pages: %w", err)
 	}
 	box.SetPages(page)
-	play, err := story.Prepare(ctx, box, filepath.Join(dir, "states"), os.Stdout)
+	states := filepath.Join(dir, "states")
+	if err := os.Mkdir(states, 0o700); err != nil {
+		return fmt.Errorf("make a directory for Terraform's states: %w", err)
+	}
+	play, err := story.Prepare(ctx, box, states, os.Stdout)
 	if err != nil {
 		return fmt.Errorf("prepare the story: %w", err)
 	}
-	stop, err := c.serve(ctx, box, filepath.Join(dir, "data"), log)
+	stop, err := c.serve(ctx, box, filepath.Join(dir, "data"), states, log)
 	if err != nil {
 		return err
 	}
@@ -68,13 +72,17 @@ func (c sandboxCommand) Run(ctx context.Context) (err error) {
 	return nil
 }
 
-// serve starts the real server on the stand-in, and returns what stops it.
-func (c sandboxCommand) serve(ctx context.Context, box *sandbox.Sandbox, dataDir string, log zerolog.Logger) (func() error, error) {
+// serve starts the real server on the stand-in, and returns what stops it. Terraform may write to states.
+func (c sandboxCommand) serve(
+	ctx context.Context, box *sandbox.Sandbox, dataDir, states string, log zerolog.Logger,
+) (func() error, error) {
 	program, err := self()
 	if err != nil {
 		return nil, err
 	}
-	running, err := server.New(ctx, server.ForSandbox(box, dataDir, program, log))
+	options := server.ForSandbox(box, dataDir, program, log)
+	options.Settings.Isolation.Write = []string{states}
+	running, err := server.New(ctx, options)
 	if err != nil {
 		return nil, fmt.Errorf("start the server: %w", err)
 	}
@@ -84,7 +92,10 @@ func (c sandboxCommand) serve(ctx context.Context, box *sandbox.Sandbox, dataDir
 	go func() { done <- running.Run(serving) }()
 	return func() error {
 		cancel()
-		return <-done
+		if err := <-done; !errors.Is(err, context.Canceled) { // stopped while it was still starting
+			return err
+		}
+		return nil
 	}, nil
 }
 

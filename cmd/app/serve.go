@@ -2,6 +2,7 @@ package main
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"os"
 	"os/signal"
@@ -13,20 +14,19 @@ import (
 	"github.com/switchyard-dev/switchyard/runner"
 	"github.com/switchyard-dev/switchyard/server"
 	"github.com/switchyard-dev/switchyard/settings"
+	"github.com/switchyard-dev/switchyard/terraform/confine"
 )
 
 type serveCommand struct {
-	Config string `placeholder:"FILE" help:"Settings file; SWITCHYARD_* variables override it."`
+	Config string `placeholder:"FILE" help:"Settings file, YAML; SWITCHYARD_* variables override it."`
 }
 
 // Run serves until SIGINT or SIGTERM, then drains. A second signal ends the process at once.
 func (c serveCommand) Run(ctx context.Context) error {
 	options, err := settings.Load(c.Config, os.LookupEnv)
-	if err != nil {
-		return err //nolint:wrapcheck // the words name the option and the fix
-	}
-	if err := settings.CheckNames(os.Environ()); err != nil {
-		return err //nolint:wrapcheck // the words name the variable and the nearest one
+	// A misspelt variable is often the reason why another one is missing, so both are told.
+	if err := errors.Join(settings.CheckNames(os.Environ()), err); err != nil {
+		return err
 	}
 	log, err := newLog(options.LogLevel, options.LogFormat)
 	if err != nil {
@@ -35,6 +35,9 @@ func (c serveCommand) Run(ctx context.Context) error {
 	program, err := self()
 	if err != nil {
 		return err
+	}
+	if err := confine.HideProcess(); err != nil {
+		return fmt.Errorf("hide the server's memory from programs of the same user: %w", err)
 	}
 	running, err := server.New(ctx, server.Options{Settings: options, Log: log, Program: program})
 	if err != nil {
@@ -50,7 +53,8 @@ func endAtSecondSignal(log zerolog.Logger) {
 	signal.Notify(signals, os.Interrupt, syscall.SIGTERM)
 	go func() {
 		<-signals
-		log.Error().Msg("second signal: ending now, without waiting for what runs; running applies go on, and their outcome is looked for at the next start")
+		log.Error().Msg("second signal: ending now, without waiting for what runs; " +
+			"running applies go on, and their outcome is looked for at the next start")
 		os.Exit(1)
 	}()
 }

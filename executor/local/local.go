@@ -25,6 +25,7 @@ import (
 
 	"github.com/switchyard-dev/switchyard/executor"
 	"github.com/switchyard-dev/switchyard/operation"
+	"github.com/switchyard-dev/switchyard/terraform/confine"
 )
 
 // Bounds of what is read back from an attempt, in bytes.
@@ -56,6 +57,8 @@ type Options struct {
 	Plans   int      // at most so many plans at once; 0 is 4
 	Applies int      // at most so many applies at once, whatever plans do; 0 is 4
 	Keep    int      // at most so many ended attempts keep their directory; 0 is 100
+
+	Isolation operation.Isolation // given to every task
 }
 
 // privateDir is the mode of our directories.
@@ -78,6 +81,14 @@ func New(o Options) (*Local, error) {
 	if !filepath.IsAbs(o.Binary) || !filepath.IsAbs(o.Dir) {
 		return nil, fmt.Errorf("binary %q and directory %q of the local executor must be absolute paths", o.Binary, o.Dir)
 	}
+	if err := confine.Require(o.Isolation.Missing); err != nil {
+		return nil, err //nolint:wrapcheck // says itself what to do
+	}
+	for _, path := range slices.Concat(o.Isolation.Read, o.Isolation.Write) {
+		if _, err := os.Stat(path); err != nil {
+			return nil, fmt.Errorf("%s, which the settings open to Terraform (isolation.read, isolation.write): %w", path, err)
+		}
+	}
 	if len(o.Args) == 0 {
 		o.Args = []string{"run"}
 	}
@@ -97,11 +108,6 @@ func New(o Options) (*Local, error) {
 	}}, nil
 }
 
-// attemptDir is the directory of one attempt.
-func (l *Local) attemptDir(operationID int64, attempt int) string {
-	return filepath.Join(l.options.Dir, fmt.Sprintf("%d-%d", operationID, attempt))
-}
-
 // Start waits for room among the operations of its kind, until ctx ends, and starts a runner, which outlives ctx and
 // this process. An attempt that was started before, by whichever process, gives executor.ErrStarted.
 func (l *Local) Start(ctx context.Context, task operation.Task) (executor.Run, error) {
@@ -119,6 +125,11 @@ func (l *Local) Start(ctx context.Context, task operation.Task) (executor.Run, e
 		r.wait()
 	}()
 	return r, nil
+}
+
+// attemptDir is the directory of one attempt.
+func (l *Local) attemptDir(operationID int64, attempt int) string {
+	return filepath.Join(l.options.Dir, fmt.Sprintf("%d-%d", operationID, attempt))
 }
 
 // start makes the directory and the process.
@@ -148,6 +159,7 @@ func (l *Local) start(task operation.Task) (*process, error) {
 // launch starts the program. Its output goes straight to a file, and it holds a lock on another, so that neither the end
 // of this process nor a restart changes anything for it. All that it starts inherits the lock.
 func (l *Local) launch(dir string, task operation.Task) (cmd *exec.Cmd, err error) {
+	task.Isolation = l.options.Isolation
 	data, err := json.Marshal(task)
 	if err != nil {
 		return nil, fmt.Errorf("encode task: %w", err)
@@ -299,6 +311,33 @@ type process struct {
 	stopped chan struct{} // closed when somebody asked it to stop
 }
 
+// Wait gives the result, see executor.Run.
+func (p *process) Wait(ctx context.Context) (operation.Result, error) {
+	select {
+	case <-p.ended:
+	case <-ctx.Done():
+		return operation.Result{}, fmt.Errorf("wait for operation %d: %w", p.operation, context.Cause(ctx))
+	}
+	result, err := p.result(p.reason)
+	var interrupted *executor.InterruptedError
+	if errors.As(err, &interrupted) && p.stoppedEarly(interrupted) {
+		return neverBegun(p.task), nil
+	}
+	return result, err
+}
+
+// Stop sends SIGINT to the runner's group. Terraform is in another one and hears of it from the runner, once.
+func (p *process) Stop() {
+	p.stop.Do(func() {
+		close(p.stopped)
+		select {
+		case <-p.ended:
+		default:
+			_ = syscall.Kill(-p.cmd.Process.Pid, syscall.SIGINT) // that it is gone is no error
+		}
+	})
+}
+
 // wait waits for the runner's end. One that outlives all its limits is killed with everything that it started.
 func (p *process) wait() {
 	watched := make(chan struct{})
@@ -340,21 +379,6 @@ func (p *process) watch() {
 	killSession(p.cmd.Process.Pid)
 }
 
-// Wait gives the result, see executor.Run.
-func (p *process) Wait(ctx context.Context) (operation.Result, error) {
-	select {
-	case <-p.ended:
-	case <-ctx.Done():
-		return operation.Result{}, fmt.Errorf("wait for operation %d: %w", p.operation, context.Cause(ctx))
-	}
-	result, err := p.result(p.reason)
-	var interrupted *executor.InterruptedError
-	if errors.As(err, &interrupted) && p.stoppedEarly(interrupted) {
-		return neverBegun(p.task), nil
-	}
-	return result, err
-}
-
 // stoppedEarly reports whether SIGINT came before the runner could listen to it: it says a word before it begins anything.
 func (p *process) stoppedEarly(interrupted *executor.InterruptedError) bool {
 	select {
@@ -376,18 +400,6 @@ func neverBegun(task operation.Task) operation.Result {
 		})
 	}
 	return result
-}
-
-// Stop sends SIGINT to the runner's group. Terraform is in another one and hears of it from the runner, once.
-func (p *process) Stop() {
-	p.stop.Do(func() {
-		close(p.stopped)
-		select {
-		case <-p.ended:
-		default:
-			_ = syscall.Kill(-p.cmd.Process.Pid, syscall.SIGINT) // that it is gone is no error
-		}
-	})
 }
 
 // killSession kills every process of a session, which is all that a runner has started.

@@ -20,6 +20,7 @@ import (
 	"github.com/switchyard-dev/switchyard/executor"
 	"github.com/switchyard-dev/switchyard/executor/local"
 	"github.com/switchyard-dev/switchyard/operation"
+	"github.com/switchyard-dev/switchyard/terraform/terraformtest"
 )
 
 // The executor's program is this test's binary: what it does is in the task's Commit.
@@ -61,13 +62,13 @@ func play(taskFile, resultFile string) {
 		<-signals
 		result.Stopped = "cancelled"
 	case "release":
-		for _, err := os.Stat(filepath.Join(task.WorkDir, "release")); err != nil; _, err = os.Stat(filepath.Join(task.WorkDir, "release")) {
-			time.Sleep(2 * time.Millisecond)
+		if !terraformtest.Eventually(func() bool { return terraformtest.Exists(filepath.Join(task.WorkDir, "release")) }) {
+			panic("not released")
 		}
 	case "session":
 		pid := os.Getpid()
 		session, _, _ := syscall.RawSyscall(syscall.SYS_GETSID, uintptr(pid), 0, 0)
-		result.Error = fmt.Sprint(int(session) == pid, syscall.Getpgrp() == pid)
+		result.Error = fmt.Sprintf("leads its session: %v, its group: %v", int(session) == pid, syscall.Getpgrp() == pid)
 	}
 	data, err = json.Marshal(result)
 	must(err)
@@ -129,12 +130,9 @@ func (w *world) start(id int64, kind operation.Kind, what string) executor.Run {
 func (w *world) begun(id int64) {
 	w.t.Helper()
 	name := filepath.Join(w.work, fmt.Sprintf("begun-%d", id))
-	for deadline := time.Now().Add(30 * time.Second); time.Now().Before(deadline); time.Sleep(time.Millisecond) {
-		if _, err := os.Stat(name); err == nil {
-			return
-		}
+	if !terraformtest.Eventually(func() bool { return terraformtest.Exists(name) }) {
+		w.t.Fatalf("operation %d did not begin", id)
 	}
-	w.t.Fatalf("operation %d did not begin", id)
 }
 
 func (w *world) release() {
@@ -159,7 +157,7 @@ func TestResultIsHandedBack(t *testing.T) {
 func TestRunnerHasASessionOfItsOwn(t *testing.T) {
 	t.Parallel()
 	result, err := newWorld(t, nil).start(5, operation.Plan, "session").Wait(t.Context())
-	if err != nil || result.Error != "true true" {
+	if err != nil || result.Error != "leads its session: true, its group: true" {
 		t.Errorf("got %+v, %v", result, err)
 	}
 }

@@ -331,7 +331,7 @@ func basicError(what string, body []byte) []string {
 // graphQLViolations looks at the envelope only: https://docs.github.com/en/graphql/guides/forming-calls-with-graphql
 func graphQLViolations(call Call) []string {
 	const what = "POST /graphql: "
-	if call.Status >= http.StatusInternalServerError && call.Status != http.StatusNotImplemented {
+	if call.Fault || (call.Status >= http.StatusInternalServerError && call.Status != http.StatusNotImplemented) {
 		return nil
 	}
 	if call.Status != http.StatusOK {

@@ -60,8 +60,14 @@ func checkBox(repository *sandbox.Repository, sha, caption string) checks {
 
 // looks are the ways a check run can look, in the order in which a summary counts them.
 var looks = []struct{ look, words string }{ //nolint:gochecknoglobals // a constant table
-	{"failure", "failing"}, {"action", "needing action"}, {"progress", "in progress"}, {"queued", "queued"},
-	{"cancelled", "cancelled"}, {"skipped", "skipped"}, {"neutral", "neutral"}, {"success", "successful"},
+	{"failure", "failing"},
+	{"action", "needing action"},
+	{"progress", "in progress"},
+	{"queued", "queued"},
+	{"cancelled", "cancelled"},
+	{"skipped", "skipped"},
+	{"neutral", "neutral"},
+	{"success", "successful"},
 }
 
 func lookOf(run sandbox.Check) string {

@@ -242,7 +242,8 @@ func TestWhatIsRefusedIsExplainedAndKeepsTheText(t *testing.T) {
 		"merging without permission": {pull + "/merge", url.Values{"as": {"otto"}, "method": {"merge"}}, []string{"otto", "needs write"}},
 		"a comment without text":     {pull + "/comment", url.Values{"as": {"ana"}, "body": {" \n"}}, []string{"a comment needs some text"}},
 		"a comment that is too long": {
-			pull + "/comment", url.Values{"as": {"ana"}, "body": {strings.Repeat("endless ", 9_000)}},
+			pull + "/comment",
+			url.Values{"as": {"ana"}, "body": {strings.Repeat("endless ", 9_000)}},
 			[]string{"65536", strings.Repeat("endless ", 3)},
 		},
 		"somebody unknown": {
@@ -318,7 +319,7 @@ func TestAPageHearsOfChanges(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t)
 	number := w.pull("feature/a", "A", "")
-	request, err := http.NewRequestWithContext(t.Context(), http.MethodGet, w.sandbox.URL()+"/-/events", nil)
+	request, err := http.NewRequestWithContext(t.Context(), http.MethodGet, w.sandbox.URL()+"/-/events", http.NoBody)
 	w.must(err)
 	response, err := w.browser.Do(request)
 	w.must(err)

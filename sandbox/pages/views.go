@@ -259,8 +259,10 @@ func (p *pages) showThread(w http.ResponseWriter, r *http.Request, repository *s
 			Deployments  []deployment
 			Participants []string
 			Draft        string
-		}{f, pull, pullEvents(repository, pull), checkBoxes(repository, pull), deploymentsOf(repository, pull),
-			participants(pull.Author, pull.Comments), draft})
+		}{
+			f, pull, pullEvents(repository, pull), checkBoxes(repository, pull), deploymentsOf(repository, pull),
+			participants(pull.Author, pull.Comments), draft,
+		})
 		return
 	}
 	issue, ok := repository.Issue(number)

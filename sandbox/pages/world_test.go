@@ -173,7 +173,7 @@ type answer struct {
 // get opens a page.
 func (w *world) get(path string) answer {
 	w.t.Helper()
-	request, err := http.NewRequestWithContext(w.t.Context(), http.MethodGet, w.sandbox.URL()+path, nil)
+	request, err := http.NewRequestWithContext(w.t.Context(), http.MethodGet, w.sandbox.URL()+path, http.NoBody)
 	w.must(err)
 	return w.do(request)
 }

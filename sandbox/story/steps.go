@@ -52,19 +52,10 @@ func (s *Story) featureToMain(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	err = s.expectAll(ctx,
+	return s.expectAll(ctx,
 		s.check(s.head(oops), "switchyard / gitflow", "failure"),
 		s.comment(oops, "a comment says which base branch to choose", "develop"),
 	)
-	if err != nil {
-		return err
-	}
-	for _, check := range s.Repo.Checks(s.head(oops)()) {
-		if check.Name == "switchyard / gitflow" {
-			s.say("the check says: %s", check.Title)
-		}
-	}
-	return nil
 }
 
 func (s *Story) mergeApplies(ctx context.Context) error {
@@ -79,10 +70,10 @@ func (s *Story) mergeApplies(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	return s.expect(ctx, "there is one comment, edited in place", func() bool {
+	return s.expect(ctx, expectation{what: "there is one comment, edited in place", shown: func() bool {
 		view, _ := s.Repo.PullView(s.pulls[addRegion])
 		return len(view.Comments) == 1 && view.Comments[0].Edits > 0 && strings.Contains(view.Comments[0].Body, "pplied")
-	})
+	}})
 }
 
 // threeMerges opens three pull requests, waits for their plans, and merges them one second apart.
@@ -127,9 +118,9 @@ func (s *Story) threeMerges(ctx context.Context) error {
 		s.check(s.merged(scaleOut), "switchyard / apply (dev)", "success"),
 		s.check(s.merged(records), "switchyard / apply (dev)", "success"),
 		s.deployment("dev", s.merged(records), "success"),
-		s.comment(alerts, "the second says that the third's apply carries it", fmt.Sprintf("#%d", s.pulls[records])),
-		s.comment(records, "the third names the second", fmt.Sprintf("#%d", s.pulls[alerts])),
-		expectation{"no deployment was made for the gathered commit", func() bool {
+		s.comment(alerts, "the second says that the third's apply carries it", "Applied to dev", fmt.Sprintf("#%d", s.pulls[records])),
+		s.comment(records, "the third names the second", "Applied to dev", fmt.Sprintf("#%d", s.pulls[alerts])),
+		expectation{what: "no deployment was made for the gathered commit", shown: func() bool {
 			for _, d := range s.Repo.Deployments("dev") {
 				if d.SHA == s.merges[alerts] {
 					return false
@@ -170,7 +161,7 @@ func (s *Story) promotion(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	s.say("%s opens #%d: %s → main", Ana, number, release)
+	s.sayf("%s opens #%d: %s → main", Ana, number, release)
 	if err := s.planThenMerge(ctx, release, "prod"); err != nil {
 		return err
 	}
@@ -232,21 +223,28 @@ func (s *Story) ask(ctx context.Context, as, says, what string, words []string) 
 	if err != nil {
 		return fmt.Errorf("comment %q: %w", says, err)
 	}
-	s.say("%s comments %s", as, says)
-	err = s.expect(ctx, what, func() bool {
+	s.sayf("%s comments %s", as, says)
+	newest := func() string {
 		all := s.commentsWith(hotfix)
-		return len(all) == before+1 && containsAll(all[len(all)-1].Body, words)
-	})
-	if err != nil {
-		return err
+		return all[len(all)-1].Body
 	}
-	return s.expect(ctx, "the reaction said at once that "+says+" was seen", func() bool {
-		view, _ := s.Repo.PullView(number)
-		for _, c := range view.Comments {
-			if c.ID == id {
-				return c.Reactions["eyes"] == 1
-			}
-		}
-		return false
+	return s.expectAll(ctx, expectation{
+		what:  "a reaction says at once that " + says + " was seen",
+		shown: func() bool { return s.seen(number, id) },
+	}, expectation{
+		what:  what,
+		shown: func() bool { return len(s.commentsWith(hotfix)) == before+1 && containsAll(newest(), words) },
+		words: newest,
 	})
+}
+
+// seen reports whether the App reacted to a comment.
+func (s *Story) seen(number int, comment int64) bool {
+	view, _ := s.Repo.PullView(number)
+	for _, c := range view.Comments {
+		if c.ID == comment {
+			return c.Reactions["eyes"] == 1
+		}
+	}
+	return false
 }

@@ -11,6 +11,7 @@ import (
 	"io"
 	"io/fs"
 	"strings"
+	"sync"
 	"time"
 
 	"github.com/switchyard-dev/switchyard/sandbox"
@@ -19,8 +20,12 @@ import (
 //go:embed all:network
 var network embed.FS
 
-// patience is how long a step waits for one thing to be shown.
-const patience = 90 * time.Second
+const (
+	// patience is how long a step waits for one thing to be shown.
+	patience = 90 * time.Second
+	// quiet is how long it waits without a word.
+	quiet = 3 * time.Second
+)
 
 // The people of the organisation acme.
 const (
@@ -35,14 +40,16 @@ type Story struct {
 	Sandbox *sandbox.Sandbox
 	Repo    *sandbox.Repository
 
-	out     io.Writer
-	began   time.Time
-	checked []checked
-	pulls   map[string]int    // number by head branch
-	merges  map[string]string // merge commit by head branch
+	printing sync.Mutex // guards out
+	out      io.Writer
+	began    time.Time
+	step     string // that is being played
+	checked  []checked
+	pulls    map[string]int    // number by head branch
+	merges   map[string]string // merge commit by head branch
 }
 
-// checked is one thing that a step expected, and whether it came.
+// checked is one thing that a step expected, and that came.
 type checked struct{ Step, What string }
 
 // Step is one numbered part of the story.
@@ -70,8 +77,10 @@ func Prepare(ctx context.Context, box *sandbox.Sandbox, states string, out io.Wr
 		return nil, fmt.Errorf("create organisation: %w", err)
 	}
 	for _, person := range []sandbox.Person{
-		{Login: Ana, Name: "Ana Almeida"}, {Login: Ben, Name: "Ben Bauer"},
-		{Login: Cleo, Name: "Cleo Chen"}, {Login: Mallory, Name: "Mallory"},
+		{Login: Ana, Name: "Ana Almeida"},
+		{Login: Ben, Name: "Ben Bauer"},
+		{Login: Cleo, Name: "Cleo Chen"},
+		{Login: Mallory, Name: "Mallory"},
 	} {
 		if err := box.AddPerson(person); err != nil {
 			return nil, fmt.Errorf("add %s: %w", person.Login, err)
@@ -123,9 +132,10 @@ func Files(states string) (map[string]string, error) {
 // Play plays the whole story and prints it. The error names the step that failed.
 func (s *Story) Play(ctx context.Context) error {
 	for i, step := range s.Steps() {
-		fmt.Fprintf(s.out, "\n%d. %s\n", i+1, step.Name)
+		s.step = fmt.Sprintf("%d. %s", i+1, step.Name)
+		s.printf("\n%s\n", s.step)
 		if err := step.Do(ctx); err != nil {
-			s.say("FAILED: %v", err)
+			s.sayf("FAILED: %v", err)
 			return fmt.Errorf("step %d (%s): %w", i+1, step.Name, err)
 		}
 	}
@@ -133,76 +143,118 @@ func (s *Story) Play(ctx context.Context) error {
 	return nil
 }
 
-// table prints what was checked.
+// table prints what was checked, by step.
 func (s *Story) table() {
-	fmt.Fprintf(s.out, "\nChecked:\n")
+	s.printf("\nWhat was checked:\n")
+	step := ""
 	for _, c := range s.checked {
-		fmt.Fprintf(s.out, "  ok  %s\n", c.What)
+		if c.Step != step {
+			step = c.Step
+			s.printf("\n  %s\n", step)
+		}
+		s.printf("     ok  %s\n", c.What)
 	}
-	fmt.Fprintf(s.out, "%d checks passed in %s.\n", len(s.checked), time.Since(s.began).Round(time.Second))
+	s.printf("\nAll %d checks passed in %.0f s.\n", len(s.checked), time.Since(s.began).Seconds())
 }
 
-// say prints one line with the time since the story began.
-func (s *Story) say(format string, args ...any) {
-	fmt.Fprintf(s.out, "  %6.1fs  %s\n", time.Since(s.began).Seconds(), fmt.Sprintf(format, args...))
+func (s *Story) printf(format string, args ...any) {
+	s.printing.Lock()
+	defer s.printing.Unlock()
+	fmt.Fprintf(s.out, format, args...)
 }
 
-// expect waits until GitHub shows something, and notes it.
-func (s *Story) expect(ctx context.Context, what string, shown func() bool) error {
+// sayf prints one line with the time since the story began.
+func (s *Story) sayf(format string, args ...any) {
+	s.printf("  %6.1f s  %s\n", time.Since(s.began).Seconds(), fmt.Sprintf(format, args...))
+}
+
+// expect waits until GitHub shows something, and notes it. A long wait is told.
+func (s *Story) expect(ctx context.Context, e expectation) error {
 	ctx, cancel := context.WithTimeout(ctx, patience)
 	defer cancel()
-	if err := s.Sandbox.Await(ctx, shown); err != nil {
+	told := time.AfterFunc(quiet, func() { s.sayf("… waiting until %s", e.what) })
+	defer told.Stop()
+	if err := s.Sandbox.Await(ctx, e.shown); err != nil {
 		if errors.Is(err, context.DeadlineExceeded) {
-			return fmt.Errorf("waited %s, and GitHub does not show: %s", patience, what)
+			return fmt.Errorf("waited %s, and GitHub does not show that %s", patience, e.what)
 		}
-		return fmt.Errorf("wait for %q: %w", what, err)
+		return fmt.Errorf("wait until %s: %w", e.what, err)
 	}
-	s.checked = append(s.checked, checked{What: what})
-	s.say("%s", what)
+	s.checked = append(s.checked, checked{Step: s.step, What: e.what})
+	words := e.what
+	if e.words != nil {
+		words += ": " + brief(e.words())
+	}
+	s.sayf("%s", words)
 	return nil
+}
+
+// brief is the first line of a text without its marks, as much of it as a terminal shows.
+func brief(text string) string {
+	const most = 100
+	line, _, _ := strings.Cut(strings.TrimSpace(text), "\n")
+	runes := []rune(strings.NewReplacer("**", "", "`", "").Replace(line))
+	if len(runes) > most {
+		return string(runes[:most-1]) + "…"
+	}
+	return string(runes)
 }
 
 // expectAll waits for several things, one after another.
 func (s *Story) expectAll(ctx context.Context, expectations ...expectation) error {
 	for _, e := range expectations {
-		if err := s.expect(ctx, e.what, e.shown); err != nil {
+		if err := s.expect(ctx, e); err != nil {
 			return err
 		}
 	}
 	return nil
 }
 
+// expectation is one thing that GitHub shall show.
 type expectation struct {
-	what  string
+	what  string // a sentence without its capital and its full stop
 	shown func() bool
+	words func() string // what is shown, if that is worth a line
+}
+
+// place is a commit and how people call it.
+type place struct {
+	name string
+	sha  func() string
 }
 
 // check expects a check of the pull request's head or of a commit to be completed so.
-func (s *Story) check(sha func() string, name, conclusion string) expectation {
-	return expectation{
-		what: fmt.Sprintf("check %q is %s", name, conclusion),
-		shown: func() bool {
-			for _, c := range s.Repo.Checks(sha()) {
-				if c.Name == name && c.Status == "completed" && c.Conclusion == conclusion {
-					return true
-				}
+func (s *Story) check(at place, name, conclusion string) expectation {
+	colour := map[string]string{"success": "green", "failure": "red", "neutral": "grey"}[conclusion]
+	find := func() (sandbox.Check, bool) {
+		for _, c := range s.Repo.Checks(at.sha()) {
+			if c.Name == name && c.Status == "completed" && c.Conclusion == conclusion {
+				return c, true
 			}
-			return false
-		},
+		}
+		return sandbox.Check{}, false
+	}
+	return expectation{
+		what:  fmt.Sprintf("%s has a %s check %q", at.name, colour, name),
+		shown: func() bool { _, ok := find(); return ok },
+		words: func() string { c, _ := find(); return c.Title },
 	}
 }
 
 // head is the head commit of a pull request.
-func (s *Story) head(branch string) func() string {
-	return func() string {
+func (s *Story) head(branch string) place {
+	return place{name: fmt.Sprintf("#%d", s.pulls[branch]), sha: func() string {
 		view, _ := s.Repo.PullView(s.pulls[branch])
 		return view.Head.SHA
-	}
+	}}
 }
 
 // comment expects a comment of the App on a pull request that has all these words.
 func (s *Story) comment(branch, what string, words ...string) expectation {
-	return expectation{what: what, shown: func() bool { return len(s.commentsWith(branch, words...)) > 0 }}
+	return expectation{what: what, shown: func() bool { return len(s.commentsWith(branch, words...)) > 0 }, words: func() string {
+		found := s.commentsWith(branch, words...)
+		return found[len(found)-1].Body
+	}}
 }
 
 // commentsWith are the comments of the App on a pull request that have all these words.
@@ -227,12 +279,12 @@ func containsAll(text string, words []string) bool {
 }
 
 // deployment expects the newest deployment to an environment to be of a commit and to have come so far.
-func (s *Story) deployment(environment string, sha func() string, state string) expectation {
+func (s *Story) deployment(environment string, at place, state string) expectation {
 	return expectation{
-		what: fmt.Sprintf("deployment to %s is %s", environment, state),
+		what: fmt.Sprintf("%s has a deployment to %s with the state %s", at.name, environment, state),
 		shown: func() bool {
 			for _, d := range s.Repo.Deployments(environment) {
-				if d.SHA == sha() && len(d.States) > 0 && d.States[len(d.States)-1].State == state {
+				if d.SHA == at.sha() && len(d.States) > 0 && d.States[len(d.States)-1].State == state {
 					return true
 				}
 			}
@@ -251,7 +303,7 @@ func (s *Story) open(ctx context.Context, as, from, to, start, title string, fil
 		return fmt.Errorf("open pull request of %s: %w", from, err)
 	}
 	s.pulls[from] = number
-	s.say("%s opens #%d: %s → %s (%s)", as, number, from, to, title)
+	s.sayf("%s opens #%d: %s → %s (%s)", as, number, from, to, title)
 	return nil
 }
 
@@ -262,12 +314,13 @@ func (s *Story) merge(ctx context.Context, as, branch string) error {
 		return fmt.Errorf("merge %s: %w", branch, err)
 	}
 	s.merges[branch] = sha
-	s.say("%s merges #%d (%s)", as, s.pulls[branch], branch)
+	s.sayf("%s merges #%d (%s)", as, s.pulls[branch], branch)
 	return nil
 }
 
-func (s *Story) merged(branch string) func() string {
-	return func() string { return s.merges[branch] }
+// merged is the merge commit of a pull request.
+func (s *Story) merged(branch string) place {
+	return place{name: fmt.Sprintf("the merge of #%d", s.pulls[branch]), sha: func() string { return s.merges[branch] }}
 }
 
 // openExisting opens a pull request of a branch that is there already.

@@ -12,27 +12,40 @@ CREATE TABLE deliveries (
 );
 CREATE INDEX deliveries_arrived ON deliveries (arrived);
 
+-- Of one key at most one job is waiting, resting or running; the others are behind it. So the next job to claim is the first row
+-- of an index, however many jobs wait behind others or for their time.
 CREATE TABLE jobs (
-    id          IDENTITY,
-    class       TEXT   NOT NULL,
-    kind        TEXT   NOT NULL,
-    key         TEXT   NOT NULL,
-    payload     TEXT   NOT NULL,
-    once        BIGINT NOT NULL,
-    cause       TEXT   NOT NULL,
-    state       TEXT   NOT NULL CHECK (state IN ('waiting', 'running', 'dead')), -- a job that is done has no row
-    attempt     BIGINT NOT NULL,
-    failures    BIGINT NOT NULL,
-    created     BIGINT NOT NULL,
-    due         BIGINT NOT NULL,
-    lease_until BIGINT NOT NULL,
-    worker      TEXT   NOT NULL,
-    reason      TEXT   NOT NULL
+    id       IDENTITY,
+    class    TEXT   NOT NULL,
+    kind     TEXT   NOT NULL,
+    key      TEXT   NOT NULL,
+    lane     TEXT   NOT NULL,
+    payload  TEXT   NOT NULL,
+    cause    TEXT   NOT NULL,
+    once     BIGINT NOT NULL,
+    state    TEXT   NOT NULL CHECK (state IN ('behind', 'waiting', 'resting', 'running', 'dead')), -- a job that is done has no row
+    turn     BIGINT NOT NULL, -- waiting: the order of claims, given when it began to wait; behind: the order in its key
+    until    BIGINT NOT NULL, -- resting: when it waits again; running: when its lease ends; dead: when it was given up
+    attempt  BIGINT NOT NULL,
+    failures BIGINT NOT NULL,
+    created  BIGINT NOT NULL,
+    worker   TEXT   NOT NULL,
+    reason   TEXT   NOT NULL
 );
-CREATE UNIQUE INDEX jobs_one_per_key ON jobs (key) WHERE state = 'running';
-CREATE INDEX jobs_order ON jobs (key, id) WHERE state IN ('waiting', 'running');
-CREATE INDEX jobs_waiting ON jobs (class, id) WHERE state = 'waiting';
-CREATE INDEX jobs_leases ON jobs (lease_until) WHERE state = 'running';
+CREATE UNIQUE INDEX jobs_first ON jobs (key) WHERE state IN ('waiting', 'resting', 'running');
+CREATE INDEX jobs_behind ON jobs (key, turn) WHERE state = 'behind';
+CREATE INDEX jobs_once ON jobs (key, kind) WHERE state IN ('behind', 'waiting', 'resting');
+CREATE INDEX jobs_turn ON jobs (class, turn, id) WHERE state = 'waiting';
+CREATE INDEX jobs_lane ON jobs (class, lane, turn) WHERE state = 'waiting';
+CREATE INDEX jobs_until ON jobs (until, id) WHERE state IN ('resting', 'running');
+CREATE INDEX jobs_dead ON jobs (until, id) WHERE state = 'dead';
+
+-- The turn that a lane without waiting jobs begins with: one more than the highest that was claimed.
+CREATE TABLE turns (
+    class TEXT   NOT NULL PRIMARY KEY,
+    next  BIGINT NOT NULL
+);
+INSERT INTO turns (class, next) VALUES ('quick', 1), ('long', 1);
 
 CREATE TABLE operations (
     id           IDENTITY,
@@ -60,14 +73,34 @@ CREATE TABLE operations (
     doubt        TEXT   NOT NULL,
     gathered_in  BIGINT NOT NULL,
     message      TEXT   NOT NULL,
+    host         TEXT   NOT NULL, -- where the runner of this attempt is or was; empty before it is started
+    stop         BIGINT NOT NULL DEFAULT 0, -- somebody asked the runner to stop and it was not told yet
     arrived      BIGINT NOT NULL,
     started      BIGINT NOT NULL,
     ended        BIGINT NOT NULL,
     result       TEXT
 );
 CREATE INDEX operations_environment ON operations (repository, environment, id);
-CREATE INDEX operations_open ON operations (repository, environment, priority, arrived, id)
+CREATE INDEX operations_open ON operations (repository, environment, id)
     WHERE state IN ('queued', 'running', 'unconfirmed');
+CREATE INDEX operations_line ON operations (repository, environment, priority, arrived, id) WHERE exclusive = 1 AND state = 'queued';
+
+CREATE INDEX operations_host ON operations (host) WHERE state = 'running' OR stop = 1;
+
+-- The comments that asked for an apply, or said yes to one: each is taken once.
+CREATE TABLE requests (
+    repository BIGINT NOT NULL,
+    comment    BIGINT NOT NULL,
+    operation  BIGINT NOT NULL REFERENCES operations (id),
+    PRIMARY KEY (repository, comment)
+);
+
+-- Attempts to deliver a webhook that failed and that GitHub was asked to make again.
+CREATE TABLE redeliveries (
+    delivery BIGINT NOT NULL PRIMARY KEY,
+    arrived  BIGINT NOT NULL
+);
+CREATE INDEX redeliveries_arrived ON redeliveries (arrived);
 
 -- The pull requests that an operation is shown on or carries, to be found by.
 CREATE TABLE operation_pulls (
@@ -120,9 +153,11 @@ CREATE TABLE branches (
 CREATE TABLE pulls (
     repository BIGINT NOT NULL,
     number     BIGINT NOT NULL,
+    head       TEXT   NOT NULL,
     data       TEXT   NOT NULL,
     PRIMARY KEY (repository, number)
 );
+CREATE INDEX pulls_head ON pulls (repository, head);
 
 CREATE TABLE commit_pulls (
     repository BIGINT NOT NULL,
@@ -139,6 +174,7 @@ CREATE TABLE surfaces (
     name          TEXT   NOT NULL,
     key           TEXT   NOT NULL,
     kind          TEXT   NOT NULL,
+    priority      BIGINT NOT NULL,
     wanted        TEXT   NOT NULL,
     version       BIGINT NOT NULL,
     written       BIGINT NOT NULL, -- the version that GitHub shows
@@ -148,11 +184,12 @@ CREATE TABLE surfaces (
     external      TEXT   NOT NULL,
     not_before    BIGINT NOT NULL, -- the wish of who wants it
     retry_at      BIGINT NOT NULL, -- imposed by a failed write
+    due           BIGINT NOT NULL, -- the latest of not_before, retry_at and claimed_until
     attempts      BIGINT NOT NULL,
     problem       TEXT   NOT NULL,
     UNIQUE (repository, key)
 );
-CREATE INDEX surfaces_due ON surfaces (not_before, id) WHERE version > written;
+CREATE INDEX surfaces_due ON surfaces (priority, due, id, installation) WHERE version > written;
 
 CREATE TABLE audit (
     id          IDENTITY,
@@ -166,3 +203,11 @@ CREATE TABLE audit (
     operation   BIGINT NOT NULL
 );
 CREATE INDEX audit_trail ON audit (repository, environment, id);
+CREATE INDEX audit_repository ON audit (repository, id);
+
+CREATE TABLE replicas (
+    id      TEXT   NOT NULL PRIMARY KEY,
+    name    TEXT   NOT NULL,
+    started BIGINT NOT NULL,
+    seen    BIGINT NOT NULL
+);

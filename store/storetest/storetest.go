@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"slices"
+	"strconv"
 	"sync"
 	"testing"
 	"time"
@@ -39,7 +40,6 @@ func Run(t *testing.T, open Open) {
 		"forgotten deliveries are new again":                                  forgotten,
 		"an operation is read as it was stored":                               readBack,
 		"operations are found by what a filter names":                         filters,
-		"a plan is started once":                                              startedOnce,
 		"a newer plan supersedes the open ones of its pull request":           superseded,
 		"the newest apply gathers those that wait":                            gathers,
 		"a push that is seen twice is one apply":                              sameHead,
@@ -50,7 +50,18 @@ func Run(t *testing.T, open Open) {
 		"what is confirmed is what was asked":                                 confirmed,
 		"impossible transitions are refused":                                  refused,
 		"a hold can be released by a person":                                  released,
-		"what a dead process left running is closed":                          interrupted,
+		"a plan that runs when its job is claimed begins anew":                startedAnew,
+		"an apply is launched by its newest attempt, on one host":             launched,
+		"lanes take turns, whatever their number of jobs":                     lanes,
+		"a lane that failed for a while takes turns when it comes back":       lanesComeBack,
+		"a job that was given up can be revived":                              revived,
+		"what people wait for is written first":                               peopleFirst,
+		"installations whose budget is used up are passed over":               pausedInstallations,
+		"replicas are alive for fifteen seconds after a sign of life":         replicas,
+		"the audit is read by what a filter names":                            auditFilters,
+		"holds taken and released are in the audit":                           auditedHolds,
+		"text that a database cannot hold is stored all the same":             unstorable,
+		"a database that takes deliveries says so and keeps nothing of it":    pings,
 		"a baseline is set once and an apply keeps it":                        baselines,
 		"the usual duration is the median of the last ten that succeeded":     duration,
 		"facts are remembered and forgotten":                                  facts,
@@ -193,7 +204,7 @@ func concurrentClaims(t *testing.T, w *world) {
 	for key := range keys {
 		group.Go(func() {
 			for i := range each {
-				fail(t, w.Enqueue(t.Context(), job(fmt.Sprint("k", key), fmt.Sprint(i))))
+				fail(t, w.Enqueue(t.Context(), job(fmt.Sprint("k", key), strconv.Itoa(i))))
 			}
 		})
 	}
@@ -234,7 +245,7 @@ func concurrentClaims(t *testing.T, w *world) {
 	group.Wait()
 	for key, list := range done {
 		for i, payload := range list {
-			if payload != fmt.Sprint(i) {
+			if payload != strconv.Itoa(i) {
 				t.Errorf("%s ran in the order %v", key, list)
 				break
 			}
@@ -244,14 +255,14 @@ func concurrentClaims(t *testing.T, w *world) {
 
 func waitingJob(t *testing.T, w *world) {
 	must(t, w.Enqueue(t.Context(), job("a", "a1"), job("a", "a2")))
-	must(t, w.Retry(t.Context(), w.claim(t, "a1"), w.clock.Now().Add(time.Hour), "boom"))
+	must(t, w.Retry(t.Context(), w.claim(t, "a1"), time.Hour, "boom"))
 	w.claim(t, "")
 	w.clock.Advance(time.Hour)
 	c := w.claim(t, "a1")
 	if c.Attempt != 2 || c.Failures != 1 {
 		t.Errorf("after a failure the claim is %+v", c)
 	}
-	must(t, w.Wait(t.Context(), c, w.clock.Now(), "a rate limit"))
+	must(t, w.Wait(t.Context(), c, 0, "a rate limit"))
 	if c = w.claim(t, "a1"); c.Attempt != 3 || c.Failures != 1 {
 		t.Errorf("after a wait the claim is %+v", c)
 	}
@@ -292,8 +303,8 @@ func fencedJob(t *testing.T, w *world) {
 	for name, err := range map[string]error{
 		"Extend": w.Extend(t.Context(), old, lease),
 		"Done":   w.Done(t.Context(), old),
-		"Retry":  w.Retry(t.Context(), old, w.clock.Now(), ""),
-		"Wait":   w.Wait(t.Context(), old, w.clock.Now(), ""),
+		"Retry":  w.Retry(t.Context(), old, 0, ""),
+		"Wait":   w.Wait(t.Context(), old, 0, ""),
 		"Dead":   w.Dead(t.Context(), old, ""),
 	} {
 		if !errors.Is(err, store.ErrLost) {
@@ -320,7 +331,7 @@ func forgotten(t *testing.T, w *world) {
 		must(t, err)
 		w.clock.Advance(time.Hour)
 	}
-	gone, err := w.Forget(t.Context(), w.clock.Now().Add(-90*time.Minute))
+	gone, err := w.Forget(t.Context(), 90*time.Minute)
 	must(t, err)
 	again, err := w.Accept(t.Context(), store.Delivery{GUID: "new"}, nil)
 	must(t, err)
@@ -383,21 +394,13 @@ func filters(t *testing.T, w *world) {
 			ids = append(ids, op.ID)
 		}
 		equal(t, ids, c.want)
-	}
-}
-
-func startedOnce(t *testing.T, w *world) {
-	op, err := w.CreateOperation(t.Context(), plan(1))
-	must(t, err)
-	started := together(t, 10, func() (bool, error) {
-		_, ok, err := w.Start(t.Context(), op.ID)
-		return ok, err
-	})
-	if started != 1 {
-		t.Errorf("started %d times", started)
-	}
-	if _, _, err := w.Start(t.Context(), w.queueApply(t, apply("develop", "h")).ID); err == nil {
-		t.Error("an apply was started without a hold")
+		progress, err := w.Progress(t.Context(), c.filter)
+		must(t, err)
+		var want []store.Progress
+		for _, op := range ops {
+			want = append(want, store.Progress{ID: op.ID, State: op.State, Attempt: op.Attempt})
+		}
+		equal(t, progress, want)
 	}
 }
 
@@ -480,10 +483,16 @@ func sameHead(t *testing.T, w *world) {
 			first = w.finish(t, first, operation.Unconfirmed)
 		}
 	}
-	anew, gathered, err := w.QueueApplyAgain(t.Context(), apply("develop", "h1", 1))
+	anew, gathered, err := w.QueueApplyAgain(t.Context(), apply("develop", "h1", 1), 901)
 	must(t, err)
 	if anew.ID == first.ID || len(gathered) != 1 {
 		t.Errorf("asked for anew: %v, gathered %v", anew, gathered)
+	}
+	if id, err := w.Requested(t.Context(), anew.Repository.ID, 901); err != nil || id != anew.ID {
+		t.Errorf("the comment led to %d, %v, want %d", id, err, anew.ID)
+	}
+	if _, _, err := w.QueueApplyAgain(t.Context(), apply("develop", "h1", 1), 901); err == nil {
+		t.Error("a comment is taken twice")
 	}
 	yes := apply("develop", "h1", 1)
 	yes.Confirmed = "7f3a"
@@ -558,7 +567,7 @@ func finishes(t *testing.T, w *world) {
 func fencedFinish(t *testing.T, w *world) {
 	w.queueApply(t, apply("develop", "h1"))
 	old := w.finish(t, w.takeHold(t), operation.Unconfirmed)
-	_, err := w.Confirm(t.Context(), old.ID, "7f3a", "ana")
+	_, err := w.Confirm(t.Context(), old.ID, "7f3a", "ana", 0)
 	must(t, err)
 	op := w.takeHold(t)
 	if op.Attempt != old.Attempt+1 {
@@ -583,16 +592,16 @@ func confirmed(t *testing.T, w *world) {
 	}
 	w.clock.Advance(time.Hour)
 	for _, wrong := range []string{"beef", ""} {
-		if _, err := w.Confirm(t.Context(), op.ID, wrong, "ana"); !errors.Is(err, store.ErrQuestion) {
+		if _, err := w.Confirm(t.Context(), op.ID, wrong, "ana", 0); !errors.Is(err, store.ErrQuestion) {
 			t.Errorf("a yes to %q gives %v", wrong, err)
 		}
 	}
-	op, err := w.Confirm(t.Context(), op.ID, "7f3a", "ana")
+	op, err := w.Confirm(t.Context(), op.ID, "7f3a", "ana", 0)
 	must(t, err)
 	if op.State != operation.Queued || op.Confirmed != "7f3a" || op.Question != "" || !op.Arrived.Equal(arrived) {
 		t.Errorf("confirmed: %+v", op)
 	}
-	if _, err := w.Confirm(t.Context(), op.ID, "7f3a", "ana"); !errors.Is(err, store.ErrTransition) {
+	if _, err := w.Confirm(t.Context(), op.ID, "7f3a", "ana", 0); !errors.Is(err, store.ErrTransition) {
 		t.Errorf("a second yes gives %v", err)
 	}
 }
@@ -603,7 +612,7 @@ func refused(t *testing.T, w *world) {
 		return err
 	}
 	cancel := func(op operation.Operation) error {
-		_, err := w.Cancel(t.Context(), op.ID, "no")
+		_, err := w.Cancel(t.Context(), op.ID, "ana", "no")
 		return err
 	}
 	queued := w.queueApply(t, apply("develop", "h1"))
@@ -626,19 +635,19 @@ func refused(t *testing.T, w *world) {
 	must(t, cancel(asks))
 	refuse("cancelling twice", cancel(asks))
 	refuse("failing after the end", end(asks, operation.Failed))
-	if _, err := w.Cancel(t.Context(), 999, ""); !errors.Is(err, store.ErrNotFound) {
+	if _, err := w.Cancel(t.Context(), 999, "ana", ""); !errors.Is(err, store.ErrNotFound) {
 		t.Errorf("cancelling nothing gives %v", err)
 	}
 }
 
 func released(t *testing.T, w *world) {
-	if _, ok, err := w.ReleaseHold(t.Context(), acme.ID, "dev", "m"); ok || err != nil {
+	if _, ok, err := w.ReleaseHold(t.Context(), acme.ID, "dev", "ana", "m"); ok || err != nil {
 		t.Errorf("with no hold: %v, %v", ok, err)
 	}
 	w.queueApply(t, apply("develop", "h1"))
 	next := w.takeHold(t)
 	w.queueApply(t, apply("develop", "h2"))
-	op, ok, err := w.ReleaseHold(t.Context(), acme.ID, "dev", "ana unlocked dev")
+	op, ok, err := w.ReleaseHold(t.Context(), acme.ID, "dev", "ana", "ana unlocked dev")
 	must(t, err)
 	if !ok || op.ID != next.ID || op.State != operation.Interrupted || op.Message != "ana unlocked dev" {
 		t.Errorf("released: %v, %+v", ok, op)
@@ -650,28 +659,65 @@ func released(t *testing.T, w *world) {
 	w.takeHold(t)
 }
 
-func interrupted(t *testing.T, w *world) {
+// A plan that is running when its job is claimed lost its worker: nobody else could have claimed it.
+func startedAnew(t *testing.T, w *world) {
 	p, err := w.CreateOperation(t.Context(), plan(1))
 	must(t, err)
-	p, _, err = w.Start(t.Context(), p.ID)
+	old, _, err := w.Start(t.Context(), p.ID)
 	must(t, err)
-	w.queueApply(t, apply("develop", "h1"))
-	a := w.takeHold(t)
-	ops, err := w.RequeuePlans(t.Context(), "the server stopped")
+	must(t, w.Launch(t.Context(), p.ID, old.Attempt, "one"))
+	w.clock.Advance(time.Minute)
+	p, ok, err := w.Start(t.Context(), p.ID)
 	must(t, err)
-	if len(ops) != 1 || ops[0].ID != p.ID || ops[0].State != operation.Queued {
-		t.Fatalf("queued again: %+v", ops)
-	}
-	if still, err := w.Operation(t.Context(), a.ID); err != nil || still.State != operation.Running || !w.held(t) {
-		t.Errorf("the apply, whose outcome is not known yet, is %s, its hold taken: %v, %v", still.State, w.held(t), err)
+	if !ok || p.Attempt != old.Attempt+1 || p.State != operation.Running || p.Host != "" || !p.Started.Equal(w.clock.Now()) {
+		t.Errorf("started anew: %v, %+v", ok, p)
 	}
 	for _, state := range []operation.State{operation.Succeeded, operation.Failed} {
-		if _, err := w.Finish(t.Context(), store.Finish{Operation: p.ID, Attempt: p.Attempt, State: state}); !errors.Is(err, store.ErrLost) {
-			t.Errorf("the end of the lost plan gives %v", err)
+		if _, err := w.Finish(t.Context(), store.Finish{Operation: p.ID, Attempt: old.Attempt, State: state}); !errors.Is(err, store.ErrLost) {
+			t.Errorf("the end of the lost attempt gives %v", err)
 		}
 	}
-	if again, ok, err := w.Start(t.Context(), p.ID); err != nil || !ok || again.Attempt <= p.Attempt {
-		t.Errorf("started again: %+v, %v, %v", again, ok, err)
+	if err := w.Launch(t.Context(), p.ID, old.Attempt, "one"); !errors.Is(err, store.ErrLost) {
+		t.Errorf("the launch of the lost attempt gives %v", err)
+	}
+	w.finish(t, p, operation.Succeeded)
+	if again, ok, err := w.Start(t.Context(), p.ID); err != nil || ok {
+		t.Errorf("started after its end: %v, %v, %v", again, ok, err)
+	}
+	if _, _, err := w.Start(t.Context(), w.queueApply(t, apply("develop", "h")).ID); err == nil {
+		t.Error("an apply was started without a hold")
+	}
+}
+
+func launched(t *testing.T, w *world) {
+	queued := w.queueApply(t, apply("develop", "h1"))
+	if err := w.Launch(t.Context(), queued.ID, queued.Attempt, "one"); !errors.Is(err, store.ErrLost) {
+		t.Errorf("launching what waits gives %v", err)
+	}
+	op := w.takeHold(t)
+	if op.Host != "" {
+		t.Errorf("before its launch it is on %q", op.Host)
+	}
+	must(t, w.Launch(t.Context(), op.ID, op.Attempt, "one"))
+	holder, _, err := w.Holder(t.Context(), acme.ID, "dev")
+	must(t, err)
+	if holder.Host != "one" {
+		t.Errorf("the holder is on %q", holder.Host)
+	}
+	// Somebody read it before the launch, and would put back what runs.
+	if _, err := w.Requeue(t.Context(), op.ID, op.Attempt, "", "it was never started"); !errors.Is(err, store.ErrLost) {
+		t.Errorf("Requeue by who does not know the host gives %v", err)
+	}
+	back, err := w.Requeue(t.Context(), op.ID, op.Attempt, "one", "the runner could not be started")
+	must(t, err)
+	if back.State != operation.Queued || back.Host != "" || w.held(t) || !back.Arrived.Equal(queued.Arrived) {
+		t.Errorf("put back: %+v, held: %v", back, w.held(t))
+	}
+	if err := w.Launch(t.Context(), op.ID, op.Attempt, "two"); !errors.Is(err, store.ErrLost) {
+		t.Errorf("launching what was put back gives %v", err)
+	}
+	if again := w.takeHold(t); again.ID != op.ID || again.Attempt <= op.Attempt {
+		t.Errorf("then %+v has the hold", again)
 	}
 }
 
@@ -699,7 +745,7 @@ func duration(t *testing.T, w *world) {
 		t.Errorf("without any: %v, %v", ok, err)
 	}
 	for i, minutes := range []int{90, 90, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10} {
-		w.queueApply(t, apply("develop", fmt.Sprint(i)))
+		w.queueApply(t, apply("develop", strconv.Itoa(i)))
 		op := w.takeHold(t)
 		w.clock.Advance(time.Duration(minutes) * time.Minute)
 		w.finish(t, op, operation.Succeeded)
@@ -717,7 +763,9 @@ func facts(t *testing.T, w *world) {
 	ctx := t.Context()
 	for _, sha := range []string{"s1", "s2"} {
 		must(t, w.SetBranchTip(ctx, 7, "develop", sha))
-		must(t, w.SavePull(ctx, 7, 41, []byte(`{"head":"`+sha+`"}`)))
+		must(t, w.SavePull(ctx, 7, 41, sha, []byte(`{"head":"`+sha+`"}`)))
+		must(t, w.SavePull(ctx, 7, 40, "s2", []byte(`{}`)))
+		must(t, w.SavePull(ctx, 8, 40, "s2", []byte(`{}`)))
 		must(t, w.SaveCommitPulls(ctx, 7, map[string]int{"c1": 0, "c2": len(sha), sha: 41}))
 	}
 	must(t, w.SaveRepository(ctx, acme, "develop"))
@@ -725,6 +773,11 @@ func facts(t *testing.T, w *world) {
 	equal(t, []any{tip, ok, err}, []any{"s2", true, nil})
 	data, ok, err := w.Pull(ctx, 7, 41)
 	equal(t, []any{string(data), ok, err}, []any{`{"head":"s2"}`, true, nil})
+	for head, want := range map[string][][]byte{"s1": nil, "s2": {[]byte(`{}`), []byte(`{"head":"s2"}`)}} {
+		views, err := w.PullsAt(ctx, 7, head)
+		must(t, err)
+		equal(t, views, want)
+	}
 	many := []string{"c1", "c2", "s1"}
 	for i := range 1200 {
 		many = append(many, fmt.Sprint("unknown-", i))
@@ -738,21 +791,21 @@ func facts(t *testing.T, w *world) {
 	must(t, w.DropBranch(ctx, 7, "develop"))
 	_, ok, err = w.BranchTip(ctx, 7, "develop")
 	equal(t, []any{ok, err}, []any{false, nil})
-	must(t, w.Want(ctx, acme, "check", "c", 1, time.Time{}))
+	must(t, w.Want(ctx, check("c", 1)))
 	must(t, w.RemoveRepository(ctx, 7))
 	_, _, ok, err = w.Repository(ctx, 7)
 	equal(t, []any{ok, err}, []any{false, nil})
 	_, ok, err = w.Pull(ctx, 7, 41)
 	equal(t, []any{ok, err}, []any{false, nil})
-	if pending, err := w.PendingSurfaces(ctx); err != nil || pending != 0 {
-		t.Errorf("%d surfaces wait for a repository that is gone, %v", pending, err)
+	if pending, err := w.PendingSurfaces(ctx); err != nil || len(pending) != 0 {
+		t.Errorf("%v wait for a repository that is gone, %v", pending, err)
 	}
 }
 
 func rename(t *testing.T, w *world) {
 	must(t, w.SaveRepository(t.Context(), acme, "develop"))
 	op := w.queueApply(t, apply("develop", "h"))
-	must(t, w.Want(t.Context(), acme, "check", "c", 1, time.Time{}))
+	must(t, w.Want(t.Context(), check("c", 1)))
 	renamed := operation.Repository{ID: acme.ID, Installation: 71, Owner: "apex", Name: "net"}
 	must(t, w.SaveRepository(t.Context(), renamed, "develop"))
 	op, err := w.Operation(t.Context(), op.ID)

@@ -2,7 +2,7 @@ package storetest
 
 import (
 	"errors"
-	"fmt"
+	"strconv"
 	"sync"
 	"testing"
 	"time"
@@ -23,15 +23,18 @@ func (w *world) claimSurface(t *testing.T, want string) store.Surface {
 	return surface
 }
 
-func (w *world) want(t *testing.T, wanted any, notBefore time.Time) {
+func (w *world) want(t *testing.T, wanted any, in time.Duration) {
 	t.Helper()
-	must(t, w.Want(t.Context(), acme, "comment", "c", wanted, notBefore))
+	must(t, w.Want(t.Context(), store.Wish{Repository: acme, Kind: "comment", Key: "c", Wanted: wanted, In: in}))
+}
+
+func check(key string, wanted any) store.Wish {
+	return store.Wish{Repository: acme, Kind: "check", Key: key, Wanted: wanted}
 }
 
 func coalesced(t *testing.T, w *world) {
-	soon := w.clock.Now().Add(5 * time.Second)
 	for i := range 10 {
-		w.want(t, i, soon.Add(time.Duration(i)*time.Second)) // the first time counts, else nothing would ever be due
+		w.want(t, i, time.Duration(5+i)*time.Second) // the first time counts, else nothing would ever be due
 	}
 	w.claimSurface(t, "")
 	w.clock.Advance(5 * time.Second)
@@ -42,23 +45,23 @@ func coalesced(t *testing.T, w *world) {
 	must(t, w.Written(t.Context(), surface, map[string]int{"id": 5}))
 	w.claimSurface(t, "")
 
-	w.want(t, 9, time.Time{})
+	w.want(t, 9, 0)
 	w.claimSurface(t, "") // it shows that already
-	w.want(t, 10, w.clock.Now().Add(time.Hour))
-	w.want(t, 10, time.Time{}) // the same, but urgent
+	w.want(t, 10, time.Hour)
+	w.want(t, 10, 0) // the same, but urgent
 	if surface = w.claimSurface(t, "10"); string(surface.External) != `{"id":5}` {
 		t.Errorf("its ids are %s", surface.External)
 	}
 }
 
 func wantedMeanwhile(t *testing.T, w *world) {
-	w.want(t, 1, time.Time{})
+	w.want(t, 1, 0)
 	surface := w.claimSurface(t, "1")
-	w.want(t, 2, w.clock.Now().Add(time.Second))
+	w.want(t, 2, time.Second)
 	w.claimSurface(t, "") // one writer at a time
 	must(t, w.Written(t.Context(), surface, nil))
-	if pending, err := w.PendingSurfaces(t.Context()); err != nil || pending != 1 {
-		t.Errorf("%d pending, %v", pending, err)
+	if pending, err := w.PendingSurfaces(t.Context()); err != nil || len(pending) != 1 || pending[0].Surfaces != 1 {
+		t.Errorf("%v pending, %v", pending, err)
 	}
 	w.claimSurface(t, "") // its own time counts, not that of what was written
 	w.clock.Advance(time.Second)
@@ -71,9 +74,9 @@ func wantedMeanwhile(t *testing.T, w *world) {
 }
 
 func unwritten(t *testing.T, w *world) {
-	w.want(t, 1, time.Time{})
-	must(t, w.Unwritten(t.Context(), w.claimSurface(t, "1"), w.clock.Now().Add(time.Minute), "502"))
-	w.want(t, 2, time.Time{})
+	w.want(t, 1, 0)
+	must(t, w.Unwritten(t.Context(), w.claimSurface(t, "1"), time.Minute, "502"))
+	w.want(t, 2, 0)
 	w.claimSurface(t, "")
 	w.clock.Advance(time.Minute)
 	surface := w.claimSurface(t, "2")
@@ -87,14 +90,14 @@ func unwritten(t *testing.T, w *world) {
 }
 
 func fencedSurface(t *testing.T, w *world) {
-	w.want(t, 1, time.Time{})
+	w.want(t, 1, 0)
 	old := w.claimSurface(t, "1")
 	w.clock.Advance(lease)
 	surface := w.claimSurface(t, "1")
 	if err := w.Written(t.Context(), old, nil); !errors.Is(err, store.ErrLost) {
 		t.Errorf("Written by the old claim gives %v", err)
 	}
-	if err := w.Unwritten(t.Context(), old, w.clock.Now(), ""); !errors.Is(err, store.ErrLost) {
+	if err := w.Unwritten(t.Context(), old, 0, ""); !errors.Is(err, store.ErrLost) {
 		t.Errorf("Unwritten by the old claim gives %v", err)
 	}
 	must(t, w.Written(t.Context(), surface, nil))
@@ -103,7 +106,7 @@ func fencedSurface(t *testing.T, w *world) {
 func surfacesOfMany(t *testing.T, w *world) {
 	const surfaces = 10
 	for i := range surfaces {
-		must(t, w.Want(t.Context(), acme, "check", fmt.Sprint(i), i, time.Time{}))
+		must(t, w.Want(t.Context(), check(strconv.Itoa(i), i)))
 	}
 	var seen sync.Map
 	claimed := together(t, 2*surfaces, func() (bool, error) {
@@ -121,23 +124,25 @@ func surfacesOfMany(t *testing.T, w *world) {
 func audited(t *testing.T, w *world) {
 	op := apply("develop", "h1")
 	op.Reason = "#41 was merged"
-	op = w.queueApply(t, op)
+	w.queueApply(t, op)
 	op = w.finish(t, w.takeHold(t), operation.Unconfirmed)
-	_, err := w.Confirm(t.Context(), op.ID, "7f3a", "bob")
+	_, err := w.Confirm(t.Context(), op.ID, "7f3a", "bob", 0)
 	must(t, err)
 	must(t, w.Append(t.Context(), store.Audit{
 		Repository: acme.ID, Environment: "prod", Who: "eve", What: "/apply", Why: "refused", Delivery: "g",
 	}))
-	trail, err := w.AuditTrail(t.Context(), acme.ID, "dev", 10)
+	trail, err := w.AuditTrail(t.Context(), store.AuditFilter{Repository: acme.ID, Environment: "dev", Limit: 10})
 	must(t, err)
 	at := w.clock.Now()
 	equal(t, trail, []store.Audit{
 		{At: at, Repository: 7, Environment: "dev", Who: "bob", What: "apply queued", Why: "said yes to 7f3a", Operation: op.ID},
+		{At: at, Repository: 7, Environment: "dev", Who: "switchyard", What: "hold released", Operation: op.ID},
 		{At: at, Repository: 7, Environment: "dev", Who: "switchyard", What: "apply unconfirmed", Operation: op.ID},
+		{At: at, Repository: 7, Environment: "dev", Who: "switchyard", What: "hold taken", Why: "it was next in line", Operation: op.ID},
 		{At: at, Repository: 7, Environment: "dev", Who: "switchyard", What: "apply running", Why: "took the hold of dev", Operation: op.ID},
 		{At: at, Repository: 7, Environment: "dev", Who: "ana", What: "apply queued", Why: "#41 was merged", Operation: op.ID},
 	})
-	if all, err := w.AuditTrail(t.Context(), acme.ID, "", 2); err != nil || len(all) != 2 || all[0].Delivery != "g" {
+	if all, err := w.AuditTrail(t.Context(), store.AuditFilter{Repository: acme.ID, Limit: 2}); err != nil || len(all) != 2 || all[0].Delivery != "g" {
 		t.Errorf("of all environments: %+v, %v", all, err)
 	}
 }
@@ -166,7 +171,7 @@ func wakes(t *testing.T, w *world) {
 	woken("a delivery", true, accept)
 	woken("a known delivery", false, accept)
 	woken("the end of a job, for the next of its key", true, func() error { return w.Done(t.Context(), w.claim(t, "1")) })
-	want := func() error { return w.Want(t.Context(), acme, "check", "c", 1, time.Time{}) }
+	want := func() error { return w.Want(t.Context(), check("c", 1)) }
 	woken("a surface", true, want)
 	woken("a surface that wants the same", false, want)
 }

@@ -24,16 +24,16 @@ import (
 type Act struct {
 	Stdout string            `json:"stdout"`
 	Stderr string            `json:"stderr"`
-	Flood  int64             `json:"flood"`  // so many bytes more, to both outputs, without a newline
-	Exit   int               `json:"exit"`   // exit status
-	Hang   bool              `json:"hang"`   // until a signal arrives
-	Deaf   bool              `json:"deaf"`   // SIGINT does not end it
-	Child  bool              `json:"child"`  // leaves a child behind that holds the outputs open
-	Files  map[string]string `json:"files"`  // written into the working directory
-	Once   bool              `json:"once"`   // only the first time; later calls succeed silently
-	Lock   string            `json:"lock"`   // a file that exists while it runs; another call at that time is an error
-	Until  string            `json:"until"`  // runs until this file exists
-	OnStop string            `json:"onStop"` // printed to standard error on SIGINT
+	Flood  int64             `json:"flood"`   // so many bytes more, to both outputs, without a newline
+	Exit   int               `json:"exit"`    // exit status
+	Hang   bool              `json:"hang"`    // until a signal arrives
+	Deaf   bool              `json:"deaf"`    // SIGINT does not end it
+	Child  bool              `json:"child"`   // leaves a child behind that holds the outputs open
+	Files  map[string]string `json:"files"`   // written into the working directory
+	Once   bool              `json:"once"`    // only the first time; later calls succeed silently
+	Lock   string            `json:"lock"`    // a file that exists while it runs; another call at that time is an error
+	Until  string            `json:"until"`   // runs until this file exists
+	OnStop string            `json:"on_stop"` // printed to standard error on SIGINT
 }
 
 // Call is one call of the stand-in.
@@ -116,15 +116,49 @@ func (f *Fake) Commands(t *testing.T) []string {
 // Await waits until a subcommand was called, and gives the call.
 func (f *Fake) Await(t *testing.T, command string) Call {
 	t.Helper()
-	for deadline := time.Now().Add(30 * time.Second); time.Now().Before(deadline); time.Sleep(2 * time.Millisecond) {
+	var found Call
+	called := Eventually(func() bool {
 		for _, call := range f.Calls(t) {
 			if call.Args[0] == command {
-				return call
+				found = call
+				return true
 			}
 		}
+		return false
+	})
+	if !called {
+		t.Fatalf("terraform %s was not called", command)
 	}
-	t.Fatalf("terraform %s was not called", command)
-	return Call{}
+	return found
+}
+
+// How often, and for how long at most, Eventually looks.
+const (
+	lookEvery = 2 * time.Millisecond
+	lookFor   = 30 * time.Second
+)
+
+// Eventually looks until what another process does is done, and reports whether it was in time. It is for processes that
+// give no signal; whatever can be waited for is waited for.
+func Eventually(done func() bool) bool {
+	ticks := time.NewTicker(lookEvery)
+	defer ticks.Stop()
+	late := time.NewTimer(lookFor)
+	defer late.Stop()
+	for !done() {
+		select {
+		case <-late.C:
+			return done()
+		case <-ticks.C:
+		}
+	}
+	return true
+}
+
+// Exists reports whether there is a file.
+func Exists(name string) bool {
+	_, err := os.Stat(name)
+	return err == nil
 }
 
 // play does what the test has written down.
@@ -153,11 +187,9 @@ func play() int {
 	if act.Child {
 		leaveChild()
 	}
-	for act.Until != "" {
-		if _, err := os.Stat(act.Until); err == nil {
-			break
-		}
-		time.Sleep(2 * time.Millisecond)
+	if act.Until != "" && !Eventually(func() bool { return Exists(act.Until) }) {
+		fmt.Fprintln(os.Stderr, "stand-in: not told to go on")
+		return 97
 	}
 	return act.Exit
 }

@@ -62,7 +62,7 @@ func run(ctx context.Context, packages, out string) error {
 		if err != nil {
 			return fmt.Errorf("make a directory for the packages: %w", err)
 		}
-		defer os.RemoveAll(dir) //nolint:errcheck // a temporary directory
+		defer func() { _ = os.RemoveAll(dir) }() // a temporary directory
 		if err := install(ctx, dir); err != nil {
 			return err
 		}

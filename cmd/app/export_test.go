@@ -1,0 +1,4 @@
+package main
+
+// Main is the program itself, for tests that are their own switchyard.
+func Main() { main() }

@@ -1,0 +1,250 @@
+package deploy
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"time"
+
+	"github.com/rs/zerolog"
+
+	"github.com/switchyard-dev/switchyard/executor"
+	"github.com/switchyard-dev/switchyard/operation"
+	"github.com/switchyard-dev/switchyard/store"
+)
+
+// A runner outlives the server that started it, and only its host can tell what became of it. So each
+// replica tends the runners of its own host, whoever has the jobs; another replica may start nothing
+// under a hold until the host has answered, the runner's time limit has passed, or a person has used /unlock.
+
+const (
+	// tendEvery is how often a replica gives its sign of life and looks after the runners of its host.
+	tendEvery = 2 * time.Second
+	// overdue is what a runner may take beyond its limits before it is certain that it has ended; the
+	// executor kills it earlier than that where it can.
+	overdue = 2 * time.Minute
+)
+
+// Tend gives signs of life and looks after the runners on this host, until ctx ends.
+func (d *Deploy) Tend(ctx context.Context) {
+	ctx = d.Log.WithContext(ctx)
+	ticker := d.Clock.NewTicker(tendEvery)
+	defer ticker.Stop()
+	for {
+		if err := d.tend(ctx); err != nil && ctx.Err() == nil {
+			zerolog.Ctx(ctx).Warn().Err(err).Msg("could not look after the runners of this host")
+		}
+		select {
+		case <-ctx.Done():
+			return
+		case <-ticker.Chan():
+		}
+	}
+}
+
+func (d *Deploy) tend(ctx context.Context) error {
+	if err := d.Store.Beat(ctx, d.Host, d.HostName); err != nil {
+		return fmt.Errorf("give a sign of life: %w", err)
+	}
+	if err := d.stopAsked(ctx); err != nil {
+		return err
+	}
+	own, err := d.Store.OnHost(ctx, d.Host)
+	if err != nil {
+		return fmt.Errorf("find the runners of this host: %w", err)
+	}
+	for _, op := range own {
+		if !op.Kind.Exclusive() || d.watches(op.ID) {
+			continue // a plan is taken up by who has its job
+		}
+		go func() {
+			ctx := aboutJob(ctx, driveJob(op))
+			if err := d.takeUp(ctx, op); err != nil && ctx.Err() == nil && !errors.Is(err, errWatched) {
+				zerolog.Ctx(ctx).Warn().Err(err).Msg("could not take up what an earlier process started")
+			}
+		}()
+	}
+	return nil
+}
+
+// stopAsked stops the runners on this host that another replica was asked to stop.
+func (d *Deploy) stopAsked(ctx context.Context) error {
+	ids, err := d.Store.ToStop(ctx, d.Host)
+	if err != nil {
+		return fmt.Errorf("find what has to be stopped: %w", err)
+	}
+	for _, id := range ids {
+		d.stop(id)
+		if err := d.Store.Stopped(ctx, id); err != nil {
+			return fmt.Errorf("stop operation %d: %w", id, err)
+		}
+	}
+	return nil
+}
+
+// stopAnywhere asks the runner of an operation to stop, on whichever host it is. It reports false when
+// that host does not answer.
+func (d *Deploy) stopAnywhere(ctx context.Context, op operation.Operation) (bool, error) {
+	if d.stop(op.ID) {
+		return true, nil
+	}
+	answers, err := d.answers(ctx, op.Host)
+	if err != nil || !answers {
+		return false, err
+	}
+	return true, wrap("ask to stop "+op.String(), d.Store.AskToStop(ctx, op.ID))
+}
+
+// answers reports whether a host is alive; a runner that was not started yet is on none.
+func (d *Deploy) answers(ctx context.Context, host string) (bool, error) {
+	if host == "" || host == d.Host {
+		return true, nil
+	}
+	replica, err := d.replica(ctx, host)
+	return replica.Alive, err
+}
+
+func (d *Deploy) replica(ctx context.Context, host string) (store.Replica, error) {
+	replicas, err := d.Store.Replicas(ctx)
+	if err != nil {
+		return store.Replica{}, fmt.Errorf("find the replica: %w", err)
+	}
+	for _, replica := range replicas {
+		if replica.ID == host {
+			return replica, nil
+		}
+	}
+	return store.Replica{ID: host, Name: host}, nil
+}
+
+// takeUp finds out what became of an apply that this host started in an earlier process, and of which
+// nobody else here knows. Its true outcome is what its runner says.
+func (d *Deploy) takeUp(ctx context.Context, op operation.Operation) error {
+	if err := d.begin(op.ID); err != nil {
+		return err
+	}
+	defer d.end(op.ID)
+	run, err := d.Executor.Resume(op.ID, op.Attempt)
+	if errors.Is(err, executor.ErrUnknown) {
+		return d.putBack(ctx, op)
+	}
+	if err != nil {
+		return fmt.Errorf("take up %s: %w", op, err)
+	}
+	result, err := d.wait(ctx, op.ID, run)
+	if ctx.Err() != nil {
+		return fmt.Errorf("wait for %s: %w", op, context.Cause(ctx))
+	}
+	end := ended(op, result)
+	if err != nil {
+		zerolog.Ctx(ctx).Error().Err(err).Msg("runner gave no result")
+		end = lost(op)
+	}
+	if err := d.finish(ctx, end); err != nil {
+		return err
+	}
+	return wrap("go on", d.enqueue(ctx, driveJob(op)))
+}
+
+// putBack has an apply begin anew whose runner was never started.
+func (d *Deploy) putBack(ctx context.Context, op operation.Operation) error {
+	_, err := d.Store.Requeue(ctx, op.ID, op.Attempt, op.Host, "the server stopped before its runner was started")
+	if errors.Is(err, store.ErrLost) {
+		return nil // somebody else was quicker
+	}
+	if err != nil {
+		return fmt.Errorf("put back %s: %w", op, err)
+	}
+	return wrap("go on", d.enqueue(ctx, driveJob(op)))
+}
+
+// resumePlan takes up a plan that this host started in an earlier process. It reports false when there
+// is none, so that the plan is begun anew.
+func (d *Deploy) resumePlan(ctx context.Context, id int64) (bool, error) {
+	op, err := d.Store.Operation(ctx, id)
+	if err != nil {
+		return false, fmt.Errorf("read plan %d: %w", id, err)
+	}
+	if op.State != operation.Running || op.Host != d.Host {
+		return false, nil
+	}
+	if err := d.begin(op.ID); err != nil {
+		return false, err
+	}
+	defer d.end(op.ID)
+	run, err := d.Executor.Resume(op.ID, op.Attempt)
+	if err != nil {
+		return false, nil // whatever it is, a plan can be begun anew
+	}
+	result, err := d.wait(ctx, op.ID, run)
+	if ctx.Err() != nil {
+		return false, fmt.Errorf("wait for %s: %w", op, context.Cause(ctx))
+	}
+	if err != nil {
+		return false, nil // as above
+	}
+	return true, d.finish(ctx, ended(op, result))
+}
+
+// resume sees to the apply that has the hold of an environment. It reports whether the hold is free.
+func (d *Deploy) resume(ctx context.Context, what drive) (bool, error) {
+	op, held, err := d.Store.Holder(ctx, what.Repository.ID, what.Environment)
+	if err != nil {
+		return false, fmt.Errorf("find who has the hold of %s: %w", what.Environment, err)
+	}
+	if !held {
+		return true, nil
+	}
+	ctx = aboutApply(ctx, op)
+	switch {
+	case d.watches(op.ID):
+		return false, nil // who watches it goes on afterwards
+	case op.Host == "":
+		return false, d.putBack(ctx, op)
+	case op.Host == d.Host:
+		if err := d.takeUp(ctx, op); err != nil && !errors.Is(err, errWatched) {
+			return false, err
+		}
+		return false, nil // goes on with the job that follows
+	default:
+		return false, d.elsewhere(ctx, op)
+	}
+}
+
+// elsewhere sees to an apply whose runner is on another host. Where that does not answer, people are
+// told, and nothing is begun under its hold until its runner must have ended.
+func (d *Deploy) elsewhere(ctx context.Context, op operation.Operation) error {
+	replica, err := d.replica(ctx, op.Host)
+	if err != nil || replica.Alive {
+		return err
+	}
+	now, err := d.Store.Now(ctx)
+	if err != nil {
+		return fmt.Errorf("ask for the time: %w", err)
+	}
+	until := op.Started.Add(d.ApplyLimit + d.StopGrace + overdue)
+	if !now.Before(until) {
+		end := lost(op)
+		end.Message = "The server that started it, " + replica.Name + ", never answered again, and its time limit has passed. " +
+			"It is not known how far it came."
+		if err := d.finish(ctx, end); err != nil {
+			return err
+		}
+		return wrap("go on", d.enqueue(ctx, driveJob(op)))
+	}
+	message := "The server that started it, " + replica.Name + ", does not answer"
+	if !replica.Seen.IsZero() {
+		message += " since " + replica.Seen.UTC().Format("15:04 UTC")
+	}
+	message += ". When it is back it tells how the apply ended; without it, the hold ends at " + until.UTC().Format("15:04 UTC") +
+		", when the time limit of the apply has passed."
+	op, fresh, err := d.Store.Remark(ctx, op.ID, op.Attempt, message)
+	if errors.Is(err, store.ErrLost) || err == nil && !fresh {
+		return nil
+	}
+	if err != nil {
+		return fmt.Errorf("say that %s cannot be reached: %w", op, err)
+	}
+	zerolog.Ctx(ctx).Warn().Str(keyHost, replica.Name).Msg("not known whether an apply still runs: its server does not answer")
+	return d.show(ctx, op)
+}
