@@ -8,6 +8,8 @@ import (
 	"strings"
 	"time"
 
+	"github.com/rs/zerolog"
+
 	"github.com/switchyard-dev/switchyard/commands"
 	"github.com/switchyard-dev/switchyard/hub"
 	"github.com/switchyard-dev/switchyard/operation"
@@ -34,6 +36,11 @@ func (d *Deploy) commentMade(ctx context.Context, seen CommentMade) error {
 	answered, err := d.answered(ctx, seen)
 	if err != nil || answered {
 		return err
+	}
+	if changes(command.Name) {
+		if genuine, err := d.genuine(ctx, seen); err != nil || !genuine {
+			return err
+		}
 	}
 	if err := d.want(ctx, seen.Repository, surfaceReaction, fmt.Sprintf("reaction/%d", seen.Comment),
 		reaction{Comment: seen.Comment, Content: "eyes"}, time.Time{}); err != nil {
@@ -67,6 +74,25 @@ func (d *Deploy) commentMade(ctx context.Context, seen CommentMade) error {
 // changes reports whether a command needs a configuration that can be used. The others only tell.
 func changes(command string) bool {
 	return command != "help" && command != "status" && command != "why"
+}
+
+// genuine reports whether a comment is at GitHub as the webhook told it: who has stolen the webhook's
+// secret must not be able to command in anybody's name. One that was edited or deleted since asks for nothing.
+func (d *Deploy) genuine(ctx context.Context, seen CommentMade) (bool, error) {
+	written, err := d.Hub.Comment(ctx, seen.Repository, seen.Comment)
+	if gone := (*hub.Gone)(nil); errors.As(err, &gone) {
+		zerolog.Ctx(ctx).Warn().Int64(keyComment, seen.Comment).Msg("a command is ignored: there is no such comment")
+		return false, nil
+	}
+	if err != nil {
+		return false, fmt.Errorf("read the comment: %w", err)
+	}
+	if written.Author == seen.Author && written.Body == seen.Body && written.Number == seen.Number && !written.Bot {
+		return true, nil
+	}
+	zerolog.Ctx(ctx).Warn().Int64(keyComment, seen.Comment).Str("author", written.Author).
+		Msg("a command is ignored: the comment at GitHub is not the one that the webhook told of")
+	return false, nil
 }
 
 // answered reports whether a comment has its answer already: a job that is done again after a crash

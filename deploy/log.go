@@ -22,6 +22,7 @@ const (
 	keyAgain       = "again"
 	keyTook        = "took"
 	keyHost        = "host"
+	keyComment     = "comment"
 )
 
 // about has all lines that are logged with the context say what they are about. Each key is given once

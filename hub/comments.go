@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"net/http"
+	"path"
 	"strconv"
 	"strings"
 
@@ -31,9 +32,11 @@ type comment struct {
 	ID     int64  `json:"id"`
 	NodeID string `json:"node_id"`
 	URL    string `json:"html_url"`
+	Issue  string `json:"issue_url"`
 	Body   string `json:"body"`
 	User   struct {
-		Type string `json:"type"`
+		Login string `json:"login"`
+		Type  string `json:"type"`
 	} `json:"user"`
 	App struct {
 		ID int64 `json:"id"`
@@ -41,6 +44,33 @@ type comment struct {
 }
 
 func (c comment) ref() CommentRef { return CommentRef{ID: c.ID, NodeID: c.NodeID, URL: c.URL} }
+
+// Written is a comment as it is at GitHub now.
+type Written struct {
+	Number int // of the issue or pull request
+	Author string
+	Bot    bool // a bot wrote it, or an App in somebody's name
+	Body   string
+}
+
+// Comment reads a comment.
+// See https://docs.github.com/en/rest/issues/comments#get-an-issue-comment.
+func (h *Hub) Comment(ctx context.Context, repo operation.Repository, id int64) (Written, error) {
+	var got comment
+	_, err := h.call(ctx, repo.Installation, request{
+		method: http.MethodGet, route: "repos/{owner}/{repo}/issues/comments/{comment_id}",
+		args: []string{repo.Owner, repo.Name, strconv.FormatInt(id, 10)}, out: &got,
+		do: "read", thing: "a comment in " + repo.FullName(),
+	})
+	if err != nil {
+		return Written{}, err
+	}
+	number, err := strconv.Atoi(path.Base(got.Issue))
+	if err != nil {
+		return Written{}, fmt.Errorf("read a comment in %s: %q names no issue", repo.FullName(), got.Issue)
+	}
+	return Written{Number: number, Author: got.User.Login, Bot: got.User.Type != "User" || got.App.ID != 0, Body: got.Body}, nil
+}
 
 // PutComment makes the comment with that id show the body, or posts one when id is 0 or when it was
 // deleted. It returns the comment to use the next time.

@@ -1,11 +1,17 @@
 package server_test
 
 import (
+	"bytes"
+	"crypto/hmac"
+	"crypto/sha256"
+	"encoding/hex"
+	"encoding/json"
 	"fmt"
 	"net/http"
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -201,6 +207,66 @@ func TestTheOlderOfTwoOpenReleasesWaitsVisiblyAndIsNotForgotten(t *testing.T) {
 		}
 		return false
 	})
+}
+
+func TestWhoHasStolenTheWebhookSecretCannotCommandInAnotherName(t *testing.T) {
+	t.Parallel()
+	s := newShop(t, nil)
+	number := s.open("feature/second", "develop", map[string]string{"infra/second.tf": secondFile})
+	s.planned(number, "dev")
+	s.comment(story.Ben, number, "looks good")
+	s.eventually("the comment is delivered", func() bool {
+		return slices.ContainsFunc(s.Box.Deliveries(), func(d sandbox.Delivery) bool { return strings.Contains(string(d.Payload), "looks good") })
+	})
+	for guid, forge := range map[string]func(comment map[string]any){
+		"11111111-1111-4111-8111-111111111111": func(c map[string]any) { c["body"] = "/cancel dev"; c["user"].(map[string]any)["login"] = story.Ana },
+		"22222222-2222-4222-8222-222222222222": func(c map[string]any) { c["body"] = "/cancel dev" },
+		"33333333-3333-4333-8333-333333333333": func(c map[string]any) { c["body"] = "/cancel dev"; c["id"] = 987654 },
+	} {
+		s.forge("issue_comment", guid, func(payload map[string]any) { forge(payload["comment"].(map[string]any)) })
+	}
+	s.comment(story.Ben, number, "/cancel test")
+	s.said(number, "nothing to cancel in test") // comments on one pull request are seen to in order
+	view, _ := s.repo.PullView(number)
+	if len(view.Comments) != 4 { // the plan, two of Ben's and one answer
+		t.Errorf("%d comments, want 4", len(view.Comments))
+	}
+}
+
+// forge sends the newest webhook of an event once more, changed, and signed with the right secret.
+func (s *shop) forge(event, guid string, change func(payload map[string]any)) {
+	s.t.Helper()
+	var newest sandbox.Delivery
+	for _, delivery := range s.Box.Deliveries() {
+		if delivery.Event == event && delivery.Action == "created" && strings.Contains(string(delivery.Payload), "looks good") {
+			newest = delivery
+		}
+	}
+	var payload map[string]any
+	if err := json.Unmarshal(newest.Payload, &payload); err != nil {
+		s.t.Fatal(err)
+	}
+	change(payload)
+	body, err := json.Marshal(payload)
+	if err != nil {
+		s.t.Fatal(err)
+	}
+	mac := hmac.New(sha256.New, []byte(s.Box.WebhookSecret()))
+	mac.Write(body)
+	request, err := http.NewRequestWithContext(s.ctx, http.MethodPost, s.Server.URL()+"/api/github/hook", bytes.NewReader(body))
+	if err != nil {
+		s.t.Fatal(err)
+	}
+	request.Header = newest.Headers.Clone()
+	request.Header.Set("X-Github-Delivery", guid)
+	request.Header.Set("X-Hub-Signature-256", "sha256="+hex.EncodeToString(mac.Sum(nil)))
+	response, err := (&http.Client{Timeout: patience}).Do(request)
+	if err != nil {
+		s.t.Fatal(err)
+	}
+	if err := response.Body.Close(); err != nil || response.StatusCode != http.StatusOK {
+		s.t.Fatalf("a forged webhook: %s, %v", response.Status, err)
+	}
 }
 
 func TestCommandsAreFoundWhereTheyAreMeantAndNowhereElse(t *testing.T) {

@@ -140,11 +140,19 @@ func (s *Server) Close() error {
 	return errors.Join(all...)
 }
 
+// wholeSweep is how often everything is looked at: it costs calls for each repository.
+const wholeSweep = time.Hour
+
 // sweep has the queue look for what webhooks have not told, at once and then again and again.
 func (s *Server) sweep(ctx context.Context) {
 	ticker := s.clock.NewTicker(s.settings.Sweep)
 	defer ticker.Stop()
-	for everything := true; ; everything = false {
+	var whole time.Time
+	for {
+		everything := s.clock.Since(whole) >= wholeSweep
+		if everything {
+			whole = s.clock.Now()
+		}
 		if err := s.store.Enqueue(ctx, deploy.SweepJob(everything)); err != nil && ctx.Err() == nil {
 			s.log.Error().Err(err).Msg("could not queue a sweep")
 		}
@@ -257,8 +265,8 @@ func (s *Server) wire(ctx context.Context, o Options, hubs *hub.Hub) error {
 		LockTimeout: s.settings.Limits.Lock, StopGrace: s.settings.Limits.StopGrace,
 	})
 	s.queue = queue.New(s.store, o.Clock, o.Log, queue.Options{
-		Workers: map[queue.Class]int{queue.Quick: quickWorkers, queue.Long: longWorkers(s.settings.Parallel)},
-		OnDead:  s.deploy.Dead, Worker: s.host.id,
+		Workers:     map[queue.Class]int{queue.Quick: quickWorkers, queue.Long: longWorkers(s.settings.Parallel)},
+		MaxAttempts: maxAttempts, OnDead: s.deploy.Dead, Worker: s.host.id,
 	})
 	s.deploy.Register(s.queue)
 	return nil
@@ -285,6 +293,9 @@ func environ(network map[string]string) []string {
 	}
 	return all
 }
+
+// maxAttempts is after how many failures work is given up: after 35 to 70 minutes, longer than most outages of GitHub.
+const maxAttempts = 20
 
 // quickWorkers is how many looks and decisions run at once; they mostly wait for GitHub.
 const quickWorkers = 8
