@@ -11,6 +11,7 @@ import (
 	"github.com/rs/zerolog"
 
 	"github.com/switchyard-dev/switchyard/commands"
+	"github.com/switchyard-dev/switchyard/gitflow"
 	"github.com/switchyard-dev/switchyard/hub"
 	"github.com/switchyard-dev/switchyard/operation"
 	"github.com/switchyard-dev/switchyard/render"
@@ -205,7 +206,7 @@ func (d *Deploy) planAgain(ctx context.Context, r request) (string, error) {
 		view.Reason = "This pull request is " + r.Pull.State + ", and only open ones are planned."
 		return render.PlanAnswer(view), nil
 	}
-	seen := PullSeen{Repository: r.Repository, Number: r.Number, Again: r.Author}
+	seen := PullSeen{Repository: r.Repository, Number: r.Number}
 	if err := d.reviewPull(ctx, seen, r.Pull, r.Branch); err != nil {
 		return "", err
 	}
@@ -218,14 +219,21 @@ func (d *Deploy) planAgain(ctx context.Context, r request) (string, error) {
 		view.Reason = "This repository has no root that Switchyard knows."
 	case facts.Merge != "":
 		view.Reason = "It cannot be merged: " + strings.ReplaceAll(facts.Merge, "\n", ", ") + "."
-	case facts.Decision.Environment == "" || facts.Decision.Verdict != "allowed" && !facts.Decision.Advice:
+	case facts.Decision.Environment == "" || facts.Decision.Verdict == gitflow.Refused && !facts.Decision.Advice:
 		view.Reason = strings.Join(append(facts.Decision.Reasons[:min(1, len(facts.Decision.Reasons))], facts.Decision.Remedy), " ")
 	case view.Environment != "" && view.Environment != facts.Decision.Environment:
 		view.Reason = fmt.Sprintf("This pull request goes to %s, which deploys to %s: only that environment is planned.",
 			facts.Base, facts.Decision.Environment)
 	case len(facts.Roots) == 0:
 		view.Reason = "It changes no root."
+	case view.Root != "" && !slices.ContainsFunc(facts.Roots, func(root render.RootReason) bool { return root.Root == view.Root }):
+		view.Reason = "It does not change " + view.Root + "; a plan is made of what a pull request changes."
 	default:
+		seen.Again = r.Author
+		if err := d.reviewPull(ctx, seen, r.Pull, r.Branch); err != nil {
+			return "", err
+		}
+		view.All = view.Root != "" && len(facts.Roots) > 1 // the roots of a pull request are reviewed together
 		view.Environment = facts.Decision.Environment
 		if op, ok, err := d.newestPlan(ctx, r.Repository.ID, r.Number); err != nil {
 			return "", err

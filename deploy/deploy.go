@@ -45,6 +45,9 @@ type Options struct {
 	ApplyLimit  time.Duration // an apply that takes longer is stopped
 	LockTimeout time.Duration // how long an apply waits for Terraform's state lock
 	StopGrace   time.Duration // between SIGINT and SIGKILL
+	// Overdue is what a runner may take beyond its limits before it is certain that it has ended; the
+	// executor kills it earlier than that where it can. 0: two minutes.
+	Overdue time.Duration
 }
 
 // Deploy does the jobs of package deploy's kinds.
@@ -57,6 +60,9 @@ type Deploy struct {
 
 // New makes a Deploy. Register gives its jobs to a queue.
 func New(o Options) *Deploy {
+	if o.Overdue == 0 {
+		o.Overdue = standardOverdue
+	}
 	return &Deploy{Options: o, running: map[int64]*watched{}}
 }
 

@@ -76,6 +76,27 @@ func (d *Deploy) Publish(ctx context.Context) error {
 	return wrap("publish", group.Wait())
 }
 
+// flushPoll is how often Flush looks whether everything is written.
+const flushPoll = 20 * time.Millisecond
+
+// Flush waits until the publishers have written all that is due, at most until ctx ends: what ended while the
+// server drains should be shown before it is gone.
+func (d *Deploy) Flush(ctx context.Context) {
+	ticker := d.Clock.NewTicker(flushPoll)
+	defer ticker.Stop()
+	for {
+		due, err := d.Store.DueSurfaces(ctx)
+		if err != nil || due == 0 {
+			return // what is not written now is written by the next server
+		}
+		select {
+		case <-ctx.Done():
+			return
+		case <-ticker.Chan():
+		}
+	}
+}
+
 // publishOne writes the next due surface. It reports whether there was one.
 func (d *Deploy) publishOne(ctx context.Context) (bool, error) {
 	surface, ok, err := d.Store.ClaimSurface(ctx, surfaceLease, d.Hub.Paused()...)

@@ -20,9 +20,8 @@ import (
 const (
 	// tendEvery is how often a replica gives its sign of life and looks after the runners of its host.
 	tendEvery = 2 * time.Second
-	// overdue is what a runner may take beyond its limits before it is certain that it has ended; the
-	// executor kills it earlier than that where it can.
-	overdue = 2 * time.Minute
+	// standardOverdue is Options.Overdue where it is not given.
+	standardOverdue = 2 * time.Minute
 )
 
 // Tend gives signs of life and looks after the runners on this host, until ctx ends.
@@ -46,25 +45,26 @@ func (d *Deploy) tend(ctx context.Context) error {
 	if err := d.Store.Beat(ctx, d.Host, d.HostName); err != nil {
 		return fmt.Errorf("give a sign of life: %w", err)
 	}
-	if err := d.stopAsked(ctx); err != nil {
-		return err
-	}
 	own, err := d.Store.OnHost(ctx, d.Host)
 	if err != nil {
 		return fmt.Errorf("find the runners of this host: %w", err)
 	}
 	for _, op := range own {
-		if !op.Kind.Exclusive() || d.watches(op.ID) {
-			continue // a plan is taken up by who has its job
+		if !op.Kind.Exclusive() || d.begin(op.ID) != nil {
+			continue // a plan is taken up by who has its job, and the others are seen to already
 		}
 		go func() {
+			defer d.end(op.ID)
 			ctx := aboutJob(ctx, driveJob(op))
-			if err := d.takeUp(ctx, op); err != nil && ctx.Err() == nil && !errors.Is(err, errWatched) {
+			if err := d.takeUp(ctx, op); err != nil && ctx.Err() == nil {
 				zerolog.Ctx(ctx).Warn().Err(err).Msg("could not take up what an earlier process started")
 			}
 		}()
 	}
-	return nil
+	if err := d.stopAsked(ctx); err != nil { // last, so that what was just taken up hears of it
+		return err
+	}
+	return d.lookElsewhere(ctx)
 }
 
 // stopAsked stops the runners on this host that another replica was asked to stop.
@@ -74,12 +74,68 @@ func (d *Deploy) stopAsked(ctx context.Context) error {
 		return fmt.Errorf("find what has to be stopped: %w", err)
 	}
 	for _, id := range ids {
-		d.stop(id)
+		if !d.stop(id) {
+			if err := d.stopLeft(ctx, id); err != nil {
+				return err
+			}
+		}
 		if err := d.Store.Stopped(ctx, id); err != nil {
 			return fmt.Errorf("stop operation %d: %w", id, err)
 		}
 	}
 	return nil
+}
+
+// stopLeft stops a runner of an earlier process that nobody waits for: of a plan that was superseded.
+func (d *Deploy) stopLeft(ctx context.Context, id int64) error {
+	op, err := d.Store.Operation(ctx, id)
+	if err != nil {
+		return fmt.Errorf("read operation %d: %w", id, err)
+	}
+	if run, err := d.Executor.Resume(op.ID, op.Attempt); err == nil { // else there is nothing to stop
+		run.Stop()
+	}
+	return nil
+}
+
+// lookElsewhere has those applies seen to whose server does not answer: once when that is found, so
+// that people are told, and again when their time is up. No job of theirs may be left that would.
+func (d *Deploy) lookElsewhere(ctx context.Context) error {
+	running, err := d.Store.Operations(ctx, store.Filter{States: []operation.State{operation.Running}})
+	if err != nil {
+		return fmt.Errorf("find what runs: %w", err)
+	}
+	for _, op := range running {
+		if !op.Kind.Exclusive() || op.Host == "" || op.Host == d.Host {
+			continue
+		}
+		replica, err := d.replica(ctx, op.Host)
+		if err != nil {
+			return err
+		}
+		now, err := d.Store.Now(ctx)
+		if err != nil {
+			return fmt.Errorf("ask for the time: %w", err)
+		}
+		if replica.Alive || op.Message != "" && now.Before(d.certain(op, replica)) {
+			continue
+		}
+		if err := d.enqueue(ctx, driveJob(op)); err != nil {
+			return fmt.Errorf("queue %s again: %w", op, err)
+		}
+	}
+	return nil
+}
+
+// certain is when the runner of an apply must have ended whose server does not answer. It may have
+// waited for room after the apply had begun, but was not started after the server's last sign of life;
+// Overdue covers the seconds by which a server may be slow to notice that it lost its job.
+func (d *Deploy) certain(op operation.Operation, replica store.Replica) time.Time {
+	from := op.Started
+	if replica.Seen.After(from) {
+		from = replica.Seen
+	}
+	return from.Add(d.ApplyLimit + d.StopGrace + d.Overdue)
 }
 
 // stopAnywhere asks the runner of an operation to stop, on whichever host it is. It reports false when
@@ -118,18 +174,24 @@ func (d *Deploy) replica(ctx context.Context, host string) (store.Replica, error
 }
 
 // takeUp finds out what became of an apply that this host started in an earlier process, and of which
-// nobody else here knows. Its true outcome is what its runner says.
-func (d *Deploy) takeUp(ctx context.Context, op operation.Operation) error {
-	if err := d.begin(op.ID); err != nil {
-		return err
+// nobody else here knows. Its true outcome is what its runner says. The caller has begun it.
+func (d *Deploy) takeUp(ctx context.Context, read operation.Operation) error {
+	op, err := d.Store.Operation(ctx, read.ID) // it may have ended between when it was read and begun
+	if err != nil {
+		return fmt.Errorf("read %s: %w", read, err)
 	}
-	defer d.end(op.ID)
+	if op.State != operation.Running || op.Attempt != read.Attempt || op.Host != d.Host {
+		return nil
+	}
 	run, err := d.Executor.Resume(op.ID, op.Attempt)
 	if errors.Is(err, executor.ErrUnknown) {
 		return d.putBack(ctx, op)
 	}
 	if err != nil {
 		return fmt.Errorf("take up %s: %w", op, err)
+	}
+	if err := d.answerAgain(ctx, op); err != nil {
+		return err
 	}
 	result, err := d.wait(ctx, op.ID, run)
 	if ctx.Err() != nil {
@@ -140,10 +202,28 @@ func (d *Deploy) takeUp(ctx context.Context, op operation.Operation) error {
 		zerolog.Ctx(ctx).Error().Err(err).Msg("runner gave no result")
 		end = lost(op)
 	}
-	if err := d.finish(ctx, end); err != nil {
+	// What follows shows the end again, so it is queued even where that could not be shown here.
+	return errors.Join(d.finish(ctx, end), wrap("go on", d.enqueue(ctx, driveJob(op))))
+}
+
+// answerAgain takes back what people were told while this server did not answer.
+func (d *Deploy) answerAgain(ctx context.Context, op operation.Operation) error {
+	op, fresh, err := d.Store.Remark(ctx, op.ID, op.Attempt, "")
+	if errors.Is(err, store.ErrLost) || err == nil && !fresh {
+		return nil // what it became is found out next
+	}
+	if err != nil {
+		return fmt.Errorf("say that %s is known again: %w", op, err)
+	}
+	return d.showHeld(ctx, op)
+}
+
+// showHeld shows an apply that runs, and those that wait for it.
+func (d *Deploy) showHeld(ctx context.Context, op operation.Operation) error {
+	if err := d.show(ctx, op); err != nil {
 		return err
 	}
-	return wrap("go on", d.enqueue(ctx, driveJob(op)))
+	return d.showWaiting(ctx, op.Repository, op.Environment)
 }
 
 // putBack has an apply begin anew whose runner was never started.
@@ -197,15 +277,16 @@ func (d *Deploy) resume(ctx context.Context, what drive) (bool, error) {
 	}
 	ctx = aboutApply(ctx, op)
 	switch {
-	case d.watches(op.ID):
-		return false, nil // who watches it goes on afterwards
+	case d.watches(op.ID) && op.Host == "":
+		return false, fmt.Errorf("start %s: %w", op, errWatched) // by a job that lost its claim: it may give up now
 	case op.Host == "":
 		return false, d.putBack(ctx, op)
 	case op.Host == d.Host:
-		if err := d.takeUp(ctx, op); err != nil && !errors.Is(err, errWatched) {
-			return false, err
+		if d.begin(op.ID) != nil {
+			return false, nil // who watches it goes on afterwards
 		}
-		return false, nil // goes on with the job that follows
+		defer d.end(op.ID)
+		return false, d.takeUp(ctx, op) // goes on with the job that follows
 	default:
 		return false, d.elsewhere(ctx, op)
 	}
@@ -222,15 +303,12 @@ func (d *Deploy) elsewhere(ctx context.Context, op operation.Operation) error {
 	if err != nil {
 		return fmt.Errorf("ask for the time: %w", err)
 	}
-	until := op.Started.Add(d.ApplyLimit + d.StopGrace + overdue)
+	until := d.certain(op, replica)
 	if !now.Before(until) {
 		end := lost(op)
 		end.Message = "The server that started it, " + replica.Name + ", never answered again, and its time limit has passed. " +
 			"It is not known how far it came."
-		if err := d.finish(ctx, end); err != nil {
-			return err
-		}
-		return wrap("go on", d.enqueue(ctx, driveJob(op)))
+		return errors.Join(d.finish(ctx, end), wrap("go on", d.enqueue(ctx, driveJob(op))))
 	}
 	message := "The server that started it, " + replica.Name + ", does not answer"
 	if !replica.Seen.IsZero() {
@@ -239,12 +317,14 @@ func (d *Deploy) elsewhere(ctx context.Context, op operation.Operation) error {
 	message += ". When it is back it tells how the apply ended; without it, the hold ends at " + until.UTC().Format("15:04 UTC") +
 		", when the time limit of the apply has passed."
 	op, fresh, err := d.Store.Remark(ctx, op.ID, op.Attempt, message)
-	if errors.Is(err, store.ErrLost) || err == nil && !fresh {
+	if errors.Is(err, store.ErrLost) {
 		return nil
 	}
 	if err != nil {
 		return fmt.Errorf("say that %s cannot be reached: %w", op, err)
 	}
-	zerolog.Ctx(ctx).Warn().Str(keyHost, replica.Name).Msg("not known whether an apply still runs: its server does not answer")
-	return d.show(ctx, op)
+	if fresh {
+		zerolog.Ctx(ctx).Warn().Str(keyHost, replica.Name).Msg("not known whether an apply still runs: its server does not answer")
+	}
+	return d.showHeld(ctx, op) // also where it was kept before: what showed it may have broken off
 }

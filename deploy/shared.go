@@ -151,10 +151,32 @@ func (d *Deploy) wantPlanCheck(ctx context.Context, repo operation.Repository, f
 		}
 	}
 	notBefore := time.Time{}
-	if wanted.Status == "queued" { // no plan waits for another
+	switch wanted.Status {
+	case hub.CheckQueued: // no plan waits for another
 		notBefore = d.Clock.Now().Add(later)
+	case hub.CheckInProgress:
+		shown, err := d.shownAsOpen(ctx, repo.ID, checkKey(wanted.HeadSHA, wanted.Name))
+		if err != nil {
+			return err
+		}
+		if shown { // that it goes on is worth another write only when it does so for a while
+			notBefore = d.Clock.Now().Add(muchLater)
+		}
 	}
 	return d.wantCheck(ctx, repo, wanted, notBefore)
+}
+
+// shownAsOpen reports whether GitHub shows, or is about to show, that a check runs, or shows that it waits.
+func (d *Deploy) shownAsOpen(ctx context.Context, repo int64, key string) (bool, error) {
+	surface, ok, err := d.Store.Surface(ctx, repo, key)
+	if err != nil || !ok {
+		return false, wrap("find the check", err)
+	}
+	var shown hub.Check
+	if err := json.Unmarshal(surface.Wanted, &shown); err != nil { //nolint:musttag // hub.Check is written and read here only
+		return false, fmt.Errorf("read what %s should show: %w", key, err)
+	}
+	return shown.Status == hub.CheckInProgress || shown.Status == hub.CheckQueued && surface.Written == surface.Version, nil
 }
 
 // endCheck ends the check of a plan that nobody waits for any more, in words, unless an open pull

@@ -16,8 +16,9 @@ import (
 
 // How long an update that nobody waits for may wait for the next one, so that both are one call.
 const (
-	soon  = 1500 * time.Millisecond // an apply that may be done in a moment, or a place in the line that may change
-	later = 10 * time.Second        // a comment that only says "planning", or what is queued with nothing before it
+	soon      = 1500 * time.Millisecond // an apply that may be done in a moment, or a place in the line that may change
+	muchLater = time.Minute             // that a plan goes on, where its check says so already
+	later     = 10 * time.Second        // a comment that only says "planning", or what is queued with nothing before it
 )
 
 // show brings everything up to date that shows an operation, as it is by now: what the caller knows of

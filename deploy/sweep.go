@@ -221,14 +221,12 @@ func (d *Deploy) missedPushes(ctx context.Context, repo operation.Repository, co
 		if err != nil {
 			return fmt.Errorf("read the last tip: %w", err)
 		}
-		if known && last == branches[name] {
+		// One that is not known is being taken in, or its push is among the deliveries that are made again: what a
+		// repository holds when Switchyard first sees it must never be applied for that.
+		if !known || last == branches[name] {
 			continue
 		}
-		before := last
-		if !known {
-			before = zeroCommit
-		}
-		if err := d.enqueue(ctx, BranchPushed{Repository: repo, Branch: name, Before: before}.Job()); err != nil {
+		if err := d.enqueue(ctx, BranchPushed{Repository: repo, Branch: name, Before: last}.Job()); err != nil {
 			return fmt.Errorf("queue the push of %s: %w", name, err)
 		}
 	}

@@ -60,7 +60,7 @@ func olderRelease(config repoconfig.Config, branch, newer, environment string) D
 	d := begin(Refused, show(branch), "not applied to "+environment+" while "+show(newer)+" is open")
 	d.Reasons = append(d.Reasons,
 		"Both releases deploy to "+environment+", and applied in turn each would undo the other; "+show(newer)+" is the newer one.")
-	d.Remedy = "Finish " + show(newer) + " (merge it to " + mainOf(config) + ", or delete it); then push to " + show(branch) + " again."
+	d.Remedy = "Finish " + show(newer) + " (merge it to " + mainOf(config) + ", or delete it); then " + show(branch) + " is applied by itself."
 	return d
 }
 

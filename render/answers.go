@@ -18,6 +18,10 @@ func PlanAnswer(v PlanAnswerView) string {
 	if v.Root != "" {
 		what = code(v.Root) + " in " + what
 	}
+	if v.Operation != nil && v.All {
+		return fit(maxAnswer, fixed("**Planning "+prose(v.Environment)+".** All roots that the pull request changes are planned, because "+
+			"they are reviewed together. The comment above shows the plan when it is done. You need not do anything."))
+	}
 	if v.Operation != nil {
 		return fit(maxAnswer, fixed("**Planning "+what+".** The comment above shows the plan when it is done. You need not do anything."))
 	}

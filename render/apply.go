@@ -72,8 +72,7 @@ func applyStory(v ApplyView) story {
 			return story{
 				title:  "It is not known whether the apply to " + name + " still runs",
 				banner: "**It is not known whether the apply to " + environment + " still runs.** " + sentence(op.Message, "") + together(v),
-				next: "Next: bring that server back; or make sure that nothing of it runs any more, then comment " +
-					code("/unlock "+op.Environment) + ".",
+				next:   unreachable(op),
 			}
 		}
 		return story{
@@ -125,6 +124,12 @@ func running(v ApplyView) string {
 	return "It has been running for " + since(v.Now, op.Started) + usual(v.Usually) + "."
 }
 
+// unreachable is what a person can do about an apply whose server does not answer.
+func unreachable(op operation.Operation) string {
+	return "Next: bring that server back; or make sure that nothing of it runs any more, then comment " +
+		code("/unlock "+op.Environment) + "."
+}
+
 func queuedStory(v ApplyView) story {
 	op := v.Operation
 	environment := prose(op.Environment)
@@ -132,6 +137,11 @@ func queuedStory(v ApplyView) story {
 	place := ordinal(max(v.Position, 1)) + " in line"
 	s := story{title: "Waiting for " + name + ": " + place}
 	switch {
+	case v.Ahead != nil && v.Ahead.State == operation.Running && v.Ahead.Message != "":
+		s.banner = "**Waiting for " + environment + ": " + place + ".** It is not known whether the apply of " + whose(*v.Ahead) +
+			" still runs. " + sentence(v.Ahead.Message, "") + together(v)
+		s.next = unreachable(*v.Ahead)
+		return s
 	case v.Ahead != nil:
 		ahead := ApplyView{Operation: *v.Ahead, Now: v.Now, Usually: v.Usually}
 		working := "has just begun to apply" + usual(ahead.Usually)

@@ -68,7 +68,7 @@ func unplannedStory(v PullView) story {
 	switch {
 	case d.Verdict == gitflow.Refused:
 		title := plain(d.Title, MaxTitle)
-		return story{title: title, banner: "**Not planned.** " + sentences(firstOf(d.Reasons)), next: remedy(d)}
+		return story{title: title, banner: "**Not planned.** " + sentences(d.Reasons), next: remedy(d)}
 	case d.Environment == "":
 		return story{title: "Nothing to plan", banner: "**Nothing to plan.** " + sentences(firstOf(d.Reasons))}
 	case len(v.Roots) > 0:

@@ -342,11 +342,19 @@ func applyTexts() map[string]string {
 	gathered := func(op *operation.Operation) { op.Pulls = []int{39, 41, 42} }
 	others := func(v *render.ApplyView) { v.With = []int{39, 42} }
 	older := func(op *operation.Operation) { op.ID = 18 }
+	away := func(op *operation.Operation) {
+		op.Message = "The server that started it, runner-1, does not answer since 09:12 UTC. When it is back it tells how the apply ended; " +
+			"without it, the hold ends at 11:16 UTC, when the time limit of the apply has passed."
+	}
 	stopped := target("src/dns", "dev", operation.TargetStopped, operation.ChangeSet{})
 	first := target("src/base", "dev", operation.Applied, added("terraform_data.base"))
 	return map[string]string{
-		"apply next":      comment(applyOperation("dev", operation.Queued, nil), func(v *render.ApplyView) { v.Position = 1 }),
-		"apply waiting":   comment(applyOperation("dev", operation.Queued, nil), second),
+		"apply next":    comment(applyOperation("dev", operation.Queued, nil), func(v *render.ApplyView) { v.Position = 1 }),
+		"apply waiting": comment(applyOperation("dev", operation.Queued, nil), second),
+		"apply unknown": comment(changed(applyOperation("dev", operation.Running, nil), away)),
+		"apply waiting for unknown": comment(applyOperation("dev", operation.Queued, nil), second, func(v *render.ApplyView) {
+			away(v.Ahead)
+		}),
 		"apply gathering": comment(changed(applyOperation("dev", operation.Queued, nil), gathered), second, others),
 		"apply gathered": render.PullComment(pull(planned,
 			apply(applyOperation("dev", operation.Gathered, nil)))),
@@ -435,7 +443,7 @@ func noticeTexts() map[string]string {
 			Environment: "test", Branch: "release/1.0", Commit: head, Repository: network, WebURL: web,
 			Gitflow: gitflow.Decision{
 				Verdict: gitflow.Refused, Reasons: []string{"release/1.1 is open too, and the newer release has test until it ends."},
-				Remedy: "Merge or delete release/1.1, then push to release/1.0 again.",
+				Remedy: "Finish release/1.1 (merge it to main, or delete it); then release/1.0 is applied by itself.",
 			},
 		}),
 		"notice configuration": render.ConfigProblem("`.github/switchyard.yml:9:3`: unknown key \"rots\". Did you mean \"roots\"?"),
@@ -447,8 +455,11 @@ func answerTexts() map[string]string {
 	asks := apply(unconfirmed())
 	running := applyOperation("dev", operation.Running, nil)
 	return map[string]string{
-		"answer plan":         render.PlanAnswer(render.PlanAnswerView{Environment: "dev", Operation: planOperation(operation.Queued, nil)}),
-		"answer plan root":    render.PlanAnswer(render.PlanAnswerView{Environment: "dev", Root: "src/dns", Operation: planOperation(operation.Queued, nil)}),
+		"answer plan":      render.PlanAnswer(render.PlanAnswerView{Environment: "dev", Operation: planOperation(operation.Queued, nil)}),
+		"answer plan root": render.PlanAnswer(render.PlanAnswerView{Environment: "dev", Root: "src/dns", Operation: planOperation(operation.Queued, nil)}),
+		"answer plan all": render.PlanAnswer(render.PlanAnswerView{
+			Environment: "dev", Root: "src/dns", All: true, Operation: planOperation(operation.Queued, nil),
+		}),
 		"answer plan nothing": render.PlanAnswer(render.PlanAnswerView{Environment: "dev", Reason: "It changes no root."}),
 		"answer apply open":   render.ApplyAnswer(render.ApplyAnswerView{Kind: render.ApplyOpen, Environment: "dev", Base: "develop", Target: "dev"}),
 		"answer apply open elsewhere": render.ApplyAnswer(render.ApplyAnswerView{

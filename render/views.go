@@ -96,6 +96,7 @@ type AddressChange struct {
 type PlanAnswerView struct {
 	Environment string               // that is planned
 	Root        string               // asked for; empty means all that changed
+	All         bool                 // more than the root that was asked for is planned
 	Operation   *operation.Operation // the plan that was started; nil when there is nothing to plan
 	Reason      string               // why there is nothing to plan; a sentence
 }

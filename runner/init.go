@@ -7,6 +7,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"io"
 	"io/fs"
 	"os"
 	"path"
@@ -56,12 +57,16 @@ func (i *initialization) sum() (string, error) {
 	if err != nil {
 		return "", fmt.Errorf("look at Terraform's binary: %w", err)
 	}
+	config, err := configContent(i.job.task.Env["TF_CLI_CONFIG_FILE"])
+	if err != nil {
+		return "", err
+	}
 	data, err := json.Marshal(struct { //nolint:musttag // nobody reads it: it is summed up
 		Inputs, Dir, Path, Cache, Config string
 		Size, Changed                    int64
 		Backend                          map[string]string
 	}{
-		i.inputs.Fingerprint, i.planned.dir, i.job.tool.Path, i.job.task.CacheDir, i.job.task.Env["TF_CLI_CONFIG_FILE"],
+		i.inputs.Fingerprint, i.planned.dir, i.job.tool.Path, i.job.task.CacheDir, config,
 		binary.Size(), binary.ModTime().UnixNano(), i.task.Backend,
 	})
 	if err != nil {
@@ -69,6 +74,30 @@ func (i *initialization) sum() (string, error) {
 	}
 	sum := sha256.Sum256(data)
 	return hex.EncodeToString(sum[:]), nil
+}
+
+// maxConfig bounds how much of Terraform's own configuration is read, in bytes.
+const maxConfig = 1 << 20
+
+// configContent is what Terraform's configuration file says about where providers come from; "" without one.
+// https://developer.hashicorp.com/terraform/cli/config/config-file
+func configContent(name string) (content string, err error) {
+	if name == "" {
+		return "", nil
+	}
+	file, err := os.Open(name) //nolint:gosec // the operator names it
+	if errors.Is(err, os.ErrNotExist) {
+		return "", nil
+	}
+	if err != nil {
+		return "", fmt.Errorf("open Terraform's configuration: %w", err)
+	}
+	defer func() { err = errors.Join(err, file.Close()) }()
+	data, err := io.ReadAll(io.LimitReader(file, maxConfig))
+	if err != nil {
+		return "", fmt.Errorf("read Terraform's configuration: %w", err)
+	}
+	return string(data), nil
 }
 
 // run does init and notes what for. Providers that are there already are kept, modules are fetched anew.

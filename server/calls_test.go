@@ -10,6 +10,7 @@ import (
 	"path/filepath"
 	"regexp"
 	"slices"
+	"strings"
 	"sync"
 	"testing"
 
@@ -41,7 +42,7 @@ func TestAPullRequestTakesTheSameFewCallsWhateverTheNumberOfItsRoots(t *testing.
 				"POST /repos/{owner}/{repo}/issues/{issue_number}/comments": 1,
 			}
 			if diff := cmp.Diff(want, calls); diff != "" || total(calls) > mostForPlan {
-				t.Errorf("%d calls; at most %d may be made (-want +got):\n%s", total(calls), mostForPlan, diff)
+				t.Errorf("%d calls; at most %d may be made (-want +got):\n%s\n%s", total(calls), mostForPlan, diff, strings.Join(f.Box.Effects(), "\n"))
 			}
 		})
 	}

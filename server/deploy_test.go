@@ -257,6 +257,95 @@ func TestAFailedApplyReleasesItsEnvironmentAndIsNeverSkipped(t *testing.T) {
 	s.said(next, fmt.Sprintf("#%d", number))
 }
 
+const twoRoots = `version: 1
+application: shop
+environments:
+  dev:  { branch: develop }
+roots:
+  - dir: infra/one
+    backend: { path: "STATES/one-{environment}.tfstate" }
+  - dir: infra/two
+    backend: { path: "STATES/two-{environment}.tfstate" }
+executor: local
+`
+
+// newPair makes a shop with two roots; both use the module outer, which uses the module inner, but for the second.
+func newPair(t *testing.T) *shop {
+	t.Helper()
+	return newShop(t, map[string]string{
+		".github/switchyard.yml": twoRoots,
+		"infra/one/main.tf":      rootFile + "module \"outer\" {\n  source = \"../../modules/outer\"\n}\n",
+		"infra/two/main.tf":      rootFile,
+		"modules/outer/main.tf":  "module \"inner\" {\n  source = \"../inner\"\n}\n",
+		"modules/inner/main.tf":  "resource \"terraform_data\" \"inner\" {\n  input = \"a\"\n}\n",
+	})
+}
+
+// holds reports whether a state file has a resource of this name.
+func (s *shop) holds(state, name string) bool {
+	data, err := os.ReadFile(filepath.Join(s.States, state))
+	return err == nil && strings.Contains(string(data), `"name": "`+name+`"`)
+}
+
+func TestARootIsPlannedForAModuleThatItsModuleUsesAndNoOther(t *testing.T) {
+	t.Parallel()
+	s := newPair(t)
+	number := s.open("feature/inner", "develop", map[string]string{"modules/inner/more.tf": "resource \"terraform_data\" \"more\" {}\n"})
+	s.planned(number, "dev")
+	comment := s.said(number, "Plan for dev", "module.outer.module.inner.terraform_data.more")
+	if strings.Contains(comment.Body, "infra/two") {
+		t.Errorf("a root is planned that does not use the module:\n%s", comment.Body)
+	}
+	s.comment(story.Ben, number, "/why")
+	s.said(number, "infra/one", "its module modules/inner changed")
+}
+
+func TestARootWhoseApplyFailedIsAppliedWithTheNextMergeOfAnotherRoot(t *testing.T) {
+	t.Parallel()
+	s := newPair(t)
+	gate := filepath.Join(s.States, "mended")
+	broken := fmt.Sprintf("resource \"terraform_data\" \"fragile\" {\n  provisioner \"local-exec\" {\n    command = \"test -e %s\"\n  }\n}\n", gate)
+	first := s.open("feature/one", "develop", map[string]string{"infra/one/fragile.tf": broken})
+	s.planned(first, "dev")
+	s.checkIs(s.merge(first), "switchyard / apply (dev)", "failure")
+	if err := os.WriteFile(gate, nil, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	second := s.open("feature/two", "develop", map[string]string{"infra/two/second.tf": secondFile})
+	s.planned(second, "dev")
+	sha := s.merge(second)
+	// The failed one is tainted: its replacement was not reviewed, so a person is asked, about both roots together.
+	s.checkIs(sha, "switchyard / apply (dev)", "action_required")
+	s.comment(story.Ben, second, "/apply dev "+s.digest(second, "dev"))
+	s.checkIs(sha, "switchyard / apply (dev)", "success")
+	if !s.holds("one-dev.tfstate", "fragile") || !s.holds("two-dev.tfstate", "second") {
+		t.Error("one of the two roots was not applied")
+	}
+}
+
+func TestARootOfAGatheredMergeIsAppliedWithTheOther(t *testing.T) {
+	t.Parallel()
+	s := newPair(t)
+	g := s.gate(t)
+	slow := s.open("feature/slow", "develop", map[string]string{"infra/one/slow.tf": g.file()["infra/slow.tf"]})
+	one := s.open("feature/one", "develop", map[string]string{"infra/one/first.tf": strings.ReplaceAll(secondFile, "second", "gathered")})
+	two := s.open("feature/two", "develop", map[string]string{"infra/two/second.tf": secondFile})
+	for _, number := range []int{slow, one, two} {
+		s.planned(number, "dev")
+	}
+	s.merge(slow)
+	g.began()
+	s.merge(one)
+	s.said(one, "in line")
+	sha := s.merge(two)
+	s.said(two, "in line")
+	g.open()
+	s.checkIs(sha, "switchyard / apply (dev)", "success")
+	if !s.holds("one-dev.tfstate", "gathered") || !s.holds("two-dev.tfstate", "second") {
+		t.Error("one of the two roots was not applied")
+	}
+}
+
 func TestAMergeThatTouchesNoRootAppliesNothing(t *testing.T) {
 	t.Parallel()
 	s := newShop(t, nil)
@@ -291,6 +380,14 @@ func TestABrokenConfigurationMakesTheCheckRedWithItsPositionAndAppliesNothing(t 
 	check := s.checkIs(view.Head.SHA, "switchyard / gitflow", "failure")
 	if !strings.Contains(check.Summary, "environmnts") || !strings.Contains(check.Summary, ":2:1") {
 		t.Errorf("the check does not name the key and its position:\n%s", check.Summary)
+	}
+	sha := s.merge(number)
+	(&fleet{shop: s}).settled("push", sha)
+	if deployments := s.repo.Deployments(""); len(deployments) != 0 {
+		t.Errorf("%d deployments were made", len(deployments))
+	}
+	if _, err := os.Stat(filepath.Join(s.States, "shop-dev.tfstate")); !os.IsNotExist(err) {
+		t.Errorf("something was applied: %v", err)
 	}
 }
 

@@ -122,12 +122,14 @@ func TestANewHeadSupersedesTheOlderPlan(t *testing.T) {
 	}
 }
 
-func TestATitleEditPlansNothingAnew(t *testing.T) {
+func TestAPullRequestThatIsReopenedUnchangedKeepsItsPlan(t *testing.T) {
 	t.Parallel()
 	s := newShop(t, nil)
 	number := s.open("feature/second", "develop", map[string]string{"infra/second.tf": secondFile})
 	s.planned(number, "dev")
 	s.said(number, "Plan for dev")
+	f := &fleet{shop: s}
+	f.quiet()
 	before := s.Box.Calls()["PATCH /repos/{owner}/{repo}/check-runs/{check_run_id}"]
 	if err := s.repo.ClosePull(s.ctx, story.Ben, number); err != nil {
 		t.Fatal(err)

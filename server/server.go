@@ -63,6 +63,8 @@ const (
 	databaseURL = "switchyard.db"
 
 	dirMode = 0o700
+	// flushLimit bounds how long a server that ends shows what it has done.
+	flushLimit = 10 * time.Second
 	// headerLimit bounds how long a client may take to send its headers.
 	headerLimit = 5 * time.Second
 )
@@ -100,6 +102,7 @@ func (s *Server) Run(ctx context.Context) error {
 	defer stopPublishing()
 	var published errgroup.Group
 	published.Go(func() error { return s.deploy.Publish(publishing) })
+	published.Go(func() error { s.deploy.Tend(publishing); return nil }) // also while it drains: it is alive
 
 	group, groupCtx := errgroup.WithContext(ctx)
 	group.Go(func() error {
@@ -110,7 +113,6 @@ func (s *Server) Run(ctx context.Context) error {
 	})
 	group.Go(func() error { return s.queue.Run(groupCtx) })
 	group.Go(func() error { s.sweep(groupCtx); return nil })
-	group.Go(func() error { s.deploy.Tend(groupCtx); return nil })
 	group.Go(func() error { s.forget(groupCtx); return nil })
 	group.Go(func() error {
 		<-groupCtx.Done()
@@ -118,6 +120,9 @@ func (s *Server) Run(ctx context.Context) error {
 	})
 	s.log.Info().Str("url", s.URL()).Msg("serving")
 	err := group.Wait()
+	flushing, stopFlushing := context.WithTimeout(publishing, flushLimit)
+	s.deploy.Flush(flushing)
+	stopFlushing()
 	stopPublishing()
 	return errors.Join(err, published.Wait())
 }

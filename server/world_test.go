@@ -19,10 +19,18 @@ import (
 	"github.com/switchyard-dev/switchyard/sandbox/story"
 	"github.com/switchyard-dev/switchyard/server"
 	"github.com/switchyard-dev/switchyard/settings"
+	"github.com/switchyard-dev/switchyard/store/pgtest"
 )
 
-// TestMain lets the test binary be the runner that the local executor starts.
+// TestMain lets the test binary be the runner that the local executor starts, and a server that can be killed.
 func TestMain(m *testing.M) {
+	if len(os.Args) == 2 && os.Args[1] == "serve" {
+		if err := serve(); err != nil {
+			fmt.Fprintln(os.Stderr, err)
+			os.Exit(1)
+		}
+		os.Exit(0)
+	}
 	if len(os.Args) > 1 && os.Args[1] == "run" {
 		if err := runner.Main(context.Background(), os.Args[3], os.Args[5], os.Stdout); err != nil { // run --task FILE --result FILE
 			fmt.Fprintln(os.Stderr, err)
@@ -30,7 +38,7 @@ func TestMain(m *testing.M) {
 		}
 		os.Exit(0)
 	}
-	os.Exit(m.Run())
+	os.Exit(pgtest.Main(m))
 }
 
 // world is a sandbox with a server of its own that is installed on acme/network.

@@ -37,31 +37,59 @@ type value struct {
 // lookup is os.LookupEnv. The error is Problems: every problem, not just the first.
 func Load(file string, lookup func(name string) (string, bool)) (Settings, error) {
 	known := options()
+	given, problems := collect(file, lookup, known)
+	s := Defaults()
+	problems = append(problems, set(&s, known, given)...)
+	problems = append(problems, together(s, given, problems)...)
+	if len(problems) > 0 {
+		return Settings{}, problems
+	}
+	return s, nil
+}
+
+// LoadDatabase reads where the database of a server is, as Load does, for a command that needs no more:
+// of the file's other options only the names are looked at. The source is one that store.Open takes.
+func LoadDatabase(file string, lookup func(name string) (string, bool)) (source string, err error) {
+	known := options()
+	given, problems := collect(file, lookup, known)
+	s := Defaults()
+	problems = append(problems, set(&s, slices.DeleteFunc(known, func(o option) bool {
+		return o.key != "data_dir" && o.key != "database"
+	}), given)...)
+	if len(problems) > 0 {
+		return "", problems
+	}
+	return s.Source(), nil
+}
+
+// collect takes what is given for options, unread.
+func collect(file string, lookup func(name string) (string, bool), known []option) (map[string]value, Problems) {
 	given := map[string]value{}
 	var problems Problems
 	if file != "" {
-		problems = append(problems, fromFile(file, known, given)...)
+		problems = fromFile(file, known, given)
 	}
 	for _, o := range known {
 		if text, _ := lookup(o.variable()); text != "" { // an empty one is as good as none
 			given[o.key] = fromVariable(o, text)
 		}
 	}
-	s := Defaults()
-	for _, o := range known {
+	return given, problems
+}
+
+// set reads what is given for some options.
+func set(s *Settings, options []option, given map[string]value) Problems {
+	var problems Problems
+	for _, o := range options {
 		v, ok := given[o.key]
 		if !ok {
 			continue
 		}
-		if err := o.set(&s, v.values); err != nil {
+		if err := o.set(s, v.values); err != nil {
 			problems = append(problems, describe(o, v, err))
 		}
 	}
-	problems = append(problems, together(s, given, problems)...)
-	if len(problems) > 0 {
-		return Settings{}, problems
-	}
-	return s, nil
+	return problems
 }
 
 // describe says where a value is, what it is, what is wrong with it, and what would be right.

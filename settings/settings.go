@@ -4,6 +4,8 @@
 package settings
 
 import (
+	"cmp"
+	"path/filepath"
 	"time"
 
 	"github.com/switchyard-dev/switchyard/operation"
@@ -56,6 +58,11 @@ type Limits struct {
 	Apply     time.Duration // an apply
 	Lock      time.Duration // waiting for Terraform's state lock
 	StopGrace time.Duration // between SIGINT and SIGKILL
+}
+
+// Source is where the database is, as store.Open takes it.
+func (s Settings) Source() string {
+	return cmp.Or(s.Database, "sqlite:"+filepath.Join(s.DataDir, "switchyard.db"))
 }
 
 // Defaults are the settings of a server that was told nothing.

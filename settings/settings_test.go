@@ -72,6 +72,67 @@ func TestAServerNeedsThreeOptions(t *testing.T) {
 	}
 }
 
+func TestACommandThatReadsTheDatabaseNeedsNoneOfThem(t *testing.T) {
+	t.Parallel()
+	for name, c := range map[string]struct {
+		file      string
+		variables []string
+		want      string
+	}{
+		"nothing is set":                       {"", nil, "sqlite:/var/lib/switchyard/switchyard.db"},
+		"the directory is in the file":         {"data_dir: /srv/s/", nil, "sqlite:/srv/s/switchyard.db"},
+		"the database is in the file":          {"database: sqlite:/srv/db\ndata_dir: /srv/s", nil, "sqlite:/srv/db"},
+		"the environment wins":                 {"database: sqlite:/srv/db", []string{"SWITCHYARD_DATABASE=postgres://me@host/s"}, "postgres://me@host/s"},
+		"an empty variable is as good as none": {"data_dir: /srv/s", []string{"SWITCHYARD_DATA_DIR="}, "sqlite:/srv/s/switchyard.db"},
+		"others' values do not matter": {
+			"app_id: mine\nprivate_key_file: /nowhere.pem\nlog: { level: lots }\nisolation: { read: [/] }",
+			[]string{"SWITCHYARD_PRIVATE_KEY=hush", "SWITCHYARD_LISTEN=here"},
+			"sqlite:/var/lib/switchyard/switchyard.db",
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			given := append([]string{"SWITCHYARD_APP_ID=", "SWITCHYARD_PRIVATE_KEY=", "SWITCHYARD_WEBHOOK_SECRETS="}, c.variables...)
+			got, err := settings.LoadDatabase(write(t, c.file), environment(t, given...))
+			if got != c.want || err != nil {
+				t.Errorf("got %q, %v; want %q", got, err, c.want)
+			}
+		})
+	}
+}
+
+func TestWhereTheDatabaseIsIsRefusedInTheWordsOfTheServer(t *testing.T) {
+	t.Parallel()
+	for name, c := range map[string]struct{ file, variable string }{
+		"a relative directory":        {"data_dir: data", ""},
+		"a kind that there is not":    {"", "SWITCHYARD_DATABASE=mysql://me:hush@host/s"},
+		"a URL without a database":    {"", "SWITCHYARD_DATABASE=postgres://me:hush@host"},
+		"both":                        {"data_dir: data", "SWITCHYARD_DATABASE=mysql://me:hush@host/s"},
+		"an option that there is not": {"databse: sqlite:/srv/db", ""},
+		"two values":                  {"data_dir: [/a, /b]", ""},
+		"no YAML":                     {"data_dir: {", ""},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			file, lookup := write(t, c.file), environment(t, c.variable)
+			_, want := settings.Load(file, lookup)
+			got, err := settings.LoadDatabase(file, lookup)
+			if want == nil || err == nil || got != "" || strings.Contains(err.Error(), "hush") {
+				t.Fatalf("got %q, %v; a server says %v", got, err, want)
+			}
+			if diff := cmp.Diff(want.Error(), err.Error()); diff != "" {
+				t.Errorf("the words differ (-server +command):\n%s", diff)
+			}
+		})
+	}
+	t.Run("a file that is not there", func(t *testing.T) {
+		t.Parallel()
+		if _, err := settings.LoadDatabase("/nowhere.yml", environment(t)); err == nil || !strings.Contains(err.Error(), "--config /nowhere.yml") {
+			t.Errorf("got %v", err)
+		}
+	})
+}
+
 func TestTheEnvironmentWinsOverTheFile(t *testing.T) {
 	t.Parallel()
 	file := write(t, `

@@ -35,3 +35,9 @@ func (s *Store) Change(ctx context.Context, do func(exec func(statement string, 
 
 // Undone is for tests.
 var Undone = undone
+
+// Overwrite runs a statement on a connection that is there to read.
+func (s *Store) Overwrite(ctx context.Context, statement string) error {
+	_, err := exec(ctx, s.read, statement)
+	return err
+}

@@ -16,9 +16,9 @@ var migrations embed.FS
 
 // migrate brings the tables up to date and refuses a database that a newer version has written.
 func migrate(ctx context.Context, d dialect, db *sql.DB) error {
-	names, err := fs.Glob(migrations, "migrations/*.sql")
+	names, err := migrationNames()
 	if err != nil {
-		return fmt.Errorf("list migrations: %w", err)
+		return err
 	}
 	steps := make([]*goose.Migration, 0, len(names))
 	for i, name := range names {
@@ -45,9 +45,22 @@ func migrate(ctx context.Context, d dialect, db *sql.DB) error {
 	if err != nil {
 		return fmt.Errorf("read the database's version: %w", err)
 	}
-	if current > target {
-		return fmt.Errorf("the database has version %d and this program knows %d: a newer Switchyard has used it; run that one",
-			current, target)
+	return refuseNewer(current, target)
+}
+
+// migrationNames lists the migrations in their order. The version that the last one leads to is their number.
+func migrationNames() ([]string, error) {
+	names, err := fs.Glob(migrations, "migrations/*.sql")
+	if err != nil {
+		return nil, fmt.Errorf("list migrations: %w", err)
+	}
+	return names, nil
+}
+
+func refuseNewer(current, known int64) error {
+	if current > known {
+		return fmt.Errorf("%w, %d, and this program knows %d: a newer Switchyard has used the database; run that one",
+			ErrVersion, current, known)
 	}
 	return nil
 }

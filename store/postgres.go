@@ -58,20 +58,10 @@ func postgres() dialect {
 }
 
 func openPostgres(ctx context.Context, source string, clock clockwork.Clock) (*Store, error) {
-	config, err := pgx.ParseConfig(source) // its error hides the password
+	db, config, err := postgresConnections(source, connections, sessionSettings)
 	if err != nil {
-		return nil, fmt.Errorf("open database: %w", err)
+		return nil, err
 	}
-	if config.RuntimeParams["application_name"] == "" {
-		config.RuntimeParams["application_name"] = "switchyard"
-	}
-	db := stdlib.OpenDB(*config, stdlib.OptionAfterConnect(func(ctx context.Context, conn *pgx.Conn) error {
-		_, err := conn.Exec(ctx, sessionSettings)
-		return err //nolint:wrapcheck // pgx says that it is the connection's
-	}))
-	db.SetMaxOpenConns(connections)
-	db.SetMaxIdleConns(connections)
-	db.SetConnMaxIdleTime(idleConnection)
 	s := &Store{
 		dialect: postgres(), clock: clock, write: db, read: db, id: rand.Text(),
 		wake: make(chan struct{}), notify: make(chan struct{}, 1), ends: []func() error{db.Close},
@@ -81,6 +71,25 @@ func openPostgres(ctx context.Context, source string, clock clockwork.Clock) (*S
 	}
 	s.ends = append(s.ends, s.talk(context.WithoutCancel(ctx), config))
 	return s, nil
+}
+
+// postgresConnections opens a pool of at most so many connections. settings are run in each of them first.
+func postgresConnections(source string, most int, settings string) (*sql.DB, *pgx.ConnConfig, error) {
+	config, err := pgx.ParseConfig(source) // its error hides the password
+	if err != nil {
+		return nil, nil, fmt.Errorf("open database: %w", err)
+	}
+	if config.RuntimeParams["application_name"] == "" {
+		config.RuntimeParams["application_name"] = "switchyard"
+	}
+	db := stdlib.OpenDB(*config, stdlib.OptionAfterConnect(func(ctx context.Context, conn *pgx.Conn) error {
+		_, err := conn.Exec(ctx, settings)
+		return err //nolint:wrapcheck // pgx says that it is the connection's
+	}))
+	db.SetMaxOpenConns(most)
+	db.SetMaxIdleConns(most)
+	db.SetConnMaxIdleTime(idleConnection)
+	return db, config, nil
 }
 
 // migrateAlone keeps processes that start at the same time from changing the tables at the same time.

@@ -5,6 +5,7 @@ import (
 	"database/sql"
 	"errors"
 	"fmt"
+	"maps"
 	"net/url"
 	"os"
 	"path/filepath"
@@ -59,11 +60,13 @@ func (s *Store) openFile(ctx context.Context, path string, busy time.Duration) e
 	if err := file.Close(); err != nil {
 		return fmt.Errorf("open database: %w", err)
 	}
-	if s.write, err = sqliteConnections(path, busy, 1, url.Values{"_txlock": {"immediate"}}); err != nil {
+	// With synchronous(FULL) a committed transaction survives a loss of power in WAL mode too.
+	pragmas := []string{"journal_mode(WAL)", "synchronous(FULL)", "foreign_keys(1)"}
+	if s.write, err = sqliteConnections(path, busy, 1, url.Values{"_txlock": {"immediate"}, "_pragma": pragmas}); err != nil {
 		return err
 	}
 	s.ends = append(s.ends, s.write.Close)
-	if s.read, err = sqliteConnections(path, busy, readers, url.Values{"_pragma": {"query_only(1)"}}); err != nil {
+	if s.read, err = sqliteConnections(path, busy, readers, url.Values{"_pragma": append(pragmas, "query_only(1)")}); err != nil {
 		return err
 	}
 	s.ends = append(s.ends, s.read.Close)
@@ -74,16 +77,11 @@ func (s *Store) openFile(ctx context.Context, path string, busy time.Duration) e
 	return s.freeClaims(ctx)
 }
 
-// sqliteConnections opens a pool. The pragmas are explained at https://www.sqlite.org/pragma.html;
-// with synchronous(FULL) a committed transaction survives a loss of power in WAL mode too.
-func sqliteConnections(path string, busy time.Duration, connections int, more url.Values) (*sql.DB, error) {
-	values := url.Values{"_pragma": append([]string{
-		"busy_timeout(" + strconv.FormatInt(busy.Milliseconds(), 10) + ")",
-		"journal_mode(WAL)", "synchronous(FULL)", "foreign_keys(1)",
-	}, more["_pragma"]...)}
-	if lock := more.Get("_txlock"); lock != "" {
-		values.Set("_txlock", lock)
-	}
+// sqliteConnections opens a pool. options are those of https://pkg.go.dev/modernc.org/sqlite#Driver.Open and of
+// https://www.sqlite.org/uri.html; the pragmas are explained at https://www.sqlite.org/pragma.html.
+func sqliteConnections(path string, busy time.Duration, connections int, options url.Values) (*sql.DB, error) {
+	values := maps.Clone(options)
+	values["_pragma"] = append([]string{"busy_timeout(" + strconv.FormatInt(busy.Milliseconds(), 10) + ")"}, options["_pragma"]...)
 	db, err := sql.Open("sqlite", (&url.URL{Scheme: "file", Path: path, RawQuery: values.Encode()}).String())
 	if err != nil {
 		return nil, fmt.Errorf("open database: %w", err)

@@ -36,6 +36,10 @@ var (
 	ErrTransition = errors.New("transition refused")
 	// ErrQuestion says that an operation is asking about something else than what was confirmed.
 	ErrQuestion = errors.New("not the question that is asked")
+	// ErrVersion says that the tables are not of the version that this program knows.
+	ErrVersion = errors.New("the tables are of another version")
+	// ErrReadOnly says that the Store was opened only to read.
+	ErrReadOnly = errors.New("the database was opened only to read")
 )
 
 // tries is how often a transaction is tried that the database undid for reasons of its own. The waits
@@ -50,7 +54,7 @@ const (
 type Store struct {
 	dialect dialect
 	clock   clockwork.Clock // nil: the database's clock decides
-	write   *sql.DB         // of SQLite one connection: writers queue up here, so that none finds the database locked
+	write   *sql.DB         // of SQLite one connection: writers queue up here, so that none finds the database locked; nil: none may write
 	read    *sql.DB
 	id      string         // tells this Store from others on the same database
 	ends    []func() error // what Close does
@@ -90,10 +94,13 @@ func Open(ctx context.Context, source string, clock clockwork.Clock) (*Store, er
 		return openSQLite(ctx, path, busyTimeout, clock)
 	case strings.HasPrefix(source, "postgres://"), strings.HasPrefix(source, "postgresql://"):
 		return openPostgres(ctx, source, clock)
-	default: // it may hold a password
-		return nil, errors.New("open database: the source is not of the form sqlite:/path/file.db or postgres://user@host/database")
+	default:
+		return nil, errSource
 	}
 }
+
+// errSource does not repeat the source, which may hold a password.
+var errSource = errors.New("open database: the source is not of the form sqlite:/path/file.db or postgres://user@host/database")
 
 // Close ends all connections. Nobody may use the Store afterwards.
 func (s *Store) Close() error {
@@ -151,6 +158,9 @@ type tx struct {
 // change runs do in one transaction that may write. What do returns is wrapped by the verb phrase.
 // do runs again when the database undid the transaction, so it must not build on what it left behind.
 func (s *Store) change(ctx context.Context, verb string, do func(t *tx) error) error {
+	if s.write == nil {
+		return fmt.Errorf("%s: %w", verb, ErrReadOnly)
+	}
 	var err error
 	for try := range tries {
 		if try > 0 && !pause(ctx, min(firstWait<<try, lastWait)) {

@@ -175,6 +175,17 @@ func endClaim(ctx context.Context, t *tx, surface Surface, set string, args ...a
 	return err
 }
 
+// DueSurfaces counts the surfaces that could be written now or are being written.
+func (s *Store) DueSurfaces(ctx context.Context) (int, error) {
+	now, err := s.now(ctx, s.read)
+	if err != nil {
+		return 0, wrap("count due surfaces", err)
+	}
+	due, _, err := one(ctx, s.read, scanValue[int],
+		`SELECT COUNT(*) FROM surfaces WHERE version > written AND (due <= $1 OR claimed_until > 0)`, now)
+	return due, wrap("count due surfaces", err)
+}
+
 // Surface reads one surface; false when nobody wants anything of it.
 func (s *Store) Surface(ctx context.Context, repository int64, key string) (Surface, bool, error) {
 	surface, ok, err := one(ctx, s.read, scanSurface,

@@ -7,8 +7,8 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"io/fs"
 	"os"
-	"path/filepath"
 	"slices"
 	"strconv"
 	"strings"
@@ -22,7 +22,7 @@ import (
 )
 
 type auditCommand struct {
-	Config      string `placeholder:"FILE" help:"Settings file of the server, YAML; SWITCHYARD_* variables override it."`
+	Config      string `placeholder:"FILE" help:"Settings file of the server, for data_dir and database; SWITCHYARD_* variables override it."`
 	Repo        string `required:"" placeholder:"OWNER/NAME" help:"Repository; its ID at GitHub where the App was removed from it."`
 	Environment string `placeholder:"ENV" help:"Only lines about this environment."`
 	Since       string `placeholder:"TIME" help:"Only lines since a time (2026-11-21T09:00:00Z, 2026-11-21) or since so long ago (36h, 7d)."`
@@ -47,13 +47,13 @@ func (c auditCommand) Run(ctx context.Context) (err error) {
 	if c.Limit < 1 || c.Limit > maxAudit {
 		return fmt.Errorf("--limit %d: write a number from 1 to %d", c.Limit, maxAudit)
 	}
-	options, err := settings.Load(c.Config, os.LookupEnv)
+	source, err := settings.LoadDatabase(c.Config, os.LookupEnv)
 	if err := errors.Join(settings.CheckNames(os.Environ()), err); err != nil {
 		return err
 	}
 	ctx, cancel := context.WithTimeout(ctx, auditTime)
 	defer cancel()
-	data, err := openDatabase(ctx, options)
+	data, err := openDatabase(ctx, source)
 	if err != nil {
 		return err
 	}
@@ -86,21 +86,18 @@ func (c auditCommand) Run(ctx context.Context) (err error) {
 	return nil
 }
 
-// openDatabase opens the database of a server.
-func openDatabase(ctx context.Context, options settings.Settings) (*store.Store, error) {
-	source := cmp.Or(options.Database, "sqlite:"+filepath.Join(options.DataDir, "switchyard.db")) // as the server does
+// openDatabase opens the database of a server, which may be running.
+func openDatabase(ctx context.Context, source string) (*store.Store, error) {
+	data, err := store.OpenToRead(ctx, source)
 	file, isFile := strings.CutPrefix(source, "sqlite:")
-	if isFile {
-		if _, err := os.Stat(file); errors.Is(err, os.ErrNotExist) {
-			return nil, fmt.Errorf("there is no database %s; give the settings that the server has: its --config file, or "+
-				"SWITCHYARD_DATA_DIR or SWITCHYARD_DATABASE", file)
-		}
-	}
-	data, err := store.Open(ctx, source, nil)
 	switch {
+	case errors.Is(err, fs.ErrNotExist):
+		return nil, fmt.Errorf("there is no database %s; give the settings that the server has: its --config file, or "+
+			"SWITCHYARD_DATA_DIR or SWITCHYARD_DATABASE", file)
+	case errors.Is(err, store.ErrVersion):
+		return nil, err //nolint:wrapcheck // it says what to do
 	case err != nil && isFile:
-		return nil, fmt.Errorf("%w; while a server uses it, read a copy: sqlite3 '%[2]s' \".backup '%[2]s.copy'\", then set "+
-			"SWITCHYARD_DATABASE='sqlite:%[2]s.copy' for this command", err, file)
+		return nil, fmt.Errorf("%w; see that %s is the server's database, and run this as the server's user", err, file)
 	case err != nil:
 		return nil, fmt.Errorf("%w; see that PostgreSQL runs, and that SWITCHYARD_DATABASE is what the servers have", err)
 	}

@@ -1,10 +1,14 @@
 package main_test
 
 import (
+	"bytes"
 	"context"
+	"database/sql"
 	"encoding/json"
+	"io"
+	"math"
+	"os"
 	"path/filepath"
-	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -61,17 +65,11 @@ func newAudited(t *testing.T, source, dir string, last time.Time) audited {
 	if err := data.Close(); err != nil {
 		t.Fatal(err)
 	}
-	return audited{dir: dir, source: source, env: serverVariables(t, source)}
+	return audited{dir: dir, source: source, env: databaseVariables(source)}
 }
 
-// serverVariables are the variables of a server on a database.
-func serverVariables(t *testing.T, source string) []string {
-	t.Helper()
-	return []string{
-		"SWITCHYARD_APP_ID=1", "SWITCHYARD_WEBHOOK_SECRETS=hush", "SWITCHYARD_PRIVATE_KEY_FILE=" + key(t, t.TempDir()),
-		"SWITCHYARD_DATABASE=" + source,
-	}
-}
+// databaseVariables are the variables that a person has who may read a database, and has no secret of the server.
+func databaseVariables(source string) []string { return []string{"SWITCHYARD_DATABASE=" + source} }
 
 func fileIn(dir string) string { return "sqlite:" + filepath.Join(dir, "switchyard.db") }
 
@@ -99,18 +97,49 @@ func TestTheAuditReads(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
-			// SQLite serves one process at a time, and these run side by side.
-			env := append(slices.Clone(old.env), "SWITCHYARD_DATABASE="+copied(t, old.source, t.TempDir())) // the last one counts
-			same(t, filepath.Join("testdata", name+".golden"), call{env: env, args: append([]string{"audit"}, args...)}.transcript(t))
+			same(t, filepath.Join("testdata", name+".golden"), call{env: old.env, args: append([]string{"audit"}, args...)}.transcript(t))
 		})
 	}
 }
 
-// copied is a copy of a database that nobody uses.
-func copied(t *testing.T, source, dir string) string {
-	t.Helper()
-	write(t, filepath.Join(dir, "switchyard.db"), page(t, strings.TrimPrefix(source, "sqlite:")))
-	return fileIn(dir)
+func TestTheAuditIsReadFromAFileWhileAServerUsesItAndLeavesItAsItIs(t *testing.T) {
+	t.Parallel()
+	dir := t.TempDir()
+	made := newAudited(t, fileIn(dir), dir, then)
+	// Opened once and before the server opens it: to close a file ends the locks that SQLite has on it in this process.
+	file, err := os.Open(filepath.Join(dir, "switchyard.db"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer func() { _ = file.Close() }()
+	content := func() []byte {
+		data, err := io.ReadAll(io.NewSectionReader(file, 0, math.MaxInt64))
+		if err != nil {
+			t.Fatal(err)
+		}
+		return data
+	}
+	ctx := context.WithoutCancel(t.Context())
+	server, err := store.Open(ctx, made.source, clockwork.NewFakeClockAt(then))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer func() { _ = server.Close() }()
+	before := content()
+
+	got := call{env: made.env, args: []string{"audit", "--repo", "acme/network"}}.transcript(t)
+	same(t, filepath.Join("testdata", "audit.golden"), got)
+	if !bytes.Equal(before, content()) {
+		t.Error("the file was changed")
+	}
+
+	if err := server.Append(ctx, store.Audit{Repository: 7, Who: "ana", What: "/why"}); err != nil {
+		t.Fatalf("afterwards the server cannot write: %v", err)
+	}
+	stdout, stderr, _ := call{env: made.env, args: []string{"audit", "--repo", "acme/network", "--limit", "1", "--json"}}.switchyard(t)
+	if !strings.Contains(stdout, `"what":"/why"`) {
+		t.Errorf("what the server has just written is not shown: %s%s", stdout, stderr)
+	}
 }
 
 func TestTheAuditIsReadFromPostgreSQLWhileServersUseIt(t *testing.T) {
@@ -152,37 +181,46 @@ func TestJSONLinesHoldAllOfTheText(t *testing.T) {
 	}
 }
 
-// TestTheAuditSaysWhatToDoWhereItCannotBeRead also holds the file that the server uses to the one that is read.
 func TestTheAuditSaysWhatToDoWhereItCannotBeRead(t *testing.T) {
 	t.Parallel()
-	t.Run("a server uses the file", func(t *testing.T) {
+	t.Run("a newer server uses the file", func(t *testing.T) {
 		t.Parallel()
 		dir := t.TempDir()
 		made := newAudited(t, fileIn(dir), dir, then)
-		server, err := store.Open(context.WithoutCancel(t.Context()), made.source, nil)
+		db, err := sql.Open("sqlite", filepath.Join(dir, "switchyard.db"))
 		if err != nil {
 			t.Fatal(err)
 		}
-		defer func() { _ = server.Close() }()
-		made.refused(t, "audit-in-use")
+		defer func() { _ = db.Close() }()
+		if _, err := db.ExecContext(t.Context(), "INSERT INTO goose_db_version (version_id, is_applied) VALUES (999, 1)"); err != nil {
+			t.Fatal(err)
+		}
+		made.refused(t, "audit-newer")
+	})
+	t.Run("the file is not a database", func(t *testing.T) {
+		t.Parallel()
+		made := audited{dir: t.TempDir()}
+		made.env = databaseVariables(fileIn(made.dir))
+		write(t, filepath.Join(made.dir, "switchyard.db"), strings.Repeat("garbage ", 1000))
+		made.refused(t, "audit-not-a-database")
 	})
 	t.Run("there is no database", func(t *testing.T) {
 		t.Parallel()
 		made := audited{dir: t.TempDir()}
-		made.env = serverVariables(t, fileIn(made.dir))[:3]
-		made.env = append(made.env, "SWITCHYARD_DATA_DIR="+made.dir)
+		made.env = []string{"SWITCHYARD_DATA_DIR=" + made.dir}
 		made.refused(t, "audit-no-database")
 		if found, err := filepath.Glob(made.dir + "/*"); err != nil || len(found) > 0 {
 			t.Errorf("it left %v, %v", found, err)
 		}
 	})
-	t.Run("there are no settings", func(t *testing.T) {
+	t.Run("the settings are wrong", func(t *testing.T) {
 		t.Parallel()
-		audited{dir: "/nowhere"}.refused(t, "audit-without-settings")
+		env := []string{"SWITCHYARD_DATABASE=mysql://switchyard:sesame@host/switchyard", "SWITCHYARD_DATA_DIR=data", "SWITCHYARD_DATABSE=x"}
+		audited{dir: "/nowhere", env: env}.refused(t, "audit-wrong-settings")
 	})
 	t.Run("PostgreSQL does not answer", func(t *testing.T) {
 		t.Parallel()
-		made := audited{env: serverVariables(t, "postgres://switchyard:sesame@127.0.0.1:1/switchyard?connect_timeout=1")}
+		made := audited{env: databaseVariables("postgres://switchyard:sesame@127.0.0.1:1/switchyard?connect_timeout=1")}
 		_, stderr, status := call{env: made.env, args: []string{"audit", "--repo", "acme/network"}}.switchyard(t)
 		if status == 0 || strings.Contains(stderr, "sesame") || !strings.Contains(stderr, "SWITCHYARD_DATABASE") {
 			t.Errorf("status %d: %s", status, stderr)

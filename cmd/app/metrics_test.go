@@ -18,6 +18,7 @@ import (
 	"github.com/rs/zerolog"
 
 	"github.com/switchyard-dev/switchyard/sandbox"
+	"github.com/switchyard-dev/switchyard/sandbox/contract"
 	"github.com/switchyard-dev/switchyard/server"
 )
 
@@ -131,7 +132,7 @@ func scraped(t *testing.T, names []string) map[string]string {
 	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
 	defer cancel()
 	dir := t.TempDir()
-	box, err := sandbox.Start(ctx, sandbox.Options{Dir: filepath.Join(dir, "github"), Log: zerolog.Nop()})
+	box, err := sandbox.Start(ctx, sandbox.Options{Dir: filepath.Join(dir, "github"), Log: zerolog.Nop(), Observe: contract.Watch(t).Observe})
 	if err != nil {
 		t.Fatal(err)
 	}

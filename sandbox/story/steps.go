@@ -54,7 +54,9 @@ func (s *Story) featureToMain(ctx context.Context) error {
 	}
 	return s.expectAll(ctx,
 		s.check(s.head(oops), "switchyard / gitflow", "failure"),
-		s.comment(oops, "a comment says which base branch to choose", "develop"),
+		s.comment(oops, "a comment says what is wrong, why, and which base branch to choose",
+			"feature branch may not merge to main", "it takes release and hotfix branches only",
+			"hange the base branch of this pull request to develop"),
 	)
 }
 
@@ -202,11 +204,12 @@ func (s *Story) comments(ctx context.Context) error {
 	}{
 		{Cleo, "/plan", "/plan plans again", []string{"prod"}},
 		{Ana, "/apply prod", "/apply on an open pull request says that merging applies", []string{"merge", "prod"}},
+		{Ana, "/apply dev", "/apply of another environment says where this pull request goes", []string{"prod"}},
 		{Ben, "/status", "/status shows each environment", []string{"dev", "test", "prod"}},
 		{Ben, "/why", "/why gives the reasons", []string{"prod"}},
 		{Ben, "/help", "/help lists the commands", []string{"/plan", "/apply"}},
 		{Ben, "/aply prod", "a typo gets the nearest command", []string{"/apply"}},
-		{Mallory, "/apply prod", "an outsider is refused, with the reason", []string{"write"}},
+		{Mallory, "/apply dev", "an outsider is refused, with the reason", []string{"write"}},
 	} {
 		if err := s.ask(ctx, ask.as, ask.says, ask.what, ask.words); err != nil {
 			return err

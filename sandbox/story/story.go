@@ -139,6 +139,9 @@ func (s *Story) Play(ctx context.Context) error {
 			return fmt.Errorf("step %d (%s): %w", i+1, step.Name, err)
 		}
 	}
+	if unserved := s.Sandbox.Unserved(); len(unserved) > 0 {
+		return fmt.Errorf("the stand-in was asked for what it does not serve: %s", strings.Join(unserved, ", "))
+	}
 	s.table()
 	return nil
 }

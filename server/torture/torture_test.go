@@ -22,6 +22,7 @@ import (
 	"github.com/rs/zerolog"
 
 	"github.com/switchyard-dev/switchyard/sandbox"
+	"github.com/switchyard-dev/switchyard/sandbox/contract"
 	"github.com/switchyard-dev/switchyard/store/pgtest"
 )
 
@@ -130,9 +131,15 @@ func newWorld(t *testing.T, replicas int, database string) *world {
 
 	w.box, err = sandbox.Start(context.WithoutCancel(t.Context()), sandbox.Options{
 		Dir: filepath.Join(w.dir, "github"), Seed: int64(w.seed), RateLimit: 1_000_000, Log: zerolog.Nop(), //nolint:gosec // any bits will do
+		Observe: contract.Watch(t).Observe,
 	})
 	w.must(err)
-	t.Cleanup(func() { _ = w.box.Close() })
+	t.Cleanup(func() {
+		_ = w.box.Close()
+		if unserved := w.box.Unserved(); len(unserved) > 0 {
+			t.Errorf("the sandbox does not serve %s", strings.Join(unserved, ", "))
+		}
+	})
 	program := buildProgram(t)
 	for i := range replicas {
 		w.replicas = append(w.replicas,
