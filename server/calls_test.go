@@ -25,11 +25,9 @@ const (
 	mostForApply = 8
 )
 
-func TestAPullRequestTakesTheSameFewCallsWhateverTheNumberOfItsRoots(t *testing.T) {
-	t.Parallel()
+func TestAPullRequestTakesTheSameFewCallsWhateverTheNumberOfItsRoots(t *testing.T) { //nolint:paralleltest,tparallel // what goes on for long is told in further calls: the others must not slow it down
 	for _, roots := range []int{1, 5, 20} {
 		t.Run(fmt.Sprintf("%d roots", roots), func(t *testing.T) {
-			t.Parallel()
 			f := newFleet(t, roots)
 			before := f.Box.Calls()
 			f.openAll()
@@ -48,8 +46,7 @@ func TestAPullRequestTakesTheSameFewCallsWhateverTheNumberOfItsRoots(t *testing.
 	}
 }
 
-func TestAnotherPushToAPullRequestTakesNoMoreCalls(t *testing.T) {
-	t.Parallel()
+func TestAnotherPushToAPullRequestTakesNoMoreCalls(t *testing.T) { //nolint:paralleltest,tparallel // what goes on for long is told in further calls: the others must not slow it down
 	f := newFleet(t, 1)
 	pull := f.openAll()
 	f.quiet()
@@ -61,10 +58,8 @@ func TestAnotherPushToAPullRequestTakesNoMoreCalls(t *testing.T) {
 	}
 }
 
-func TestAMergeTakesFewCalls(t *testing.T) {
-	t.Parallel()
+func TestAMergeTakesFewCalls(t *testing.T) { //nolint:paralleltest,tparallel // what goes on for long is told in further calls: the others must not slow it down
 	t.Run("when its apply is done in a moment", func(t *testing.T) {
-		t.Parallel()
 		f := newFleet(t, 5)
 		pull := f.openAll()
 		f.quiet()
@@ -76,7 +71,6 @@ func TestAMergeTakesFewCalls(t *testing.T) {
 		}
 	})
 	t.Run("when its apply lasts until everything that says so is shown", func(t *testing.T) {
-		t.Parallel()
 		f := newFleet(t, 1)
 		if calls := f.slowMerge(); total(calls) > mostForApply {
 			t.Errorf("%d calls; at most %d may be made: %v", total(calls), mostForApply, calls)
@@ -130,8 +124,7 @@ func (f *fleet) slowMerge() map[string]int {
 	return counted(before, f.Box.Calls())
 }
 
-func TestAPlanTakesThreeTerraformProcessesAndTheNextOneTwo(t *testing.T) {
-	t.Parallel()
+func TestAPlanTakesThreeTerraformProcessesAndTheNextOneTwo(t *testing.T) { //nolint:paralleltest,tparallel // what goes on for long is told in further calls: the others must not slow it down
 	f := newFleet(t, 1)
 	pull := f.openAll()
 	if got := f.processes(); got != 3 {
@@ -146,11 +139,9 @@ func TestAPlanTakesThreeTerraformProcessesAndTheNextOneTwo(t *testing.T) {
 
 // TestTwoCallsStandOnTheWayToThePlanComment lets GitHub answer nothing but the two calls that a plan
 // comment cannot do without. That it comes nevertheless shows that it waits for no other.
-func TestTwoCallsStandOnTheWayToThePlanComment(t *testing.T) {
-	t.Parallel()
+func TestTwoCallsStandOnTheWayToThePlanComment(t *testing.T) { //nolint:paralleltest,tparallel // what goes on for long is told in further calls: the others must not slow it down
 	for _, roots := range []int{1, 5} {
 		t.Run(fmt.Sprintf("%d roots", roots), func(t *testing.T) {
-			t.Parallel()
 			gate := &callGate{open: regexp.MustCompile(`^(GET .*/pulls/\d+|POST .*/issues/\d+/comments)$`)}
 			f := newFleet(t, roots, gate.before(t))
 			t.Cleanup(gate.release)
