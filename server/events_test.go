@@ -9,6 +9,8 @@ import (
 	"testing"
 	"time"
 
+	"github.com/google/go-cmp/cmp"
+
 	"github.com/switchyard-dev/switchyard/sandbox"
 	"github.com/switchyard-dev/switchyard/sandbox/story"
 	"github.com/switchyard-dev/switchyard/settings"
@@ -130,7 +132,7 @@ func TestAPullRequestThatIsReopenedUnchangedKeepsItsPlan(t *testing.T) {
 	s.said(number, "Plan for dev")
 	f := &fleet{shop: s}
 	f.quiet()
-	before := s.Box.Calls()["PATCH /repos/{owner}/{repo}/check-runs/{check_run_id}"]
+	before, _ := s.repo.PullView(number)
 	if err := s.repo.ClosePull(s.ctx, story.Ben, number); err != nil {
 		t.Fatal(err)
 	}
@@ -139,8 +141,10 @@ func TestAPullRequestThatIsReopenedUnchangedKeepsItsPlan(t *testing.T) {
 	}
 	after := s.open("feature/third", "develop", map[string]string{"infra/third.tf": strings.ReplaceAll(secondFile, "second", "third")})
 	s.planned(after, "dev")
-	if got := s.Box.Calls()["PATCH /repos/{owner}/{repo}/check-runs/{check_run_id}"] - before; got != 1 {
-		t.Errorf("%d checks were updated, want only that of the new pull request", got)
+	f.quiet()
+	view, _ := s.repo.PullView(number)
+	if diff := cmp.Diff(before.Checks, view.Checks); diff != "" {
+		t.Errorf("its checks have changed (-before +after):\n%s", diff)
 	}
 }
 
