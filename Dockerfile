@@ -25,7 +25,8 @@ USER 65532:65532
 WORKDIR /var/lib/switchyard
 VOLUME /var/lib/switchyard
 EXPOSE 8080
-HEALTHCHECK --interval=30s --timeout=5s CMD ["wget", "-q", "-O", "/dev/null", "http://127.0.0.1:8080/readyz"]
+# Alive, not ready: a database that is away for a while is no reason to end running applies.
+HEALTHCHECK --interval=30s --timeout=5s CMD ["wget", "-q", "-O", "/dev/null", "http://127.0.0.1:8080/healthz"]
 # tini ends what a runner that died has left.
 ENTRYPOINT ["/sbin/tini", "--", "/usr/local/bin/switchyard"]
 CMD ["serve"]

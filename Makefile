@@ -16,6 +16,9 @@ RACE := $(shell command -v $${CC:-cc} >/dev/null 2>&1 && echo -race)
 VERSION := $(shell git describe --tags --always --dirty 2>/dev/null || echo unknown)
 BUILD := CGO_ENABLED=0 go build -trimpath -ldflags '-s -w -X main.version=$(VERSION)'
 
+# How PostgreSQL, which some tests start for themselves, is installed where it is not there.
+POSTGRES := { [ "$$(id -u)" = 0 ] && apt-get update -qq && apt-get install -qq -y --no-install-recommends postgresql; } >/dev/null 2>&1
+
 .PHONY: help
 help: ## list what can be made
 	@echo 'make TARGET'
@@ -28,7 +31,9 @@ build: ## build ./switchyard, static and stripped
 .PHONY: test
 test: ## run all tests with the race detector (PKG=./git/... RUN=TestMerge narrow it)
 	@[ -n '$(RACE)' ] || echo 'make test: no C compiler found, so the race detector is off' >&2
-	go test $(RACE) -timeout 30m -run '$(RUN)' $(PKG)
+	@ls /usr/lib/postgresql/*/bin/initdb >/dev/null 2>&1 || command -v initdb >/dev/null 2>&1 || $(POSTGRES) || \
+		echo 'make test: no PostgreSQL 15 was found or could be installed, so its tests are skipped' >&2
+	PATH="$$(go run ./terraform/terraformtest/fetch $(BIN)):$$PATH" go test $(RACE) -timeout 30m -run '$(RUN)' $(PKG)
 
 .PHONY: lint
 lint: $(BIN)/golangci-lint $(BIN)/actionlint ## hold the code to .golangci.yml, and workflows to actionlint

@@ -98,15 +98,17 @@ type Operation struct {
 	Head   string `json:"head"`           // plan: head of the pull request; apply: the candidate
 	Tree   string `json:"tree,omitempty"` // the git tree that Terraform runs on
 
-	Roots      []string `json:"roots"`             // directories of the roots it covers, in configuration order
-	Actor      string   `json:"actor"`             // login of the person (or App) who asked
-	Reason     string   `json:"reason"`            // why it exists, one sentence
-	Priority   int      `json:"priority"`          // lower runs earlier: 10 hotfix, 20 the rest
-	Confirmed  string   `json:"confirmed"`         // digest that a person said yes to; empty without one
-	Question   string   `json:"question"`          // digest that is being asked about while unconfirmed
-	Doubt      string   `json:"doubt"`             // why a yes is needed whatever the plan says, e.g. a force-push; empty if none
-	GatheredIn int64    `json:"gathered_in"`       // the operation that carries its commits now; 0 if none
-	Message    string   `json:"message,omitempty"` // how it ended, one or two sentences for a person
+	Roots     []string `json:"roots"`     // directories of the roots it covers, in configuration order
+	Actor     string   `json:"actor"`     // login of the person (or App) who asked
+	Reason    string   `json:"reason"`    // why it exists, one sentence
+	Priority  int      `json:"priority"`  // lower runs earlier: 10 hotfix, 20 the rest
+	Confirmed string   `json:"confirmed"` // digest that a person said yes to; empty without one
+
+	ConfirmedBy string `json:"confirmed_by,omitempty"` // login of that person
+	Question    string `json:"question"`               // digest that is being asked about while unconfirmed
+	Doubt       string `json:"doubt"`                  // why a yes is needed whatever the plan says, e.g. a force-push; empty if none
+	GatheredIn  int64  `json:"gathered_in"`            // the operation that carries its commits now; 0 if none
+	Message     string `json:"message,omitempty"`      // how it ended, one or two sentences for a person
 
 	// Host is the machine on which the runner of this attempt was started, or is about to be: only that
 	// one can tell what became of it. Empty while none was: a runner can have changed nothing yet.

@@ -410,6 +410,9 @@ func historyLine(l links, entry AddressChange) string {
 		text = "to be " + verb + " in " + prose(op.Environment) + " by the plan of " + whose(op)
 	case applied(op, entry.Target):
 		text = verb + " in " + prose(op.Environment) + " by " + whose(op)
+		if op.Confirmed != "" {
+			text += "; " + yes(op)
+		}
 	default:
 		text = "not " + verb + " in " + prose(op.Environment) + ": the apply of " + whose(op) + " " + ended(op)
 	}

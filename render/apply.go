@@ -59,6 +59,15 @@ func together(v ApplyView) string {
 	return " It carries " + pulls(v.With) + " as well."
 }
 
+// yes tells who agreed to what an apply asked about: "ana said yes to `7f3a`".
+func yes(op operation.Operation) string {
+	who := "a person"
+	if op.ConfirmedBy != "" {
+		who = prose(op.ConfirmedBy)
+	}
+	return who + " said yes to " + code(digest(op.Confirmed))
+}
+
 // applyStory tells one apply.
 func applyStory(v ApplyView) story {
 	op := v.Operation
@@ -463,7 +472,11 @@ func applyFooter(v ApplyView) *piece {
 		lines = append(lines, "Carries "+pulls(op.Pulls)+".")
 	}
 	if op.Confirmed != "" {
-		lines = append(lines, "A person said yes to "+code(digest(op.Confirmed))+".")
+		text := yes(op)
+		if op.ConfirmedBy == "" {
+			text = "A" + text[1:]
+		}
+		lines = append(lines, text+".")
 	}
 	return footer(head, append(lines, timesAndTools(op)...))
 }

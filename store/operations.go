@@ -15,7 +15,7 @@ import (
 
 // operationColumns are what scanOperation reads.
 const operationColumns = `operations.id, kind, operations.repository, installation, owner, name, environment, state, attempt,
-	operations.pull, pulls, branch, base, head, tree, roots, actor, reason, priority, confirmed, question, doubt, gathered_in,
+	operations.pull, pulls, branch, base, head, tree, roots, actor, reason, priority, confirmed, confirmed_by, question, doubt, gathered_in,
 	message, host, arrived, started, ended, result`
 
 const selectOperation = `SELECT ` + operationColumns + ` FROM operations`
@@ -206,10 +206,10 @@ func updateOperation(ctx context.Context, t *tx, op operation.Operation) error {
 	}
 	_, err := exec(ctx, t, `
 		UPDATE operations SET state = $2, attempt = $3, confirmed = $4, question = $5, gathered_in = $6, message = $7,
-			started = $8, ended = $9, result = $10, doubt = $11, host = $12
+			started = $8, ended = $9, result = $10, doubt = $11, host = $12, confirmed_by = $13
 		WHERE id = $1`,
 		op.ID, string(op.State), op.Attempt, op.Confirmed, op.Question, op.GatheredIn, op.Message,
-		millis(op.Started), millis(op.Ended), result, op.Doubt, op.Host)
+		millis(op.Started), millis(op.Ended), result, op.Doubt, op.Host, op.ConfirmedBy)
 	return err
 }
 
@@ -220,7 +220,7 @@ func scanOperation(row scanner) (operation.Operation, error) {
 	var arrived, started, ended int64
 	err := row.Scan(&op.ID, &op.Kind, &op.Repository.ID, &op.Repository.Installation, &op.Repository.Owner, &op.Repository.Name,
 		&op.Environment, &op.State, &op.Attempt, &op.Pull, &pulls, &op.Branch, &op.Base, &op.Head, &op.Tree, &roots,
-		&op.Actor, &op.Reason, &op.Priority, &op.Confirmed, &op.Question, &op.Doubt, &op.GatheredIn,
+		&op.Actor, &op.Reason, &op.Priority, &op.Confirmed, &op.ConfirmedBy, &op.Question, &op.Doubt, &op.GatheredIn,
 		&op.Message, &op.Host, &arrived, &started, &ended, &result)
 	if err != nil {
 		return op, err //nolint:wrapcheck // list wraps it

@@ -343,7 +343,7 @@ func (s *Store) Confirm(ctx context.Context, id int64, question, by string, comm
 		if op.State == operation.Unconfirmed && (question == "" || op.Question != question) {
 			return fmt.Errorf("%w: %s asks about %q", ErrQuestion, op, op.Question)
 		}
-		op.Confirmed, op.Message = question, ""
+		op.Confirmed, op.ConfirmedBy, op.Message = question, by, ""
 		if err := take(ctx, t, *op, comment); err != nil {
 			return err
 		}

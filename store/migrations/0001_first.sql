@@ -69,6 +69,7 @@ CREATE TABLE operations (
     reason       TEXT   NOT NULL,
     priority     BIGINT NOT NULL,
     confirmed    TEXT   NOT NULL,
+    confirmed_by TEXT   NOT NULL DEFAULT '', -- login
     question     TEXT   NOT NULL,
     doubt        TEXT   NOT NULL,
     gathered_in  BIGINT NOT NULL,

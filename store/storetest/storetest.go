@@ -598,7 +598,7 @@ func confirmed(t *testing.T, w *world) {
 	}
 	op, err := w.Confirm(t.Context(), op.ID, "7f3a", "ana", 0)
 	must(t, err)
-	if op.State != operation.Queued || op.Confirmed != "7f3a" || op.Question != "" || !op.Arrived.Equal(arrived) {
+	if op.State != operation.Queued || op.Confirmed != "7f3a" || op.ConfirmedBy != "ana" || op.Question != "" || !op.Arrived.Equal(arrived) {
 		t.Errorf("confirmed: %+v", op)
 	}
 	if _, err := w.Confirm(t.Context(), op.ID, "7f3a", "ana", 0); !errors.Is(err, store.ErrTransition) {
