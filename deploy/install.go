@@ -109,14 +109,7 @@ func (d *Deploy) takeBaselines(ctx context.Context, repo operation.Repository, c
 // groupQueued checks and plans the commit of a merge group.
 func (d *Deploy) groupQueued(ctx context.Context, seen GroupQueued) error {
 	repo := seen.Repository
-	if err := d.Git.Fetch(ctx, repo); err != nil {
-		return fmt.Errorf("fetch: %w", err)
-	}
-	branch, err := d.defaultBranch(ctx, repo)
-	if err != nil {
-		return err
-	}
-	config, err := d.configuration(ctx, repo, branch)
+	config, err := d.fetched(ctx, repo)
 	if err != nil {
 		return err
 	}

@@ -47,6 +47,18 @@ func (d *Deploy) configuration(ctx context.Context, repo operation.Repository, b
 	return found, nil
 }
 
+// fetched brings the mirror up to date and reads the repository's configuration from it.
+func (d *Deploy) fetched(ctx context.Context, repo operation.Repository) (configured, error) {
+	if err := d.Git.Fetch(ctx, repo); err != nil {
+		return configured{}, fmt.Errorf("fetch: %w", err)
+	}
+	branch, err := d.defaultBranch(ctx, repo)
+	if err != nil {
+		return configured{}, err
+	}
+	return d.configuration(ctx, repo, branch)
+}
+
 // defaultBranch gives the repository's default branch as it was last seen, else asks GitHub.
 func (d *Deploy) defaultBranch(ctx context.Context, repo operation.Repository) (string, error) {
 	_, branch, ok, err := d.Store.Repository(ctx, repo.ID)

@@ -27,14 +27,7 @@ const zeroCommit = "0000000000000000000000000000000000000000"
 // branchPushed queues an apply of the tip of a branch that deploys to an environment.
 func (d *Deploy) branchPushed(ctx context.Context, seen BranchPushed) error {
 	repo := seen.Repository
-	if err := d.Git.Fetch(ctx, repo); err != nil {
-		return fmt.Errorf("fetch: %w", err)
-	}
-	branch, err := d.defaultBranch(ctx, repo)
-	if err != nil {
-		return err
-	}
-	config, err := d.configuration(ctx, repo, branch)
+	config, err := d.fetched(ctx, repo)
 	if err != nil {
 		return err
 	}

@@ -191,14 +191,7 @@ func (d *Deploy) lookAt(ctx context.Context, repo hub.Info) error {
 // repositorySeen looks for branches that have moved and pull requests that have changed without a word.
 func (d *Deploy) repositorySeen(ctx context.Context, seen RepositorySeen) error {
 	repo := seen.Repository
-	if err := d.Git.Fetch(ctx, repo); err != nil {
-		return fmt.Errorf("fetch: %w", err)
-	}
-	branch, err := d.defaultBranch(ctx, repo)
-	if err != nil {
-		return err
-	}
-	config, err := d.configuration(ctx, repo, branch)
+	config, err := d.fetched(ctx, repo)
 	if err != nil {
 		return err
 	}

@@ -50,15 +50,16 @@ const readyDeadline = 2 * time.Second
 
 // Keys of log lines.
 const (
-	keyAction     = "action"
-	keyDelivery   = "delivery"
-	keyEvent      = "event"
-	keyOutcome    = "outcome"
-	keyRepository = "repository"
-	keyStack      = "stack"
-	keyStatus     = "status"
-	keyTook       = "took"
-	keyWhy        = "why"
+	keyAction      = "action"
+	keyDelivery    = "delivery"
+	keyEvent       = "event"
+	keyOutcome     = "outcome"
+	keyPullRequest = "pull_request"
+	keyRepository  = "repository"
+	keyStack       = "stack"
+	keyStatus      = "status"
+	keyTook        = "took"
+	keyWhy         = "why"
 )
 
 // outcome is what became of a request to HookPath; also the label of the counter.
@@ -251,6 +252,9 @@ func (e *edge) write(header http.Header, out *reply, took time.Duration) {
 		Str(keyDelivery, short(header.Get("X-Github-Delivery"))).Str(keyEvent, short(header.Get("X-Github-Event"))).
 		Str(keyAction, short(out.action)).Str(keyRepository, short(out.repository)).
 		Str(keyOutcome, string(out.outcome)).Int(keyStatus, out.status).Dur(keyTook, took)
+	if out.number != 0 {
+		line = line.Int(keyPullRequest, out.number)
+	}
 	if out.err != nil {
 		line = line.Err(out.err)
 	}

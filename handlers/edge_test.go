@@ -1,11 +1,14 @@
 package handlers_test
 
 import (
+	"bufio"
 	"bytes"
 	"context"
 	"encoding/json"
 	"errors"
+	"fmt"
 	"io"
+	"net"
 	"net/http"
 	"net/http/httptest"
 	"strings"
@@ -137,6 +140,30 @@ func TestAFailureIsGitHubsFailedDelivery(t *testing.T) {
 				t.Errorf("not logged as an error: %s", w.log)
 			}
 		})
+	}
+}
+
+func TestABodyOverGitHubsLimitIsRefusedBeforeItIsRead(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	server := httptest.NewServer(w.handler)
+	defer server.Close()
+	conn, err := net.Dial("tcp", server.Listener.Addr().String()) //nolint:noctx // on loopback, to a server that listens
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer func() { _ = conn.Close() }()
+	if _, err := fmt.Fprintf(conn, "POST %s HTTP/1.1\r\nHost: x\r\nX-GitHub-Event: ping\r\nX-GitHub-Delivery: 1\r\n"+
+		"Content-Type: application/json\r\nContent-Length: %d\r\n\r\n", handlers.HookPath, 25<<20+1); err != nil {
+		t.Fatal(err)
+	}
+	response, err := http.ReadResponse(bufio.NewReader(conn), nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer func() { _ = response.Body.Close() }()
+	if response.StatusCode != http.StatusRequestEntityTooLarge {
+		t.Errorf("status %s, want 413", response.Status)
 	}
 }
 

@@ -115,6 +115,12 @@ func (a accepter) accept(ctx context.Context, event, deliveryID string, payload 
 	note.action, note.repository = head.Action, head.Repository.FullName
 	for i := range jobs {
 		jobs[i].Cause = deliveryID
+		var about struct {
+			Number int `json:"number"`
+		}
+		if json.Unmarshal(jobs[i].Payload, &about) == nil && about.Number != 0 {
+			note.number = about.Number
+		}
 	}
 	fresh, err := a.inbox.Accept(ctx, store.Delivery{
 		GUID: deliveryID, Event: event, Action: head.Action,
@@ -141,6 +147,7 @@ func ignore(ctx context.Context, head envelope, why string) error {
 // note is what a handler tells the edge about a delivery, for its log line and its counters.
 type note struct {
 	action, repository string
+	number             int // of the pull request or issue; 0 for none
 	outcome            outcome
 	why                string
 }
