@@ -52,6 +52,63 @@ type Change struct {
 	Deposed         string      `json:"deposed,omitempty"`
 	ReplacePaths    []string    `json:"replace_paths,omitempty"` // attribute paths that force the replacement, sorted
 	Attributes      []Attribute `json:"attributes,omitempty"`    // only those that change, sorted by path
+
+	// Cause is why the change is there, where an apply looked into it. It is no part of the digest.
+	Cause *Cause `json:"cause,omitempty"`
+}
+
+// CauseKind is the kind of answer to why a change is in the plan of an apply.
+type CauseKind string
+
+// The kinds of cause.
+const (
+	CauseReviewed    CauseKind = "reviewed"    // it was shown on a pull request that the apply carries
+	CauseDrift       CauseKind = "drift"       // the world was changed outside of Terraform
+	CauseData        CauseKind = "data"        // the result of a data source is another than at the review
+	CauseProvider    CauseKind = "provider"    // its provider has another version than at the review
+	CauseIdentity    CauseKind = "identity"    // it depends on who plans, and another identity planned for the review
+	CauseVolatile    CauseKind = "volatile"    // its value is another one in each plan
+	CauseUnexplained CauseKind = "unexplained" // nothing that was looked at explains it
+)
+
+// Cause is why a change is there.
+type Cause struct {
+	Kind   CauseKind `json:"kind"`
+	Detail string    `json:"detail,omitempty"` // plain text: the address of the data source, the provider and its two versions
+	Pulls  []int     `json:"pulls,omitempty"`  // for CauseReviewed: where it was reviewed
+}
+
+// Binding is how closely an apply must keep to what was reviewed.
+type Binding string
+
+// The bindings.
+const (
+	BindStrict    Binding = "strict"      // a yes is asked for every change that nobody reviewed
+	BindNoNewRisk Binding = "no-new-risk" // only for those of them that carry a risk; the others are recorded
+)
+
+// RiskRule is a kind of danger that a change can carry.
+type RiskRule string
+
+// The rules of the risk table.
+const (
+	RiskDestroyStateful RiskRule = "destroy-stateful" // destroys a thing that holds data, or that others depend on by name
+	RiskReplaceStateful RiskRule = "replace-stateful" // the same, and makes it anew, empty
+	RiskDestroy         RiskRule = "destroy"          // destroys anything else
+	RiskReplace         RiskRule = "replace"
+	RiskUnprotected     RiskRule = "unprotected"   // prevent_destroy, or a lock of its cloud, goes away
+	RiskAccess          RiskRule = "access"        // who may do what: role assignments, identities, policies
+	RiskPublic          RiskRule = "public-access" // it can be reached from the public network
+	RiskForget          RiskRule = "forget"        // Terraform will not look after it any more
+)
+
+// Risk is one danger of one change.
+type Risk struct {
+	Address string   `json:"address"`
+	Deposed string   `json:"deposed,omitempty"`
+	Action  Action   `json:"action"`
+	Rule    RiskRule `json:"rule"`
+	Reason  string   `json:"reason"` // a sentence, plain text of ours but for quoted names
 }
 
 // Attribute is one attribute path whose value changes.
@@ -61,6 +118,7 @@ type Attribute struct {
 	After     json.RawMessage `json:"after,omitempty"`  // compact JSON; absent when there will be no value, when Unknown, or when Sensitive
 	Unknown   bool            `json:"unknown,omitempty"`
 	Sensitive bool            `json:"sensitive,omitempty"`
+	Volatile  bool            `json:"volatile,omitempty"` // two plans in a row gave two values: After is that of the one that is applied
 }
 
 // Counts sums up a change set the way Terraform does: a replacement is one to add and one to destroy.
@@ -137,6 +195,7 @@ type TargetTask struct {
 	Backend  map[string]string `json:"backend"`            // -backend-config key=value
 	Vars     map[string]string `json:"vars"`               // -var key=value, only for variables that the root declares
 	Expected *ChangeSet        `json:"expected,omitempty"` // apply: the union of what was reviewed
+	Data     map[string]string `json:"data,omitempty"`     // apply: TargetResult.Data of the reviewed plans; where they differ, of the newest
 }
 
 // Tool is one program or provider that took part.
@@ -167,13 +226,20 @@ type TargetResult struct {
 	ChangeSet         ChangeSet `json:"change_set"`
 	Unexpected        []Change  `json:"unexpected,omitempty"`         // apply: changes that nobody reviewed; capped like ChangeSet.Changes
 	UnexpectedOmitted int       `json:"unexpected_omitted,omitempty"` // how many the cap left out of Unexpected
-	Notes             []string  `json:"notes,omitempty"`              // for people, about the plan; Markdown code spans only; capped
-	Error             string    `json:"error,omitempty"`              // Terraform's words, without colours, capped
-	Lock              *LockInfo `json:"lock,omitempty"`
-	Lineage           string    `json:"lineage,omitempty"`
-	Serial            int64     `json:"serial,omitempty"`
-	Timings           Timings   `json:"timings"`
-	Processes         int       `json:"processes"` // Terraform processes started for this target
+	Tolerated         []Change  `json:"tolerated,omitempty"`          // apply: changes that nobody reviewed and that need no yes; capped alike
+	Blocked           []string  `json:"blocked,omitempty"`            // apply: addresses that Task.Block stops and nobody approved
+	Risks             []Risk    `json:"risks,omitempty"`              // of ChangeSet, sorted by rule, then address; capped
+	RisksOmitted      int       `json:"risks_omitted,omitempty"`      // how many the cap left out of Risks
+	Drift             []Change  `json:"drift,omitempty"`              // what differs in the world from the state, capped
+	// Data has a hash of the result of each data source that the plan read, by address; nothing sensitive can be told from it.
+	Data      map[string]string `json:"data,omitempty"`
+	Notes     []string          `json:"notes,omitempty"` // for people, about the plan; Markdown code spans only; capped
+	Error     string            `json:"error,omitempty"` // Terraform's words, without colours, capped
+	Lock      *LockInfo         `json:"lock,omitempty"`
+	Lineage   string            `json:"lineage,omitempty"`
+	Serial    int64             `json:"serial,omitempty"`
+	Timings   Timings           `json:"timings"`
+	Processes int               `json:"processes"` // Terraform processes started for this target
 }
 
 // Timings says where the time of one target went.
