@@ -9,6 +9,8 @@ PKG      ?= ./...
 RUN      ?= .
 FUZZTIME ?= 10s
 BENCH    ?= .
+SECONDS  ?= 60
+SEED     ?= 0
 
 BIN := $(CURDIR)/.bin
 # The race detector needs a C compiler; without one the tests run without it, and say so.
@@ -35,6 +37,11 @@ test: ## run all tests with the race detector (PKG=./git/... RUN=TestMerge narro
 		echo 'make test: no PostgreSQL 15 was found or could be installed, so its tests are skipped' >&2
 	PATH="$$(go run ./terraform/terraformtest/fetch $(BIN)):$$PATH" go test $(RACE) -timeout 30m -run '$(RUN)' $(PKG)
 
+.PHONY: torture
+torture: ## kill real servers while everything fails, on SQLite and on PostgreSQL (SECONDS=60 each, SEED=7 repeats the choices)
+	PATH="$$(go run ./terraform/terraformtest/fetch $(BIN)):$$PATH" go test -count=1 -v -timeout $$(( 2 * $(SECONDS) + 2400 ))s \
+		-run TestNothingIsLost ./server/torture -args -seconds $(SECONDS) -seed $(SEED)
+
 .PHONY: lint
 lint: $(BIN)/golangci-lint $(BIN)/actionlint ## hold the code to .golangci.yml, and workflows to actionlint
 	$(BIN)/golangci-lint config verify
@@ -51,7 +58,7 @@ demo: ## play the main job on this machine, in ten seconds (ARGS=--keep leaves i
 	@dir=$$(mktemp -d); trap 'rm -rf "$$dir"' EXIT; go build -o "$$dir/switchyard" ./cmd/app; "$$dir/switchyard" sandbox $(ARGS)
 
 .PHONY: bench
-bench: ## print the numbers: calls, processes, times, memory and size (BENCH=Plan narrows it)
+bench: ## print the numbers: calls, processes, times, load, memory and size (BENCH=Plan narrows it)
 	go test -run '^$$' -bench '$(BENCH)' -benchtime 3x -timeout 60m $(PKG) | grep -v -e '^ok .*no test' -e 'no test files'
 	@dir=$$(mktemp -d); trap 'rm -rf "$$dir"' EXIT; $(BUILD) -o "$$dir/switchyard" ./cmd/app; \
 		printf 'binary, stripped: %d bytes\n' "$$(wc -c < "$$dir/switchyard")"

@@ -74,6 +74,8 @@ func formOf(name string) form {
 		return form{"[ENVIRONMENT]", "stops what runs or waits, so that Terraform releases its lock"}
 	case "unlock":
 		return form{"ENVIRONMENT", "releases Switchyard's own hold of an operation that is dead; never Terraform's state lock"}
+	case "approve-replace":
+		return form{"ADDRESS", "says yes, as a second person, to one change that the configuration's `risk` holds back"}
 	default:
 		return form{}
 	}

@@ -53,7 +53,10 @@ func TestConfigurationNeverLowersWhatACommandNeeds(t *testing.T) {
 	config := repoconfig.Default()
 	config.Default = false
 	// Parse refuses such a file; Decide must not rely on that.
-	config.Commands = map[string]repoconfig.Command{"apply": {Permission: "read"}, "unlock": {Permission: "nonsense"}}
+	config.Commands = map[string]repoconfig.Command{
+		"apply": {Permission: "read"}, "unlock": {Permission: "nonsense"}, "approve-replace": {Permission: "triage"},
+	}
+	config.Risk.Block = []operation.RiskRule{operation.RiskReplaceStateful}
 	for _, name := range commands.Names() {
 		for _, permission := range []string{"", "none", "read", "triage", "write", "maintain", "admin", "owner", "Admin", "deployer"} {
 			c, ours, err := commands.Parse("/" + name + " prod")
@@ -74,7 +77,7 @@ func least(name string) string {
 	switch name {
 	case "plan", "apply", "cancel":
 		return "write"
-	case "unlock":
+	case "unlock", "approve-replace":
 		return "maintain"
 	default:
 		return "read"
@@ -126,7 +129,7 @@ func FuzzCommands(f *testing.F) {
 	for _, seed := range []string{
 		"/plan", "/apply prod 7f3a", "/apply prod `7F3A`", "/why module.a[\"b c\"]", "/plan dev src/terraform --fork " + strings.Repeat("a", 40),
 		"/aply @everyone", "/plan `" + "x`", "/apply \u202edorp", "/status dev prod", "/cancel\x00", "/unlock -x", "/\xff\xfe", "/APPLY DEV",
-		"/apply <!-- x -->", "/" + strings.Repeat("a", 2000), "/apply " + strings.Repeat("a ", 2000), "> /apply dev", "/failover prod",
+		"/apply <!-- x -->", "/approve-replace `a[\"b\"]`", "/approve-replace ``", "/approve-replace\u00a0a", "/" + strings.Repeat("a", 2000), "/apply " + strings.Repeat("a ", 2000), "> /apply dev", "/failover prod",
 	} {
 		f.Add(seed, "write", false)
 		f.Add(seed, "none", true)

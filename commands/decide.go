@@ -78,7 +78,7 @@ func has(permission string) string {
 // notHere refuses what makes no sense in this repository or this thread.
 func (d *decision) notHere() string {
 	switch {
-	case d.cfg.Default && (d.c.Name == "apply" || d.c.Name == "unlock"):
+	case d.cfg.Default && (d.c.Name == "apply" || d.c.Name == "unlock" || d.c.Name == "approve-replace"):
 		return d.refuse(fmt.Sprintf("This repository has no `%s`, so Switchyard only plans and applies nothing.", repoconfig.Path),
 			"add that file to the default branch.")
 	case d.c.Name != "plan":
@@ -101,6 +101,11 @@ func (d *decision) resolve() string {
 	switch d.c.Name {
 	case "plan":
 		return d.resolvePlan()
+	case "approve-replace":
+		if len(d.cfg.Risk.Block) == 0 {
+			return d.refuse(fmt.Sprintf("`%s` holds no change back, because it has no `risk: { block: […] }`.", repoconfig.Path),
+				"comment `/status` to see what waits, and for what.")
+		}
 	case "apply", "unlock", "status", "cancel":
 		if d.c.Environment != "" {
 			return d.unknownEnvironment()

@@ -87,6 +87,8 @@ func (c *Command) read(arguments []string) error {
 		return nil // whatever stands behind it
 	case "why":
 		return c.readAddress()
+	case "approve-replace":
+		return c.readApproval(arguments)
 	case "plan":
 		return c.readPlan(arguments)
 	case "apply":
@@ -113,13 +115,34 @@ func (c *Command) readEnvironment(arguments []string) error {
 }
 
 func (c *Command) readAddress() error {
-	_, address, _ := strings.Cut(c.Line, " ")
-	address = strings.Trim(strings.TrimSpace(address), "`")
+	word := strings.Fields(c.Line[1:])[0]
+	address := strings.Trim(strings.TrimSpace(c.Line[1+len(word):]), "`")
 	if strings.ContainsFunc(address, unseen) {
 		return wrongForm(c.Name, "the address has a character that cannot be seen")
 	}
 	c.Address = address
 	return nil
+}
+
+// readApproval reads exactly one address. A yes to no address in particular would be a yes to anything.
+func (c *Command) readApproval(arguments []string) error {
+	if len(arguments) > 0 {
+		if err := option(c.Name, arguments[0]); err != nil {
+			return err
+		}
+	}
+	if err := c.readAddress(); err != nil {
+		return err
+	}
+	switch {
+	case c.Address == "":
+		return wrongForm(c.Name, "it names no address")
+	case strings.Contains(c.Address, "`"):
+		c.Address = ""
+		return wrongForm(c.Name, "it names more than one address, and a yes is to one change")
+	default:
+		return nil
+	}
 }
 
 func (c *Command) readPlan(arguments []string) error {

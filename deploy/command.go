@@ -52,6 +52,9 @@ func (d *Deploy) commentMade(ctx context.Context, seen CommentMade) error {
 		return err
 	}
 	if r.Config.Problem != "" && changes(command.Name) {
+		if err := d.auditUnusable(ctx, r); err != nil {
+			return err
+		}
 		return d.answer(ctx, seen, render.ConfigProblem(r.Config.Problem))
 	}
 	decision := commands.Decide(r.Config.Config, command, parseErr, r.Person, thread)
@@ -64,6 +67,11 @@ func (d *Deploy) commentMade(ctx context.Context, seen CommentMade) error {
 		return nil
 	case decision.Refusal != "":
 		return d.answer(ctx, seen, decision.Refusal)
+	}
+	if changes(decision.Do) {
+		if err := d.personWants(ctx, seen); err != nil {
+			return err
+		}
 	}
 	text, err := d.carryOut(ctx, r, decision.Do)
 	if err != nil {
@@ -101,6 +109,20 @@ func (d *Deploy) genuine(ctx context.Context, seen CommentMade) (bool, error) {
 func (d *Deploy) answered(ctx context.Context, seen CommentMade) (bool, error) {
 	_, ok, err := d.Store.Surface(ctx, seen.Repository.ID, answerKey(seen))
 	return ok, wrap("look for the answer", err)
+}
+
+// personWants has a pull request of a bot treated as a person's from now on, because a person who may do so has
+// asked for something there. What it waits to show is hastened.
+func (d *Deploy) personWants(ctx context.Context, seen CommentMade) error {
+	facts, ok, err := d.pullFacts(ctx, seen.Repository, seen.Number)
+	if err != nil || !ok || !facts.onlyForBots() {
+		return err
+	}
+	facts.Wanted = true
+	if err := d.savePull(ctx, seen.Repository, facts); err != nil {
+		return err
+	}
+	return d.showPull(ctx, seen.Repository, seen.Number)
 }
 
 func answerKey(seen CommentMade) string { return fmt.Sprintf("answer/%d", seen.Comment) }
@@ -195,6 +217,8 @@ func (d *Deploy) carryOut(ctx context.Context, r request, do string) (string, er
 		return d.cancel(ctx, r)
 	case "unlock":
 		return d.unlock(ctx, r)
+	case "approve-replace":
+		return d.approveReplace(ctx, r)
 	default:
 		return "", fmt.Errorf("command %q is decided but not known here", do)
 	}
@@ -327,7 +351,10 @@ func (d *Deploy) newestApply(ctx context.Context, repo int64, environment string
 
 // confirm takes a person's yes to exactly what is being asked.
 func (d *Deploy) confirm(ctx context.Context, r request, asked operation.Operation, view render.ApplyAnswerView) (string, error) {
-	var err error
+	left, err := d.stillBlocked(ctx, asked)
+	if err != nil {
+		return "", err
+	}
 	switch {
 	case r.Command.Digest == "":
 		view.Kind = render.ApplyNeedsDigest
@@ -335,7 +362,17 @@ func (d *Deploy) confirm(ctx context.Context, r request, asked operation.Operati
 	case !strings.HasPrefix(asked.Question, r.Command.Digest):
 		view.Kind = render.ApplyWrongDigest
 		view.Apply, err = d.pointApplyView(ctx, asked, r.Number)
+	case len(left) > 0:
+		view.Kind, view.Blocked = render.ApplyBlocked, left
 	default:
+		own, ownErr := d.ownYes(ctx, r, asked)
+		if ownErr != nil {
+			return "", ownErr
+		}
+		if own {
+			view.Kind = render.ApplyOwn
+			return render.ApplyAnswer(view), nil
+		}
 		var op operation.Operation
 		if op, err = d.Store.Confirm(ctx, asked.ID, asked.Question, r.Author, r.Comment); err != nil {
 			return "", fmt.Errorf("take the yes to %s: %w", asked, err)
@@ -382,7 +419,7 @@ func (d *Deploy) applyAnew(ctx context.Context, r request, ended operation.Opera
 	}
 	op := operation.Operation{
 		Kind: operation.Apply, Repository: r.Repository, Environment: ended.Environment, Branch: ended.Branch, Head: tip,
-		Pulls: numbers, Pull: ended.Pull, Actor: r.Author, Priority: ended.Priority, Doubt: ended.Doubt,
+		Pulls: numbers, Pull: ended.Pull, Actor: r.Author, Priority: ended.Priority, Doubt: ended.Warned,
 		Reason: fmt.Sprintf("%s asked for it again after %s %s", r.Author, ended, ended.State),
 	}
 	for _, root := range due.Roots {
@@ -486,14 +523,15 @@ func (d *Deploy) unlock(ctx context.Context, r request) (string, error) {
 		view.Alive = &holder
 		return render.UnlockAnswer(view), nil
 	}
-	released, ok, err := d.Store.ReleaseHold(ctx, r.Repository.ID, r.Command.Environment, r.Author,
+	released, err := d.Store.ReleaseHold(ctx, holder, r.Author,
 		"Its hold was released by "+r.Author+"; it is not known how far it came.")
+	if errors.Is(err, store.ErrLost) {
+		return d.changedMeanwhile(ctx, r, view)
+	}
 	if err != nil {
 		return "", fmt.Errorf("release the hold: %w", err)
 	}
-	if ok {
-		view.Released = &released
-	}
+	view.Released = &released
 	return render.UnlockAnswer(view), d.goOn(ctx, r)
 }
 
@@ -540,7 +578,40 @@ func (d *Deploy) status(ctx context.Context, r request) (string, error) {
 		}
 		view.Environments = append(view.Environments, status)
 	}
+	var err error
+	if view.Delay, err = d.delay(ctx, r.Repository.Installation); err != nil {
+		return "", err
+	}
 	return render.Status(view), nil
+}
+
+// delay is what of an installation waits because of GitHub's limits; nil where what waits is written in a moment.
+func (d *Deploy) delay(ctx context.Context, installation int64) (*render.Delay, error) {
+	pending, err := d.Store.PendingSurfaces(ctx)
+	if err != nil {
+		return nil, fmt.Errorf("count what waits to be written: %w", err)
+	}
+	now, budget := d.Clock.Now(), d.Hub.Budget(installation)
+	delay := render.Delay{PeopleAt: budget.Until(false), BotsAt: budget.Until(true), Refused: budget.Refused != nil}
+	for _, of := range pending {
+		if of.Installation == installation {
+			delay.People, delay.Bots = of.Surfaces-of.Bots, of.Bots
+		}
+	}
+	if delay.Bots == 0 {
+		delay.BotsAt = time.Time{}
+	}
+	if budget.Slowed {
+		delay.SearchAt = budget.Resets
+	}
+	delay.LastAt = d.Hub.Foresee(installation, delay.People, delay.Bots)
+	if !delay.LastAt.After(now.Add(publishPoll)) && delay.PeopleAt.IsZero() && delay.BotsAt.IsZero() {
+		if delay.SearchAt.IsZero() {
+			return nil, nil //nolint:nilnil // no delay is no error
+		}
+		delay.People, delay.Bots = 0, 0
+	}
+	return &delay, nil
 }
 
 func (d *Deploy) rootStatus(ctx context.Context, r request, environment string) ([]render.RootStatus, error) {

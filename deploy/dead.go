@@ -5,6 +5,8 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"strings"
+	"syscall"
 	"time"
 
 	"github.com/rs/zerolog"
@@ -60,6 +62,8 @@ func (d *Deploy) tellDead(ctx context.Context, job queue.Job, reason string) err
 			return err
 		}
 		return wrap("go on", d.enqueue(ctx, driveJob(op)))
+	case job.Kind == KindPush:
+		return d.pushLost(ctx, job, reason)
 	case about.Number != 0:
 		body := render.GaveUpNotice(plainError(errors.New(reason)))
 		key := fmt.Sprintf("gave-up/%d", about.Number)
@@ -70,14 +74,27 @@ func (d *Deploy) tellDead(ctx context.Context, job queue.Job, reason string) err
 
 // givenUp is the end of an operation that could not be started, again and again.
 func givenUp(op operation.Operation, reason string) store.Finish {
+	message := "It could not be started, and nothing was changed: " + plainError(errors.New(reason)) + "."
+	if fullDisk(errors.New(reason)) {
+		message = "It could not be started, and nothing was changed, because the disk of the server is full. " +
+			"Whoever runs Switchyard has to make room on it first."
+	}
 	return store.Finish{
 		Operation: op.ID, Attempt: op.Attempt, State: operation.Failed, Doubt: op.Doubt,
-		Message: "It could not be started, and nothing was changed: " + plainError(errors.New(reason)) + ".",
+		Message: message,
 	}
 }
 
 // passing reports whether what kept an operation from being started may be over at the next try.
 func passing(err error) bool {
 	gone, person := (*hub.Gone)(nil), (*hub.NeedsPerson)(nil)
-	return !errors.As(err, &gone) && !errors.As(err, &person) && !errors.Is(err, errNoRoots)
+	return !errors.As(err, &gone) && !errors.As(err, &person) && !errors.Is(err, errNoRoots) && !fullDisk(err)
+}
+
+// fullDisk reports whether there was no room on a disk of this host. A person has to make some, so that is told at once;
+// git says it in words only. https://man7.org/linux/man-pages/man3/strerror.3.html
+func fullDisk(err error) bool {
+	return errors.Is(err, syscall.ENOSPC) || errors.Is(err, syscall.EDQUOT) ||
+		strings.Contains(err.Error(), syscall.ENOSPC.Error()) || strings.Contains(err.Error(), "No space left on device") ||
+		strings.Contains(strings.ToLower(err.Error()), syscall.EDQUOT.Error())
 }

@@ -45,6 +45,8 @@ type Options struct {
 	ApplyLimit  time.Duration // an apply that takes longer is stopped
 	LockTimeout time.Duration // how long an apply waits for Terraform's state lock
 	StopGrace   time.Duration // between SIGINT and SIGKILL
+	// Replans is how many pull requests are planned again after one apply, at most.
+	Replans int
 	// Overdue is what a runner may take beyond its limits before it is certain that it has ended; the
 	// executor kills it earlier than that where it can. 0: two minutes.
 	Overdue time.Duration
@@ -109,6 +111,7 @@ func (d *Deploy) handlers() map[string]queue.Handler {
 		KindEnvironment:  handle(KindEnvironment, d.advance),
 		KindSweep:        handle(KindSweep, d.sweep),
 		KindRepository:   handle(KindRepository, d.repositorySeen),
+		KindOutdated:     handle(KindOutdated, d.lookForOutdated),
 	}
 }
 
@@ -203,7 +206,11 @@ func driveJob(op operation.Operation) queue.Job {
 		j.Once = true
 		return j
 	}
-	return job(queue.Long, KindPlan, op.Repository.ID, "plan "+workKey(op),
+	class := queue.Long
+	if op.Priority >= priorityBots {
+		class = queue.Bots
+	}
+	return job(class, KindPlan, op.Repository.ID, "plan "+workKey(op),
 		drive{Repository: op.Repository, Operation: op.ID, Environment: op.Environment, Number: op.Pull})
 }
 

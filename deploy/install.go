@@ -63,7 +63,7 @@ func (d *Deploy) adopt(ctx context.Context, repo operation.Repository) error {
 		return fmt.Errorf("list open pull requests: %w", err)
 	}
 	for _, pull := range pulls {
-		if err := d.enqueue(ctx, PullSeen{Repository: repo, Number: pull.Number}.Job()); err != nil {
+		if err := d.enqueue(ctx, PullSeen{Repository: repo, Number: pull.Number, Bot: pull.AuthorType == hub.Bot}.Job()); err != nil {
 			return fmt.Errorf("queue #%d: %w", pull.Number, err)
 		}
 	}

@@ -20,6 +20,7 @@ const (
 	KindEnvironment  = "environment"
 	KindSweep        = "sweep"
 	KindRepository   = "repository"
+	KindOutdated     = "outdated"
 )
 
 // PullSeen says that a pull request has to be looked at again.
@@ -29,6 +30,9 @@ type PullSeen struct {
 	Head       string               `json:"head,omitempty"`   // commit, where the number is not known
 	Closed     bool                 `json:"closed,omitempty"` // the event said so; a hint that saves a call
 	Again      string               `json:"again,omitempty"`  // login of who asked for a new plan; empty: only when something changed
+	Bot        bool                 `json:"bot,omitempty"`    // the event said that a bot opened it; a hint that lets people's go first
+
+	Outdated *outdated `json:"outdated,omitempty"` // its plan was found to be out of date
 }
 
 // BranchPushed says that a branch has moved, appeared or gone.
@@ -70,8 +74,16 @@ func (p PullSeen) Job() queue.Job {
 	if p.Number == 0 {
 		return job(queue.Quick, KindPull, p.Repository.ID, fmt.Sprintf("%d@%s", p.Repository.ID, p.Head), p)
 	}
-	return job(queue.Quick, KindPull, p.Repository.ID, fmt.Sprintf("%d#%d", p.Repository.ID, p.Number), p)
+	j := job(queue.Quick, KindPull, p.Repository.ID, fmt.Sprintf("%d#%d", p.Repository.ID, p.Number), p)
+	if p.Bot && p.Again == "" {
+		j.Lane = botsLane(j.Lane)
+	}
+	return j
 }
+
+// botsLane is the lane of what only bots want of a repository. It takes turns with the repository's own lane, so
+// what people want waits for one job of it at most, however many pull requests a bot has opened.
+func botsLane(lane string) string { return lane + " bots" }
 
 // Job makes the queue's job of what was seen.
 func (b BranchPushed) Job() queue.Job {

@@ -8,6 +8,7 @@ import (
 
 	"github.com/switchyard-dev/switchyard/operation"
 	"github.com/switchyard-dev/switchyard/queue"
+	"github.com/switchyard-dev/switchyard/store"
 )
 
 // The keys by which lines of the log say what they are about. The queue adds job, kind, key and delivery.
@@ -76,9 +77,9 @@ func aboutApply(ctx context.Context, op operation.Operation) context.Context {
 
 type causeKey struct{}
 
-// because keeps the delivery that led to the work of a context.
+// because keeps the delivery that led to the work of a context, for us and for the audit.
 func because(ctx context.Context, delivery string) context.Context {
-	return context.WithValue(ctx, causeKey{}, delivery)
+	return store.Because(context.WithValue(ctx, causeKey{}, delivery), delivery)
 }
 
 // causeOf is the delivery that led to the work of a context; "" for our own.

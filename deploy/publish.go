@@ -97,9 +97,22 @@ func (d *Deploy) Flush(ctx context.Context) {
 	}
 }
 
+// pauses are the installations that have used up what may be written to them, for bots or at all. To claim what
+// would only be put off again costs a transaction for each of the thousands of surfaces that a storm leaves waiting.
+func (d *Deploy) pauses() []store.Pause {
+	var pauses []store.Pause
+	for _, installation := range d.Hub.Paused() {
+		pauses = append(pauses, store.Pause{Installation: installation})
+	}
+	for _, installation := range d.Hub.PausedForBots() {
+		pauses = append(pauses, store.Pause{Installation: installation, Bots: true})
+	}
+	return pauses
+}
+
 // publishOne writes the next due surface. It reports whether there was one.
 func (d *Deploy) publishOne(ctx context.Context) (bool, error) {
-	surface, ok, err := d.Store.ClaimSurface(ctx, surfaceLease, d.Hub.Paused()...)
+	surface, ok, err := d.Store.ClaimSurface(ctx, surfaceLease, d.pauses()...)
 	if err != nil || !ok {
 		return false, wrap("claim a surface", err)
 	}

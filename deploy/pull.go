@@ -15,6 +15,7 @@ import (
 	"github.com/switchyard-dev/switchyard/gitflow"
 	"github.com/switchyard-dev/switchyard/hub"
 	"github.com/switchyard-dev/switchyard/operation"
+	"github.com/switchyard-dev/switchyard/queue"
 	"github.com/switchyard-dev/switchyard/render"
 	"github.com/switchyard-dev/switchyard/repoconfig"
 	"github.com/switchyard-dev/switchyard/store"
@@ -39,13 +40,23 @@ type pullFacts struct {
 	Merge    string              `json:"merge,omitempty"`    // conflicting files, in words
 	Roots    []render.RootReason `json:"roots,omitempty"`
 	Silent   bool                `json:"silent,omitempty"` // nothing of it is shown
+	Bot      bool                `json:"bot,omitempty"`    // a bot is its author
+	Wanted   bool                `json:"wanted,omitempty"` // a person asked for something of it
+	Outdated *outdated           `json:"outdated,omitempty"`
 }
+
+// onlyForBots reports whether nobody waits for what is shown of a pull request, and for its plan: a bot opened
+// it, and no person has wanted anything of it.
+func (f pullFacts) onlyForBots() bool { return f.Bot && !f.Wanted }
 
 // lookAtPull brings what is shown about a pull request up to date, and plans it where its head, its
 // base or the person who asks make a new plan necessary.
 func (d *Deploy) lookAtPull(ctx context.Context, seen PullSeen) error {
 	if seen.Number == 0 {
 		return d.lookAtHead(ctx, seen)
+	}
+	if seen.Outdated != nil && !seen.Outdated.Again {
+		return d.markOutdated(ctx, seen)
 	}
 	if seen.Closed {
 		if needless, err := d.nothingToEnd(ctx, seen); err != nil || needless {
@@ -143,12 +154,16 @@ func (d *Deploy) pullEnded(ctx context.Context, repo operation.Repository, pull 
 		if err := d.savePull(ctx, repo, facts); err != nil {
 			return err
 		}
+		ctx = forWhom(ctx, facts.onlyForBots())
 	}
 	if err := d.supersede(ctx, repo.ID, pull.Number, operation.Operation{},
 		"The pull request was "+pull.State+" before its plan was done."); err != nil {
 		return err
 	}
 	if err := d.wantFlowCheck(ctx, repo, pull.HeadSHA); err != nil { // of the pull requests that have the same head
+		return err
+	}
+	if err := d.approvedMeanwhile(ctx, repo, pull.Number); err != nil {
 		return err
 	}
 	return d.showPull(ctx, repo, pull.Number)
@@ -221,7 +236,14 @@ func (d *Deploy) reviewPull(ctx context.Context, seen PullSeen, pull hub.Pull, d
 	facts := pullFacts{
 		Number: pull.Number, Title: pull.Title, Author: pull.Author, State: pull.State, Head: pull.HeadSHA,
 		HeadRef: pull.HeadRef, Base: pull.BaseRef, Fork: pull.Fork, Comments: pull.Comments, Problem: config.Problem,
+		Bot: pull.AuthorType == hub.Bot,
 	}
+	old, _, err := d.pullFacts(ctx, repo, pull.Number)
+	if err != nil {
+		return err
+	}
+	facts.Wanted, facts.Outdated = old.Wanted || seen.Again != "", old.Outdated
+	ctx = forWhom(ctx, facts.onlyForBots())
 	known, err := d.facts(ctx, repo)
 	if err != nil {
 		return err
@@ -250,7 +272,7 @@ func (d *Deploy) reviewPull(ctx context.Context, seen PullSeen, pull hub.Pull, d
 		}
 		return d.showPull(ctx, repo, pull.Number)
 	}
-	return d.planPull(ctx, seen, facts, tree)
+	return d.planPull(ctx, seen, config, facts, tree)
 }
 
 // mergedMeanwhile reports whether the base branch has the head of a pull request that GitHub called open a
@@ -278,6 +300,11 @@ func (d *Deploy) keepPull(ctx context.Context, repo operation.Repository, facts 
 	old, ok, err := d.pullFacts(ctx, repo, facts.Number)
 	if err != nil {
 		return err
+	}
+	if !ok || !sameDecision(old, facts) {
+		if err := d.auditDecision(ctx, repo, facts.Decision, facts.Author, pullWords(facts)); err != nil {
+			return err
+		}
 	}
 	if !ok || old.Head != facts.Head || old.Base != facts.Base || old.State != facts.State {
 		if err := d.lookAtOthers(ctx, repo, facts); err != nil {
@@ -380,7 +407,7 @@ func (d *Deploy) anyRoot(ctx context.Context, repo operation.Repository, config 
 }
 
 // planPull queues a plan of the merged tree, unless the newest one already shows it.
-func (d *Deploy) planPull(ctx context.Context, seen PullSeen, facts pullFacts, tree string) error {
+func (d *Deploy) planPull(ctx context.Context, seen PullSeen, config configured, facts pullFacts, tree string) error {
 	repo := seen.Repository
 	newest, ok, err := d.newestPlan(ctx, repo.ID, facts.Number)
 	if err != nil {
@@ -390,24 +417,49 @@ func (d *Deploy) planPull(ctx context.Context, seen PullSeen, facts pullFacts, t
 	for i, root := range facts.Roots {
 		roots[i] = root.Root
 	}
-	same := ok && newest.Tree == tree && newest.Head == facts.Head && newest.Environment == facts.Decision.Environment &&
+	same := ok && newest.Head == facts.Head && newest.Environment == facts.Decision.Environment &&
 		slices.Equal(newest.Roots, roots) && newest.State != operation.Superseded && newest.State != operation.Cancelled
-	if same && (seen.Again == "" || !newest.State.Ended()) {
+	if same {
+		if same, err = d.sameCode(ctx, repo, config.Config, newest, tree); err != nil {
+			return err
+		}
+	}
+	stale := same && seen.Outdated != nil && seen.Outdated.Plan == newest.ID
+	if same && !stale && (seen.Again == "" || !newest.State.Ended()) {
+		if err := d.hasten(ctx, newest, facts); err != nil {
+			return err
+		}
 		return d.planQueued(ctx, newest)
 	}
 	actor, reason := facts.Author, "the pull request has a new head or base"
-	if seen.Again != "" {
+	switch {
+	case seen.Again != "":
 		actor, reason = seen.Again, seen.Again+" asked for a new plan"
+	case seen.Outdated != nil:
+		actor, reason = "switchyard", seen.Outdated.reason(facts.Decision.Environment)
+	}
+	priority := priorityNormal
+	if facts.onlyForBots() {
+		priority = priorityBots
 	}
 	op, err := d.Store.CreateOperation(ctx, operation.Operation{
 		Kind: operation.Plan, Repository: repo, Environment: facts.Decision.Environment,
 		Pull: facts.Number, Pulls: []int{facts.Number}, Branch: facts.Base, Base: facts.BaseTip, Head: facts.Head,
-		Tree: tree, Roots: roots, Actor: actor, Reason: reason,
+		Tree: tree, Roots: roots, Actor: actor, Reason: reason, Priority: priority,
 	})
 	if err != nil {
 		return fmt.Errorf("create plan: %w", err)
 	}
 	return d.planQueued(ctx, op)
+}
+
+// hasten has a plan that waits behind those of other bots' pull requests done among those of people, where a person
+// wants it now.
+func (d *Deploy) hasten(ctx context.Context, plan operation.Operation, facts pullFacts) error {
+	if plan.Priority < priorityBots || facts.onlyForBots() || plan.State != operation.Queued {
+		return nil
+	}
+	return wrap("hasten "+plan.String(), d.Store.Hasten(ctx, driveJob(plan).Key, queue.Long))
 }
 
 // planQueued has a stored plan driven, ends those before it, and shows it. It may be called again for the same plan.

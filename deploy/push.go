@@ -16,10 +16,12 @@ import (
 	"github.com/switchyard-dev/switchyard/store"
 )
 
-// The priorities of applies; a lower one runs first.
+// The priorities of operations; a lower one runs first. Plans of bots' pull
+// requests that nobody has asked for are done in a class of their own, see queue.Bots.
 const (
 	priorityHotfix = 10
 	priorityNormal = 20
+	priorityBots   = 30
 )
 
 const zeroCommit = "0000000000000000000000000000000000000000"
@@ -99,6 +101,9 @@ func (d *Deploy) refusePush(ctx context.Context, repo operation.Repository, deci
 		Environment: decision.Deploys, Branch: seen.Branch, Commit: tip, Repository: repo, WebURL: d.WebURL, Gitflow: decision,
 	}
 	body := render.RefusedNotice(view)
+	if err := d.auditRefusedPush(ctx, repo, decision, seen, tip); err != nil {
+		return err
+	}
 	c := hub.Check{
 		Name: applyCheckName(decision.Deploys), HeadSHA: tip, Status: "completed", Conclusion: "neutral",
 		Title: render.GitflowCheck(decision).Title, Summary: body,

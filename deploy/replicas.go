@@ -92,7 +92,7 @@ func (d *Deploy) stopLeft(ctx context.Context, id int64) error {
 	if err != nil {
 		return fmt.Errorf("read operation %d: %w", id, err)
 	}
-	if run, err := d.Executor.Resume(op.ID, op.Attempt); err == nil { // else there is nothing to stop
+	if run, err := d.Executor.Resume(op.ID, op.Attempt, op.Launch); err == nil { // else there is nothing to stop
 		run.Stop()
 	}
 	return nil
@@ -183,7 +183,7 @@ func (d *Deploy) takeUp(ctx context.Context, read operation.Operation) error {
 	if op.State != operation.Running || op.Attempt != read.Attempt || op.Host != d.Host {
 		return nil
 	}
-	run, err := d.Executor.Resume(op.ID, op.Attempt)
+	run, err := d.Executor.Resume(op.ID, op.Attempt, op.Launch)
 	if errors.Is(err, executor.ErrUnknown) {
 		return d.putBack(ctx, op)
 	}
@@ -197,7 +197,10 @@ func (d *Deploy) takeUp(ctx context.Context, read operation.Operation) error {
 	if ctx.Err() != nil {
 		return fmt.Errorf("wait for %s: %w", op, context.Cause(ctx))
 	}
-	end := ended(op, result)
+	end, known := d.endedBefore(ctx, op, result)
+	if known != nil {
+		return known
+	}
 	if err != nil {
 		zerolog.Ctx(ctx).Error().Err(err).Msg("runner gave no result")
 		end = lost(op)
@@ -252,7 +255,7 @@ func (d *Deploy) resumePlan(ctx context.Context, id int64) (bool, error) {
 		return false, err
 	}
 	defer d.end(op.ID)
-	run, err := d.Executor.Resume(op.ID, op.Attempt)
+	run, err := d.Executor.Resume(op.ID, op.Attempt, op.Launch)
 	if err != nil {
 		return false, nil // whatever it is, a plan can be begun anew
 	}
@@ -263,7 +266,11 @@ func (d *Deploy) resumePlan(ctx context.Context, id int64) (bool, error) {
 	if err != nil {
 		return false, nil // as above
 	}
-	return true, d.finish(ctx, ended(op, result))
+	end, err := d.endedBefore(ctx, op, result)
+	if err != nil {
+		return false, err
+	}
+	return true, d.finish(ctx, end)
 }
 
 // resume sees to the apply that has the hold of an environment. It reports whether the hold is free.
@@ -315,7 +322,7 @@ func (d *Deploy) elsewhere(ctx context.Context, op operation.Operation) error {
 		message += " since " + replica.Seen.UTC().Format("15:04 UTC")
 	}
 	message += ". When it is back it tells how the apply ended; without it, the hold ends at " + until.UTC().Format("15:04 UTC") +
-		", when the time limit of the apply has passed."
+		", when the time limit of the apply has passed. Where Terraform still runs, its state lock is held from " + replica.Name + "."
 	op, fresh, err := d.Store.Remark(ctx, op.ID, op.Attempt, message)
 	if errors.Is(err, store.ErrLost) {
 		return nil

@@ -9,12 +9,11 @@ import (
 	"slices"
 	"strings"
 
+	"github.com/google/uuid"
 	"github.com/rs/zerolog"
 	"golang.org/x/sync/errgroup"
 
 	"github.com/switchyard-dev/switchyard/operation"
-	"github.com/switchyard-dev/switchyard/plan"
-	"github.com/switchyard-dev/switchyard/repoconfig"
 	"github.com/switchyard-dev/switchyard/store"
 )
 
@@ -25,7 +24,7 @@ func (d *Deploy) runPlan(ctx context.Context, what drive) error {
 	}
 	if d.Shared {
 		if err := d.Git.Fetch(ctx, what.Repository); err != nil { // another replica may have made this plan
-			return fmt.Errorf("fetch: %w", err)
+			return d.unlessFull(ctx, what.Operation, fmt.Errorf("fetch: %w", err))
 		}
 	}
 	op, started, err := d.Store.Start(ctx, what.Operation)
@@ -41,14 +40,32 @@ func (d *Deploy) runPlan(ctx context.Context, what drive) error {
 	defer d.end(op.ID)
 	var shown errgroup.Group
 	shown.Go(func() error { return d.show(ctx, op) }) // beside the plan, which need not wait for it
-	finish, err := d.execute(ctx, op, reviewed{})
+	before, err := d.appliedBefore(ctx, op)
+	if err != nil {
+		return err
+	}
+	finish, err := d.execute(ctx, op, reviewed{evidence: operation.Evidence{Before: before}})
 	if failed := shown.Wait(); failed != nil {
 		zerolog.Ctx(ctx).Warn().Err(failed).Msg("could not show that a plan runs") // its end is shown
 	}
 	if err != nil {
-		return err
+		return d.unlessFull(ctx, op.ID, err)
 	}
 	return d.finish(ctx, finish)
+}
+
+// unlessFull passes on what kept a plan from being started, so that it is tried again; but where the disk is full, that is
+// the end of the plan, in words.
+func (d *Deploy) unlessFull(ctx context.Context, id int64, err error) error {
+	if !fullDisk(err) {
+		return err
+	}
+	zerolog.Ctx(ctx).Error().Err(err).Msg("a plan could not be started: the disk is full")
+	op, readErr := d.Store.Operation(ctx, id)
+	if readErr != nil || op.State.Ended() {
+		return wrap("find the plan", readErr)
+	}
+	return d.finish(ctx, givenUp(op, err.Error()))
 }
 
 // advance runs the applies of one environment, one after another, until none waits.
@@ -119,111 +136,10 @@ func (d *Deploy) apply(ctx context.Context, op operation.Operation) error {
 	return d.finish(context.WithoutCancel(ctx), finish)
 }
 
-func (d *Deploy) prepareAndApply(ctx context.Context, op operation.Operation) (store.Finish, error) {
-	if err := d.Git.Fetch(ctx, op.Repository); err != nil { // another replica may have seen the push
-		return store.Finish{}, fmt.Errorf("fetch: %w", err)
-	}
-	branch, err := d.defaultBranch(ctx, op.Repository)
-	if err != nil {
-		return store.Finish{}, err
-	}
-	config, err := d.configuration(ctx, op.Repository, branch)
-	if err != nil {
-		return store.Finish{}, err
-	}
-	end := store.Finish{Operation: op.ID, Attempt: op.Attempt, Doubt: op.Doubt}
-	if config.Problem != "" || config.Default {
-		end.State = operation.Failed
-		end.Message = "Nothing was changed, because " + repoconfig.Path + " on " + branch + " cannot be used."
-		return end, nil
-	}
-	due, err := d.outstandingAt(ctx, op.Repository, config.Config, op.Environment, op.Head)
-	if err != nil {
-		return store.Finish{}, err
-	}
-	if len(due.Roots) == 0 {
-		end.State = operation.Succeeded
-		end.Message = "Nothing was left to apply."
-		return end, nil
-	}
-	op.Roots = op.Roots[:0]
-	for _, root := range due.Roots {
-		op.Roots = append(op.Roots, root.Root)
-	}
-	if !strings.Contains(op.Doubt, due.Doubt) {
-		op.Doubt = strings.TrimSpace(op.Doubt + " " + due.Doubt)
-	}
-	expected, err := d.expected(ctx, op)
-	if err != nil {
-		return store.Finish{}, err
-	}
-	if op.Tree, err = d.Git.Tree(ctx, op.Repository, op.Head); err != nil {
-		return store.Finish{}, fmt.Errorf("find the tree of %s: %w", short(op.Head), err)
-	}
-	if err := d.show(ctx, op); err != nil { // its end is shown
-		zerolog.Ctx(ctx).Warn().Err(err).Msg("could not show that an apply runs")
-	}
-	return d.execute(ctx, op, expected)
-}
-
-// reviewed is what people have seen of what an apply would do.
-type reviewed struct {
-	sets  map[string]operation.ChangeSet // by root
-	tools []operation.Tool               // that the plans were made with
-}
-
-// expected is, per root, the union of what was reviewed on the pull requests that an apply carries:
-// their newest finished plans for this environment, where those planned the head that was merged.
-func (d *Deploy) expected(ctx context.Context, op operation.Operation) (reviewed, error) {
-	sets := map[string][]operation.ChangeSet{}
-	union := reviewed{sets: map[string]operation.ChangeSet{}}
-	for _, number := range op.Pulls {
-		planned, ok, err := d.reviewedPlan(ctx, op, number)
-		if err != nil {
-			return reviewed{}, err
-		}
-		if !ok {
-			continue
-		}
-		for _, target := range planned.Result.Targets {
-			sets[target.Target.Root] = append(sets[target.Target.Root], target.ChangeSet)
-		}
-		for _, tool := range planned.Result.Tools {
-			if !slices.Contains(union.tools, tool) {
-				union.tools = append(union.tools, tool)
-			}
-		}
-	}
-	for root, list := range sets {
-		union.sets[root] = plan.Union(list...)
-	}
-	return union, nil
-}
-
-func (d *Deploy) reviewedPlan(ctx context.Context, op operation.Operation, number int) (operation.Operation, bool, error) {
-	facts, ok, err := d.pullFacts(ctx, op.Repository, number)
-	if err != nil || !ok {
-		return operation.Operation{}, false, err
-	}
-	ops, err := d.Store.Operations(ctx, store.Filter{
-		Repository: op.Repository.ID, Environment: op.Environment, Pull: number, Newest: true, Limit: 1,
-		Kinds: []operation.Kind{operation.Plan}, States: []operation.State{operation.Succeeded},
-	})
-	if err != nil {
-		return operation.Operation{}, false, fmt.Errorf("find the reviewed plan of #%d: %w", number, err)
-	}
-	if len(ops) == 0 || ops[0].Result == nil || ops[0].Head != facts.Head {
-		return operation.Operation{}, false, nil
-	}
-	return ops[0], true, nil
-}
-
 // execute gives an operation to the executor and turns its result into an end. An error means that
 // the runner was not started; once it is, what it did is told by the end alone.
-func (d *Deploy) execute(ctx context.Context, op operation.Operation,
-	expected reviewed,
-) (store.Finish, error) {
-	task, err := d.task(ctx, op, expected)
+func (d *Deploy) execute(ctx context.Context, op operation.Operation, seen reviewed) (store.Finish, error) {
+	task, err := d.task(ctx, op, seen)
 	if err != nil {
 		return store.Finish{}, err
 	}
@@ -233,7 +149,11 @@ func (d *Deploy) execute(ctx context.Context, op operation.Operation,
 	if err := d.Git.Prefetch(ctx, op.Repository, op.Tree); err != nil {
 		return store.Finish{}, fmt.Errorf("fetch the files of %s: %w", short(op.Head), err)
 	}
-	if err := d.Store.Launch(ctx, op.ID, op.Attempt, d.Host); err != nil {
+	if err := d.Store.SaveEvidence(ctx, op.ID, op.Attempt, seen.evidence); err != nil {
+		return store.Finish{}, fmt.Errorf("record what was reviewed: %w", err)
+	}
+	task.Launch = uuid.NewString()
+	if err := d.Store.Launch(ctx, op.ID, op.Attempt, d.Host, task.Launch); err != nil {
 		return store.Finish{}, fmt.Errorf("record the start: %w", err)
 	}
 	result, err := d.watch(ctx, task)
@@ -247,7 +167,7 @@ func (d *Deploy) execute(ctx context.Context, op operation.Operation,
 		zerolog.Ctx(ctx).Error().Err(err).Msg("runner gave no result")
 		return lost(op), nil
 	}
-	return ended(op, result), nil
+	return ended(op, result, seen.evidence), nil
 }
 
 // haveTree makes the merge anew that a plan is of where another replica has made it: the same two
@@ -281,16 +201,28 @@ func lost(op operation.Operation) store.Finish {
 	return end
 }
 
+// endedBefore is ended for a runner that an earlier process started.
+func (d *Deploy) endedBefore(ctx context.Context, op operation.Operation, result operation.Result) (store.Finish, error) {
+	evidence, err := d.Store.Evidence(ctx, op.ID, op.Attempt)
+	return ended(op, result, evidence), wrap("read what was known when it began", err)
+}
+
 // ended turns a runner's result into the end of its operation.
-func ended(op operation.Operation, result operation.Result) store.Finish {
-	end := store.Finish{Operation: op.ID, Attempt: op.Attempt, Result: &result, Doubt: op.Doubt}
+func ended(op operation.Operation, result operation.Result, evidence operation.Evidence) store.Finish {
+	op.Doubt = evidence.Doubt
+	end := store.Finish{
+		Operation: op.ID, Attempt: op.Attempt, Result: &result, Doubt: op.Doubt, Ledger: entriesOf(op, result, evidence),
+	}
 	outcomes := map[operation.Outcome]int{}
+	blocked := false
 	for _, target := range result.Targets {
 		outcomes[target.Outcome]++
+		blocked = blocked || len(target.Blocked) > 0
 		if target.Outcome == operation.Applied || (op.Kind == operation.Apply && target.Outcome == operation.Unchanged) {
 			end.Applied = append(end.Applied, store.TargetState{
 				Repository: op.Repository.ID, Target: target.Target, Applied: op.Head,
 				Lineage: target.Lineage, Serial: target.Serial, Operation: op.ID, At: result.Ended,
+				Content: evidence.Content[target.Target.Root],
 			})
 		}
 	}
@@ -307,14 +239,30 @@ func ended(op operation.Operation, result operation.Result) store.Finish {
 		end.State, end.Message = operation.Failed, "Somebody else holds the state lock."
 	case outcomes[operation.Different] > 0 || result.Question != op.Confirmed && result.Question != "":
 		end.State, end.Question = operation.Unconfirmed, result.Question
-		end.Message = "The plan has changes that nobody reviewed."
-		if outcomes[operation.Different] == 0 {
-			end.Message = "A yes is needed first."
-		}
+		end.Message = unconfirmedBecause(result, evidence, blocked)
 	default:
 		end.State = operation.Succeeded
 	}
 	return end
+}
+
+// asksAbout reports whether a plan has changes that a yes is needed to.
+func asksAbout(result operation.Result) bool {
+	return slices.ContainsFunc(result.Targets, func(target operation.TargetResult) bool {
+		return len(target.Unexpected)+target.UnexpectedOmitted > 0
+	})
+}
+
+// unconfirmedBecause says in a sentence or two what an apply waits for.
+func unconfirmedBecause(result operation.Result, evidence operation.Evidence, blocked bool) string {
+	switch {
+	case asksAbout(result):
+		return strings.TrimSpace("The plan has changes that nobody reviewed. " + missingReviews(evidence.Reviews))
+	case blocked:
+		return "The plan has changes that a second person must approve."
+	default:
+		return "A yes is needed first."
+	}
 }
 
 // finish records how an operation ended, gives its hold back, and shows it and all that waited for it.
@@ -339,7 +287,7 @@ func (d *Deploy) finish(ctx context.Context, end store.Finish) error {
 
 // task is what the runner is told.
 func (d *Deploy) task(ctx context.Context, op operation.Operation,
-	expected reviewed,
+	seen reviewed,
 ) (operation.Task, error) {
 	branch, err := d.defaultBranch(ctx, op.Repository)
 	if err != nil {
@@ -354,11 +302,13 @@ func (d *Deploy) task(ctx context.Context, op operation.Operation,
 		GitDir: d.Git.Dir(op.Repository), Tree: op.Tree, Commit: op.Head,
 		WorkDir: filepath.Join(d.WorkDir, filepath.FromSlash(workKey(op))), CacheDir: d.CacheDir,
 		Terraform: d.Terraform, Environment: op.Environment, Env: maps.Clone(d.Env),
-		Confirmed: op.Confirmed, Doubt: op.Doubt, Reviewed: expected.tools,
+		Confirmed: op.Confirmed, Doubt: op.Doubt, Reviewed: seen.tools,
 		TimeLimit: d.PlanLimit, LockTimeout: d.LockTimeout, StopGrace: d.StopGrace,
 	}
+	task.Stateful = config.Risk.Stateful
 	if op.Kind.Exclusive() {
-		task.TimeLimit = d.ApplyLimit
+		environment, _ := config.Environment(op.Environment)
+		task.TimeLimit, task.Binding, task.Block, task.Approved = d.ApplyLimit, environment.Binding, config.Risk.Block, seen.unblocked
 	}
 	if config.Terraform.Version != "" {
 		task.Terraform.Version = config.Terraform.Version
@@ -377,8 +327,8 @@ func (d *Deploy) task(ctx context.Context, op operation.Operation,
 			Vars: map[string]string{"application_name": application, "environment_name": op.Environment},
 		}
 		if op.Kind.Exclusive() {
-			set := expected.sets[root.Dir]
-			target.Expected = &set
+			what := seen.targets[root.Dir]
+			target.Expected, target.Data = &what.expected, what.data
 		}
 		task.Targets = append(task.Targets, target)
 	}

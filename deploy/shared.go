@@ -68,6 +68,7 @@ func (d *Deploy) wantFlowCheck(ctx context.Context, repo operation.Repository, h
 		if len(open) == 0 {
 			return nil
 		}
+		ctx := forWhom(ctx, !slices.ContainsFunc(open, wantedByPeople))
 		worstFirst := slices.SortedStableFunc(slices.Values(open), func(a, b pullFacts) int {
 			return severity(flowConclusion(b)) - severity(flowConclusion(a))
 		})
@@ -86,6 +87,8 @@ func (d *Deploy) wantFlow(ctx context.Context, repo operation.Repository, head s
 	flow.Status, flow.Conclusion = "completed", flowConclusion(worstFirst[0])
 	return d.wantCheck(ctx, repo, flow, time.Time{})
 }
+
+func wantedByPeople(facts pullFacts) bool { return !facts.onlyForBots() }
 
 func sameFlow(a, b []pullFacts) bool {
 	return slices.EqualFunc(a, b, func(x, y pullFacts) bool {
@@ -150,6 +153,7 @@ func (d *Deploy) wantPlanCheck(ctx context.Context, repo operation.Repository, f
 			wanted.Title = fmt.Sprintf("#%d: %s", other.Number, c.Title)
 		}
 	}
+	ctx = forWhom(ctx, !slices.ContainsFunc(append(others, facts), wantedByPeople))
 	notBefore := time.Time{}
 	switch wanted.Status {
 	case hub.CheckQueued: // no plan waits for another
@@ -204,6 +208,10 @@ func (d *Deploy) showPlan(ctx context.Context, op operation.Operation) error {
 	if err != nil || !ok || facts.Silent {
 		return err
 	}
+	if err := d.lookIfOutdated(ctx, op); err != nil {
+		return err
+	}
+	ctx = forWhom(ctx, facts.onlyForBots())
 	switch {
 	case !op.State.Ended():
 		return nil
@@ -255,7 +263,7 @@ func (d *Deploy) lookAtOthers(ctx context.Context, repo operation.Repository, fa
 		if other.Number == facts.Number {
 			continue
 		}
-		if err := d.enqueue(ctx, PullSeen{Repository: repo, Number: other.Number}.Job()); err != nil {
+		if err := d.enqueue(ctx, PullSeen{Repository: repo, Number: other.Number, Bot: other.onlyForBots()}.Job()); err != nil {
 			return fmt.Errorf("queue #%d: %w", other.Number, err)
 		}
 	}

@@ -27,13 +27,16 @@ func (d *Deploy) show(ctx context.Context, op operation.Operation) error {
 	if !op.Kind.Exclusive() {
 		return d.showPlan(ctx, op)
 	}
-	return steady(func() (operation.Operation, error) {
+	if err := steady(func() (operation.Operation, error) {
 		current, err := d.Store.Operation(ctx, op.ID)
 		if err == nil && !sameStep(current, op) {
 			op = current
 		}
 		return current, wrap("read "+op.String(), err)
-	}, sameStep, func() error { return d.showApply(ctx, op) })
+	}, sameStep, func() error { return d.showApply(ctx, op) }); err != nil || !mayHaveChanged(op) {
+		return err
+	}
+	return wrap("queue a look at plans", d.enqueue(ctx, lookForOutdatedJob(op.Repository, op.Environment)))
 }
 
 // sameStep reports whether nothing happened to an operation between two looks at it.
@@ -54,6 +57,8 @@ func (d *Deploy) showPullOnce(ctx context.Context, repo operation.Repository, nu
 	if err != nil {
 		return err
 	}
+	// Whoever merged it waits for what becomes of it.
+	ctx = forWhom(ctx, facts.onlyForBots() && len(view.Applies) == 0)
 	if facts.State == "open" {
 		if err := d.wantPullChecks(ctx, repo, facts, view); err != nil {
 			return err
@@ -107,6 +112,9 @@ func (d *Deploy) pullView(ctx context.Context, repo operation.Repository, facts 
 		return view, err
 	} else if ok && (newest.Head == facts.Head || facts.State != "open") && len(facts.Roots) > 0 {
 		view.Plan = &newest
+		if stale := facts.Outdated; stale != nil && stale.Plan == newest.ID && facts.State == "open" {
+			view.Outdated = &stale.Outdated
+		}
 	}
 	applies, err := d.Store.Operations(ctx, store.Filter{
 		Repository: repo.ID, Pull: facts.Number, Kinds: []operation.Kind{operation.Apply},
@@ -299,6 +307,9 @@ func (d *Deploy) wantNotice(ctx context.Context, op operation.Operation, view re
 		return nil
 	}
 	key := fmt.Sprintf("notice/%s/%d", op.Environment, op.ID)
+	if err := d.wantAwayNotice(ctx, op, view, fmt.Sprintf("%s/%d/away", key, op.Attempt)); err != nil {
+		return err
+	}
 	asks := op.State == operation.Unconfirmed || op.State == operation.Failed || op.State == operation.Interrupted
 	if asks {
 		return d.want(ctx, op.Repository, surfaceNotice, fmt.Sprintf("%s/%d", key, op.Attempt),
@@ -329,6 +340,22 @@ func checkKey(sha, name string) string { return "check/" + sha + "/" + name }
 
 func (d *Deploy) want(ctx context.Context, repo operation.Repository, kind, key string, wanted any, notBefore time.Time) error {
 	return wrap("want "+kind+" "+key, d.Store.Want(ctx, store.Wish{
-		Repository: repo, Kind: kind, Key: key, Wanted: wanted, In: max(0, notBefore.Sub(d.Clock.Now())),
+		Repository: repo, Kind: kind, Key: key, Wanted: wanted, In: max(0, notBefore.Sub(d.Clock.Now())), Priority: urgency(ctx),
 	}))
+}
+
+// botsKey is the key, in a context, of whether only bots want what is shown.
+type botsKey struct{}
+
+// forWhom says whether only bots want what is shown with a context. Without it, people do.
+func forWhom(ctx context.Context, onlyBots bool) context.Context {
+	return context.WithValue(ctx, botsKey{}, onlyBots)
+}
+
+// urgency is the priority of what is shown with a context.
+func urgency(ctx context.Context) int {
+	if onlyBots, _ := ctx.Value(botsKey{}).(bool); onlyBots {
+		return store.ForBots
+	}
+	return store.ForPeople
 }

@@ -246,7 +246,9 @@ func (d *Deploy) missedPulls(ctx context.Context, repo operation.Repository) err
 		}
 	}
 	var missed []int
+	bots := map[int]bool{}
 	for _, pull := range open {
+		bots[pull.Number] = pull.AuthorType == hub.Bot
 		facts, known := seen[pull.Number]
 		delete(seen, pull.Number)
 		if !known || facts.Head != pull.HeadSHA || facts.Base != pull.BaseRef {
@@ -256,7 +258,7 @@ func (d *Deploy) missedPulls(ctx context.Context, repo operation.Repository) err
 	missed = append(missed, slices.Collect(maps.Keys(seen))...) // closed meanwhile
 	slices.Sort(missed)
 	for _, number := range missed {
-		if err := d.enqueue(ctx, PullSeen{Repository: repo, Number: number}.Job()); err != nil {
+		if err := d.enqueue(ctx, PullSeen{Repository: repo, Number: number, Bot: bots[number]}.Job()); err != nil {
 			return fmt.Errorf("queue #%d: %w", number, err)
 		}
 	}

@@ -14,8 +14,9 @@ type Executor interface {
 	// Start begins one attempt. It may wait for room, until ctx ends; the attempt itself outlives ctx.
 	Start(ctx context.Context, task operation.Task) (Run, error)
 	// Resume finds an attempt that an earlier process of the server started: it may still run, or have left its result.
-	// An attempt that was never started gives ErrUnknown.
-	Resume(operationID int64, attempt int) (Run, error)
+	// launch is that of its task: a database that was restored gives numbers out twice. An attempt that was never started
+	// gives ErrUnknown.
+	Resume(operationID int64, attempt int, launch string) (Run, error)
 }
 
 // Run is one attempt that was started.

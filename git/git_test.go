@@ -5,6 +5,7 @@ import (
 	"encoding/base64"
 	"errors"
 	"fmt"
+	"maps"
 	"net/http"
 	"net/http/cgi"
 	"net/http/httptest"
@@ -517,6 +518,18 @@ func TestReadFile(t *testing.T) {
 		equal(t, "files", must[[]string](t)(w.mirrors.Files(t.Context(), repo, sha, "a")), []string{"binary", "link"})
 		equal(t, "files of none", must[[]string](t)(w.mirrors.Files(t.Context(), repo, sha, "none")), []string(nil))
 		equal(t, "files of a file", must[[]string](t)(w.mirrors.Files(t.Context(), repo, sha, "empty")), []string(nil))
+	})
+	t.Run("blobs are those of a directory and of all below it", func(t *testing.T) {
+		t.Parallel()
+		blobs := must[map[string]string](t)(w.mirrors.Blobs(t.Context(), repo, sha, "a"))
+		equal(t, "paths", slices.Sorted(maps.Keys(blobs)), []string{"a/b/c.txt", "a/binary", "a/link"})
+		equal(t, "a file", blobs["a/b/c.txt"], "100644 d95f3ad14dee633a758d2e331151e950dd13e4ed")
+		if !strings.HasPrefix(blobs["a/link"], "120000 ") {
+			t.Errorf("a link is %q", blobs["a/link"])
+		}
+		all := must[map[string]string](t)(w.mirrors.Blobs(t.Context(), repo, tree, "."))
+		equal(t, "the whole tree", len(all), 10)
+		equal(t, "blobs of none", len(must[map[string]string](t)(w.mirrors.Blobs(t.Context(), repo, sha, "none"))), 0)
 	})
 }
 

@@ -5,6 +5,7 @@ import (
 	"encoding/hex"
 	"errors"
 	"fmt"
+	"path"
 	"slices"
 	"strings"
 	"time"
@@ -132,6 +133,41 @@ func (m *Mirrors) Files(ctx context.Context, repo operation.Repository, tree, di
 	}
 	slices.Sort(names)
 	return names, nil
+}
+
+// MaxBlobs is how many files Blobs lists; more are an error.
+const MaxBlobs = 100_000
+
+// Blobs gives the files of a directory of a commit or tree and of all directories below it, by their
+// path from the top of the repository, with their modes and object names: equal ones have equal content.
+// It reads no content. A directory that does not exist has none.
+func (m *Mirrors) Blobs(ctx context.Context, repo operation.Repository, tree, dir string) (map[string]string, error) {
+	found, ok, err := m.lookup(ctx, repo, tree, dir)
+	if err != nil || !ok || !found.isDir() {
+		return nil, err
+	}
+	type directory struct{ path, object string }
+	left := []directory{{path.Clean(dir), found.object}}
+	blobs := map[string]string{}
+	for len(left) > 0 {
+		here := left[len(left)-1]
+		left = left[:len(left)-1]
+		entries, err := m.entries(ctx, repo, here.object)
+		if err != nil {
+			return nil, err
+		}
+		for name, e := range entries {
+			full := path.Join(here.path, name)
+			if e.isDir() {
+				left = append(left, directory{full, e.object})
+				continue
+			}
+			if blobs[full] = e.mode + " " + e.object; len(blobs) > MaxBlobs {
+				return nil, fmt.Errorf("%s has more than %d files", dir, MaxBlobs)
+			}
+		}
+	}
+	return blobs, nil
 }
 
 // Prefetch brings every blob of a commit or tree, or only of some of its directories, into the

@@ -28,7 +28,7 @@ type Inbox interface {
 func All(inbox Inbox) []githubapp.EventHandler {
 	to := accepter{inbox: inbox}
 	return []githubapp.EventHandler{
-		&PullRequest{to}, &Push{to}, &IssueComment{to}, &CheckRun{to}, &MergeGroup{to},
+		&PullRequest{to}, &PullRequestReview{to}, &Push{to}, &IssueComment{to}, &CheckRun{to}, &MergeGroup{to},
 		&Installation{to}, &InstallationRepositories{to}, &Ping{},
 	}
 }

@@ -85,6 +85,17 @@ func TestEvents(t *testing.T) {
 		{"a repository without an id is malformed", "pull_request", `{"action":"opened","number":3,"installation":{"id":7},"repository":{"full_name":"acme/network"}}`},
 		{"a repository's name with two slashes is malformed", "pull_request", `{"action":"opened","number":3,"installation":{"id":7},"repository":{"id":5,"full_name":"a/../b"}}`},
 
+		{"an approval is looked at", "pull_request_review", review("submitted", "approved", 3)},
+		{"requested changes are looked at", "pull_request_review", review("submitted", "changes_requested", 3)},
+		{"a state that is new is looked at", "pull_request_review", review("submitted", "doubted", 3)},
+		{"a comment is no approval", "pull_request_review", review("submitted", "commented", 3)},
+		{"a dismissed review is looked at", "pull_request_review", review("dismissed", "dismissed", 3)},
+		{"an edited review says the same", "pull_request_review", review("edited", "approved", 3)},
+		{"a review of no pull request is malformed", "pull_request_review", review("submitted", "approved", 0)},
+		{"a review without its pull request is malformed", "pull_request_review", `{"action":"submitted","review":{"state":"approved"},` + head + `}`},
+		{"a review whose state is a number is malformed", "pull_request_review", `{"action":"submitted","review":{"state":1},"pull_request":{"number":3},` + head + `}`},
+		{"a command in a review is not obeyed", "pull_request_review", `{"action":"submitted","review":{"state":"commented","body":"/apply prod"},"pull_request":{"number":3},` + head + `}`},
+
 		{"a branch with an odd name is just a name", "push", `{"ref":"refs/heads/feature/$(id) \"ü\" ../x","before":"` + sha + `",` + head + `}`},
 		{"a force-push says so", "push", `{"ref":"refs/heads/main","before":"` + sha + `","forced":true,` + head + `}`},
 		{"a deleted branch is seen", "push", `{"ref":"refs/heads/release/1.0","before":"` + sha + `","deleted":true,` + head + `}`},
@@ -134,6 +145,11 @@ func TestEvents(t *testing.T) {
 		}
 	}
 	golden(t, "events.golden", got.String())
+}
+
+func review(action, state string, number int) string {
+	return fmt.Sprintf(`{"action":%q,"review":{"id":9,"state":%q,"user":{"login":"ben"}},"pull_request":{"number":%d,"state":"closed"},%s}`,
+		action, state, number, head)
 }
 
 func comment(action, kind, body, issue, app string) string {

@@ -27,6 +27,11 @@ type pullRequestEvent struct {
 	Changes struct {
 		Base *struct{} `json:"base"` // only on edited: the base branch changed
 	} `json:"changes"`
+	PullRequest struct {
+		User struct {
+			Type string `json:"type"`
+		} `json:"user"`
+	} `json:"pull_request"`
 }
 
 // Handles names the event.
@@ -51,6 +56,8 @@ func (h *PullRequest) Handle(ctx context.Context, event, deliveryID string, payl
 	if got.Number <= 0 {
 		return &Malformed{Event: event, Reason: "it has no number"}
 	}
-	seen := deploy.PullSeen{Repository: repo, Number: got.Number, Closed: got.Action == "closed"}
+	seen := deploy.PullSeen{
+		Repository: repo, Number: got.Number, Closed: got.Action == "closed", Bot: got.PullRequest.User.Type == "Bot",
+	}
 	return h.accept(ctx, event, deliveryID, payload, got.envelope, seen.Job())
 }

@@ -40,6 +40,7 @@ func TestTheStandInsWebhooks(t *testing.T) {
 
 	must(s.CreateOrg("acme"))
 	must(s.AddPerson(sandbox.Person{Login: "ana"}))
+	must(s.AddPerson(sandbox.Person{Login: "ben"}))
 	repo, err := s.CreateRepository(ctx, "acme", "network", sandbox.Seed{
 		Branches: []sandbox.SeedBranch{{Name: "main", Files: map[string]string{"a": "a\n"}}, {Name: "develop"}},
 		Roles:    map[string]sandbox.Role{"ana": sandbox.Admin},
@@ -75,6 +76,11 @@ func TestTheStandInsWebhooks(t *testing.T) {
 	must(repo.ClickCheckAction(ctx, "ana", check, "plan"))
 	_, err = repo.QueueMergeGroup(ctx, "develop", number)
 	must(err)
+	approved, err := repo.Review(ctx, "ben", number, sandbox.Approved)
+	must(err)
+	_, err = repo.Review(ctx, "ben", number, sandbox.Commented, "/apply dev")
+	must(err)
+	must(repo.DismissReview(ctx, "ana", number, approved, "not yet"))
 	_, err = repo.Merge(ctx, "ana", number, sandbox.Squash)
 	must(err)
 	must(repo.DeleteBranch(ctx, "ana", "feature/a"))
@@ -102,6 +108,7 @@ func TestTheStandInsWebhooks(t *testing.T) {
 		"check_run requested_action", "check_run rerequested",
 		"installation created", "installation deleted", "issue_comment created", "merge_group checks_requested",
 		"pull_request closed", "pull_request edited", "pull_request opened",
+		"pull_request_review dismissed", "pull_request_review submitted",
 		"push ", "push ", "push ", // new, merged into, deleted
 	}
 	if diff := cmp.Diff(want, got); diff != "" {

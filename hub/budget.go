@@ -2,6 +2,7 @@ package hub
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"net/http"
 	"strconv"
@@ -118,14 +119,37 @@ func (h *Hub) Budget(installation int64) Budget {
 	return b
 }
 
+// maxForeseen bounds for how many writes Foresee reckons: more would take days.
+const maxForeseen = 20_000
+
+// Foresee is when the last of so many writes to an installation can have been made, people's first, if nothing is
+// added. It calls nothing. Where several processes share the pace, they are taken to share the writes too.
+func (h *Hub) Foresee(installation int64, people, bots int) time.Time {
+	now := h.clock.Now()
+	l := &ledger{pace: h.pace}
+	if c := h.known(installation); c != nil {
+		l = c.ledger
+		if wait := (*Wait)(nil); errors.As(c.blocked(now, core), &wait) {
+			now = wait.Until
+		}
+	}
+	share := func(writes int) int { return (min(writes, maxForeseen) + h.replicas - 1) / h.replicas }
+	return l.foresee(now, share(people), share(bots))
+}
+
 // Paused lists the installations that nobody may write to now, not even for people. Where only bots have to wait the
 // installation is not among them.
-func (h *Hub) Paused() []int64 {
+func (h *Hub) Paused() []int64 { return h.paused(false) }
+
+// PausedForBots lists the installations that nothing may be written to now that only bots want: those of Paused too.
+func (h *Hub) PausedForBots() []int64 { return h.paused(true) }
+
+func (h *Hub) paused(bot bool) []int64 {
 	now := h.clock.Now()
 	var paused []int64
 	for _, installation := range h.installations() {
 		c := h.known(installation)
-		if c != nil && (c.blocked(now, core) != nil || c.ledger.look(now, false).Left == 0) {
+		if c != nil && (c.blocked(now, core) != nil || c.ledger.look(now, bot).Left == 0) {
 			paused = append(paused, installation)
 		}
 	}

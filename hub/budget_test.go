@@ -112,6 +112,30 @@ switchyard_github_writes_left{for="people",installation="7"} 22
 	if err := testutil.GatherAndCompare(w.metrics, strings.NewReader(metrics), "switchyard_github_postponed_total", "switchyard_github_writes_left"); err != nil {
 		t.Error(err)
 	}
+	if diff := cmp.Diff([]int64{7}, w.hub.PausedForBots()); diff != "" {
+		t.Errorf("paused for bots (-want +got):\n%s", diff)
+	}
+	for _, c := range []struct {
+		people, bots int
+		want         time.Duration
+	}{
+		{0, 0, 0},
+		{22, 0, 0},
+		{23, 0, time.Minute},
+		{0, 1, time.Minute},
+		{0, 50, time.Minute},
+		{0, 51, 2 * time.Minute},
+		{22, 50, time.Minute},
+		{72, 1, time.Minute},
+		{400, 0, 6 * time.Minute},
+		{401, 0, time.Hour},
+		{0, 265, 6 * time.Minute},
+		{0, 266, time.Hour},
+	} {
+		if got := w.hub.Foresee(7, c.people, c.bots).Sub(start); got != c.want {
+			t.Errorf("%d writes for people and %d for bots take %v, want %v", c.people, c.bots, got, c.want)
+		}
+	}
 	if n, _ := w.writes(t.Context(), t); n != 22 {
 		t.Errorf("people write %d times beside the bots, want 22", n)
 	}

@@ -126,6 +126,10 @@ const (
 	Merged = "merged"
 )
 
+// Bot is the type of an account that is a bot's: of an App. A bot with an ordinary account is a User to GitHub.
+// See https://docs.github.com/en/rest/users/users#get-a-user.
+const Bot = "Bot"
+
 // Pull is a pull request.
 type Pull struct {
 	Number         int

@@ -72,10 +72,12 @@ type Hub struct {
 	graphQL *url.URL
 	timeout time.Duration
 	pace    Pace // of this process
-	agent   string
-	clock   clockwork.Clock
-	log     zerolog.Logger
-	edge    *edge
+	// replicas is how many processes share the pace.
+	replicas int
+	agent    string
+	clock    clockwork.Clock
+	log      zerolog.Logger
+	edge     *edge
 
 	mu        sync.Mutex // guards the making of clients, so that one installation never buys two tokens at once
 	clients   *lru.Cache // installation → *client; 0 is the App itself
@@ -95,6 +97,7 @@ func New(options Options) (*Hub, error) {
 	h := &Hub{
 		appID: options.AppID, key: key, timeout: options.Timeout, agent: options.UserAgent,
 		clock: options.Clock, log: options.Log, pace: options.Pace.among(options.Replicas),
+		replicas: max(options.Replicas, 1),
 	}
 	if h.timeout <= 0 {
 		h.timeout = DefaultTimeout

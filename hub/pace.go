@@ -85,6 +85,36 @@ func (l *ledger) look(now time.Time, bot bool) Room {
 	return l.room(now, bot)
 }
 
+// foresee is when the last of so many writes can have been made, people's first, from a time on.
+func (l *ledger) foresee(now time.Time, people, bots int) time.Time {
+	ahead := &ledger{pace: l.pace}
+	l.mu.Lock()
+	for _, w := range l.writes {
+		made := *w
+		if made.answered.IsZero() {
+			made.answered = now
+		}
+		ahead.writes = append(ahead.writes, &made)
+	}
+	l.mu.Unlock()
+	for people+bots > 0 {
+		waiting, bot := &people, false
+		if people == 0 {
+			waiting, bot = &bots, true
+		}
+		room := ahead.room(now, bot)
+		if room.Left == 0 {
+			now = room.Until
+			continue
+		}
+		for range min(room.Left, *waiting) {
+			ahead.writes = append(ahead.writes, &written{bot: bot, answered: now})
+			*waiting--
+		}
+	}
+	return now
+}
+
 // reason is why a write waits, for people.
 func (l *ledger) reason(bot bool) string {
 	words := fmt.Sprintf("Switchyard keeps below GitHub's limit of content and writes at most %s", l.pace)

@@ -19,7 +19,7 @@ func CommandWords() []CommandWord {
 		{Name: "cancel", Permission: "write"},
 		{Name: "unlock", Permission: "maintain"},
 		{Name: "break-lease", Permission: "maintain", Later: true},
-		{Name: "approve-replace", Permission: "maintain", Later: true},
+		{Name: "approve-replace", Permission: "maintain"},
 		{Name: "drift", Permission: "write", Later: true},
 		{Name: "failover", Permission: "maintain", Later: true},
 		{Name: "failback", Permission: "maintain", Later: true},

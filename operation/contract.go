@@ -118,7 +118,7 @@ type Attribute struct {
 	After     json.RawMessage `json:"after,omitempty"`  // compact JSON; absent when there will be no value, when Unknown, or when Sensitive
 	Unknown   bool            `json:"unknown,omitempty"`
 	Sensitive bool            `json:"sensitive,omitempty"`
-	Volatile  bool            `json:"volatile,omitempty"` // two plans in a row gave two values: After is that of the one that is applied
+	Volatile  bool            `json:"volatile,omitempty"` // another value in each plan, After is this one's: it has the time in it, or two plans differed
 }
 
 // Counts sums up a change set the way Terraform does: a replacement is one to add and one to destroy.
@@ -156,6 +156,7 @@ type Task struct {
 	Version    int        `json:"version"`
 	Operation  int64      `json:"operation"`
 	Attempt    int        `json:"attempt"`
+	Launch     string     `json:"launch,omitempty"` // Operation.Launch, given back in the result: numbers can be given out twice
 	Kind       Kind       `json:"kind"`
 	Repository Repository `json:"repository"`
 
@@ -173,6 +174,10 @@ type Task struct {
 	Confirmed   string            `json:"confirmed,omitempty"`
 	Doubt       string            `json:"doubt,omitempty"`    // why a yes is needed whatever the plan says
 	Reviewed    []Tool            `json:"reviewed,omitempty"` // apply: with what the expected changes were planned; empty: not known
+	Binding     Binding           `json:"binding,omitempty"`  // apply; empty is strict
+	Stateful    []string          `json:"stateful,omitempty"` // types that hold data, beside those that room plan knows
+	Block       []RiskRule        `json:"block,omitempty"`    // apply: risks that stop it for each address that Approved lacks
+	Approved    []string          `json:"approved,omitempty"` // apply: addresses whose blocked risks a person approved
 
 	Isolation Isolation `json:"isolation,omitzero"` // set by the executor, which knows its host
 
@@ -209,6 +214,7 @@ type Result struct {
 	Version   int            `json:"version"`
 	Operation int64          `json:"operation"`
 	Attempt   int            `json:"attempt"`
+	Launch    string         `json:"launch,omitempty"` // of the task
 	Commit    string         `json:"commit"`
 	Tools     []Tool         `json:"tools"`
 	Targets   []TargetResult `json:"targets"`

@@ -107,12 +107,16 @@ type Operation struct {
 	ConfirmedBy string `json:"confirmed_by,omitempty"` // login of that person
 	Question    string `json:"question"`               // digest that is being asked about while unconfirmed
 	Doubt       string `json:"doubt"`                  // why a yes is needed whatever the plan says, e.g. a force-push; empty if none
+	Warned      string `json:"warned,omitempty"`       // the part of Doubt that it was queued with; the rest is found anew by each attempt
 	GatheredIn  int64  `json:"gathered_in"`            // the operation that carries its commits now; 0 if none
 	Message     string `json:"message,omitempty"`      // how it ended, one or two sentences for a person
 
 	// Host is the machine on which the runner of this attempt was started, or is about to be: only that
 	// one can tell what became of it. Empty while none was: a runner can have changed nothing yet.
 	Host string `json:"host,omitempty"`
+
+	Launch   string `json:"launch,omitempty"`   // names that start of a runner: no other one may be taken for it
+	Delivery string `json:"delivery,omitempty"` // GUID of the webhook that led to it, or to the yes to it; empty if none
 
 	Arrived time.Time `json:"arrived"` // decides the order; kept by the operation that gathers
 	Started time.Time `json:"started,omitzero"`

@@ -1,6 +1,8 @@
 package plan
 
 import (
+	"bytes"
+	"cmp"
 	"crypto/sha256"
 	"encoding/hex"
 	"encoding/json"
@@ -21,25 +23,16 @@ import (
 // digest: still comparable, and small enough for a result.
 const maxValue = 16 << 10
 
+// maxPaths bounds how many paths are shared between objects.
+const maxPaths = 100_000
+
 // identifier is a name that can be written without quotes in a path.
 var identifier = regexp.MustCompile(`^[A-Za-z_][A-Za-z0-9_-]*$`)
 
-// attributes lists what changes between before and after of one object, by path.
-func attributes(change *tfjson.Change, known secrets, checkout string) ([]operation.Attribute, error) {
-	before, after := sides(change)
-	f := flattener{checkout: checkout, secrets: known}
-	f.walk(place{}, before, after, change.AfterUnknown)
-	if f.err != nil {
-		return nil, f.err
-	}
-	slices.SortFunc(f.found, func(a, b operation.Attribute) int { return strings.Compare(a.Path, b.Path) })
-	return f.found, nil
-}
-
 // outputAttribute is the value of an output, undivided.
-func outputAttribute(change *tfjson.Change, checkout string) ([]operation.Attribute, error) {
+func outputAttribute(change *tfjson.Change, checkout checkout) ([]operation.Attribute, error) {
 	before, after := sides(change)
-	f := flattener{checkout: checkout}
+	f := flattener{checkout: checkout, secrets: newSecrets()}
 	at := place{path: "value", depth: 1}
 	switch {
 	case marked(before.sensitive) || marked(after.sensitive):
@@ -78,10 +71,26 @@ type place struct {
 
 // flattener walks over both sides of a change at once.
 type flattener struct {
-	checkout string
-	secrets  secrets // of this object, however short
+	checkout checkout
+	secrets  secrets           // of this object, however short
+	asked    map[string]bool   // paths whose value is wanted although it does not change
+	paths    map[string]string // each path once; nil: they are not shared
 	found    []operation.Attribute
+	stands   map[string]text // of asked
 	err      error
+}
+
+// attributes lists what changes between before and after of one object, by path.
+func (f *flattener) attributes(change *tfjson.Change) ([]operation.Attribute, error) {
+	before, after := sides(change)
+	f.walk(place{}, before, after, change.AfterUnknown)
+	if f.err != nil {
+		return nil, f.err
+	}
+	slices.SortFunc(f.found, func(a, b operation.Attribute) int { // two keys may be one with the placeholder
+		return cmp.Or(strings.Compare(a.Path, b.Path), bytes.Compare(a.Before, b.Before), bytes.Compare(a.After, b.After))
+	})
+	return slices.Clip(slices.Clone(f.found)), nil
 }
 
 // walk compares the values at one place. A sensitive value is compared but never kept; a mask that
@@ -117,7 +126,7 @@ func (f *flattener) object(at place, before, after side, unknown any) {
 	for _, key := range slices.Sorted(maps.Keys(keys)) {
 		oldValue, wasThere := old[key]
 		nextValue, isThere := next[key]
-		f.walk(at.key(f.placed(key)),
+		f.walk(at.key(f.checkout.placed(key)),
 			side{value: oldValue, present: wasThere, sensitive: maskKey(before.sensitive, key)},
 			side{value: nextValue, present: isThere, sensitive: maskKey(after.sensitive, key)},
 			maskKey(unknown, key))
@@ -165,6 +174,7 @@ func (f *flattener) leaf(at place, before, after side) {
 		hadValue, hasValue = before.present, after.present
 	}
 	if hadValue == hasValue && reflect.DeepEqual(before.value, after.value) {
+		f.unchanged(at, hasValue, after.value)
 		return
 	}
 	attribute := operation.Attribute{Path: at.path}
@@ -198,11 +208,34 @@ func (f *flattener) sensitive(at place, before, after side, unknown any) {
 	}
 }
 
-func (f *flattener) add(attribute operation.Attribute) { f.found = append(f.found, attribute) }
+// unchanged notes a value that was asked for.
+func (f *flattener) unchanged(at place, present bool, value any) {
+	switch {
+	case !f.asked[at.path]:
+	case present:
+		f.stands[at.path] = text(f.text(value))
+	default:
+		f.stands[at.path] = ""
+	}
+}
+
+func (f *flattener) add(attribute operation.Attribute) {
+	if f.paths != nil {
+		shared, known := f.paths[attribute.Path]
+		if !known && len(f.paths) < maxPaths {
+			shared = strings.Clone(attribute.Path)
+			f.paths[shared] = shared
+		}
+		if shared != "" {
+			attribute.Path = shared
+		}
+	}
+	f.found = append(f.found, attribute)
+}
 
 // text is a value as compact JSON, or its length and digest where that is too long.
 func (f *flattener) text(value any) json.RawMessage {
-	text, err := marshal(f.placedIn(value))
+	text, err := marshal(f.checkout.placedIn(value))
 	if err != nil {
 		f.err = fmt.Errorf("write value: %w", err)
 		return nil
@@ -214,31 +247,59 @@ func (f *flattener) text(value any) json.RawMessage {
 	return json.RawMessage(fmt.Sprintf(`"(%d bytes, sha256 %s)"`, len(text), hex.EncodeToString(sum[:])))
 }
 
-// placed replaces the path of the checkout.
-func (f *flattener) placed(text string) string {
-	if f.checkout == "" {
-		return text
-	}
-	return strings.ReplaceAll(text, f.checkout, checkoutPlaceholder)
+// checkout is where plans are made: one directory, and those of other operations beside it. Values in the state have the
+// path of the apply that wrote them.
+type checkout struct {
+	dir    string // "" when it is not known
+	beside string // "" when there are no others
 }
 
-func (f *flattener) placedIn(value any) any {
-	if f.checkout == "" {
+// placed replaces the paths of checkouts by the placeholder.
+func (c checkout) placed(text string) string {
+	if c.dir == "" {
+		return text
+	}
+	text = strings.ReplaceAll(text, c.dir, checkoutPlaceholder)
+	if c.beside == "" || !strings.Contains(text, c.beside+"/") {
+		return text
+	}
+	var out strings.Builder
+	below := "/" + c.dir[strings.LastIndexByte(c.dir, '/')+1:]
+	for {
+		before, after, found := strings.Cut(text, c.beside+"/")
+		out.WriteString(before)
+		if !found {
+			return out.String()
+		}
+		name, rest, _ := strings.Cut(after, below)
+		if after == rest || name == "" || strings.ContainsAny(name, "/\" \t\r\n") || len(name)+len(below) > len(after) ||
+			rest != "" && identifier.MatchString(rest[:1]) {
+			out.WriteString(c.beside + "/")
+			text = after
+			continue
+		}
+		out.WriteString(checkoutPlaceholder)
+		text = rest
+	}
+}
+
+func (c checkout) placedIn(value any) any {
+	if c.dir == "" {
 		return value
 	}
 	switch value := value.(type) {
 	case string:
-		return f.placed(value)
+		return c.placed(value)
 	case []any:
 		list := make([]any, len(value))
 		for i, element := range value {
-			list[i] = f.placedIn(element)
+			list[i] = c.placedIn(element)
 		}
 		return list
 	case map[string]any:
 		object := make(map[string]any, len(value))
 		for key, element := range value {
-			object[f.placed(key)] = f.placedIn(element)
+			object[c.placed(key)] = c.placedIn(element)
 		}
 		return object
 	default:

@@ -17,6 +17,7 @@ import (
 const (
 	digestForm   = "switchyard changes 1\n"
 	questionForm = "switchyard question 1\n"
+	blockedForm  = "switchyard blocked 1\n"
 )
 
 // Digest names a set of changes: two plans with the same digest do the same. It is the SHA-256, in
@@ -41,13 +42,15 @@ const (
 // strings only `"`, `\`, control characters below U+0020 (\b \f \n \r \t, else \u00XX), U+2028 and
 // U+2029 escaped. Outputs and reads have neither paths nor attributes: they change nothing by
 // themselves, and their values follow from the other changes.
-func Digest(changes []operation.Change) string {
+func Digest(changes []operation.Change) string { return digest(changes, false) }
+
+func digest(changes []operation.Change, asked bool) string {
 	sorted := slices.Clone(changes)
 	sortChanges(sorted)
 	hash := sha256.New()
 	hash.Write([]byte(digestForm))
 	for _, change := range sorted {
-		hash.Write([]byte(encode(change)))
+		hash.Write([]byte(encodeAs(change, asked)))
 	}
 	return hex.EncodeToString(hash.Sum(nil))
 }
@@ -61,7 +64,8 @@ func Digest(changes []operation.Change) string {
 //	"switchyard question 1\n" doubt commit (environment root digest)*
 //
 // with commit empty where there is no doubt, and the targets that have changes sorted by environment
-// and root.
+// and root. digest is Digest of the changes, but for attributes that are another in each plan: of
+// them flags ends in "v" and after is empty, so that a yes still fits the plan that is made after it.
 func Question(changes map[operation.Target][]operation.Change, doubt, commit string) string {
 	targets := make([]operation.Target, 0, len(changes))
 	for target, asked := range changes {
@@ -75,9 +79,7 @@ func Question(changes map[operation.Target][]operation.Change, doubt, commit str
 	if doubt == "" {
 		commit = ""
 	}
-	slices.SortFunc(targets, func(a, b operation.Target) int {
-		return cmp.Or(cmp.Compare(a.Environment, b.Environment), cmp.Compare(a.Root, b.Root))
-	})
+	sortTargets(targets)
 	var text strings.Builder
 	text.WriteString(questionForm)
 	field(&text, doubt)
@@ -85,14 +87,55 @@ func Question(changes map[operation.Target][]operation.Change, doubt, commit str
 	for _, target := range targets {
 		field(&text, target.Environment)
 		field(&text, target.Root)
-		field(&text, Digest(changes[target]))
+		field(&text, digest(changes[target], true))
 	}
 	sum := sha256.Sum256([]byte(text.String()))
 	return hex.EncodeToString(sum[:])
 }
 
+// BlockedQuestion names what stops an apply although there is nothing to say yes to: addresses whose risks must be
+// approved one by one. It is the SHA-256 of
+//
+//	"switchyard blocked 1\n" (environment root addresses address*)*
+//
+// in the form of Question, with the addresses sorted. It is empty when nothing is blocked.
+func BlockedQuestion(blocked map[operation.Target][]string) string {
+	var targets []operation.Target
+	for target, addresses := range blocked {
+		if len(addresses) > 0 {
+			targets = append(targets, target)
+		}
+	}
+	if len(targets) == 0 {
+		return ""
+	}
+	sortTargets(targets)
+	var text strings.Builder
+	text.WriteString(blockedForm)
+	for _, target := range targets {
+		field(&text, target.Environment)
+		field(&text, target.Root)
+		addresses := slices.Sorted(slices.Values(blocked[target]))
+		field(&text, strconv.Itoa(len(addresses)))
+		for _, address := range addresses {
+			field(&text, address)
+		}
+	}
+	sum := sha256.Sum256([]byte(text.String()))
+	return hex.EncodeToString(sum[:])
+}
+
+func sortTargets(targets []operation.Target) {
+	slices.SortFunc(targets, func(a, b operation.Target) int {
+		return cmp.Or(cmp.Compare(a.Environment, b.Environment), cmp.Compare(a.Root, b.Root))
+	})
+}
+
 // encode is the form of one change that is hashed.
-func encode(change operation.Change) string {
+func encode(change operation.Change) string { return encodeAs(change, false) }
+
+// encodeAs is encode; for a question without the values that are another in each plan.
+func encodeAs(change operation.Change, asked bool) string {
 	reason := ""
 	paths, attributes := change.ReplacePaths, change.Attributes
 	switch change.Action {
@@ -115,18 +158,22 @@ func encode(change operation.Change) string {
 	}
 	field(&text, strconv.Itoa(len(attributes)))
 	for _, attribute := range attributes {
-		encodeAttribute(&text, attribute)
+		encodeAttribute(&text, attribute, asked && attribute.Volatile)
 	}
 	return text.String()
 }
 
-func encodeAttribute(text *strings.Builder, attribute operation.Attribute) {
+func encodeAttribute(text *strings.Builder, attribute operation.Attribute, volatile bool) {
 	flags := ""
 	if attribute.Unknown {
 		flags += "u"
 	}
 	if attribute.Sensitive {
 		flags += "s"
+	}
+	if volatile {
+		flags += "v"
+		attribute.After = nil
 	}
 	field(text, attribute.Path)
 	field(text, flags)

@@ -1,7 +1,7 @@
 package plan
 
 import (
-	"encoding/json"
+	"bytes"
 	"errors"
 	"fmt"
 	"io"
@@ -13,66 +13,164 @@ import (
 	"github.com/switchyard-dev/switchyard/operation"
 )
 
-// maxWarnings is how many warnings are kept of one plan; the others are counted.
-const maxWarnings = 20
+// Bounds of what is kept of one plan for people.
+const (
+	maxWarnings = 20    // the others are counted
+	maxDrift    = 10000 // changes outside of Terraform; no more are kept, and their notes are counted
+)
 
 // checkoutPlaceholder stands for the directory of the checkout in values: plans of the same code in
 // two directories are then the same, also where the code uses abspath() or path.cwd.
 const checkoutPlaceholder = "{checkout}"
 
+// Plan is what was read of one plan.
+type Plan struct {
+	Set   operation.ChangeSet
+	Notes []string           // for people: what changed outside of Terraform, failing checks, what Terraform puts off
+	Drift []operation.Change // what differs in the world from the state, sorted as Set is
+	// Data has a hash of the result of each data source, by address, without what is sensitive in it. Those that are
+	// read during the apply only have none.
+	Data      map[string]string
+	Providers map[string]string // of each address in Set, the provider's source address; it may be ""
+	Made      string            // Terraform's own time of the plan, RFC 3339 in UTC; "" before Terraform 1.5
+
+	results    map[string][]string        // texts and numbers in the results of data sources, by address
+	references *moduleConfig              // nil where the plan has no configuration
+	stands     map[object]map[string]text // for updates: values that do not change, of paths that were reviewed
+}
+
+// object is one thing that changes are about.
+type object struct{ address, deposed string }
+
+// text is a value as canonical JSON, empty when there is none.
+type text string
+
+// Options is what a plan is read with.
+type Options struct {
+	// Checkout is the absolute path in which the plan was made. It is replaced by a placeholder in all values, so that
+	// a plan and the plan of its apply can be compared although they ran in different directories.
+	Checkout string
+	// Beside is the directory in which other operations have checkouts, each as Checkout is in one of its directories
+	// (Beside/NAME/tree, where Checkout is Beside/OTHER/tree). They are replaced too: an apply writes its own path to the state.
+	Beside string
+	// Reviewed are the changes that Explain will compare with: of an object that is updated, it can then tell
+	// whether a reviewed value that the plan does not change is there already.
+	Reviewed operation.ChangeSet
+}
+
+func (o Options) checkout() checkout {
+	if len(o.Checkout) < 2 { // "" and "/" would match everywhere
+		return checkout{}
+	}
+	if len(o.Beside) < 2 || !strings.HasPrefix(o.Checkout, o.Beside+"/") {
+		return checkout{dir: o.Checkout}
+	}
+	return checkout{dir: o.Checkout, beside: o.Beside}
+}
+
 // Read reads the output of `terraform show -json PLANFILE`
 // (https://developer.hashicorp.com/terraform/internals/json-format) as a stream, so that a plan of
-// any size needs no more memory than its changes do. Beside the changes it returns notes for people:
-// what changed outside of Terraform, checks that do not pass, and changes that Terraform put off.
+// any size needs no more memory than its changes do. Formats of Terraform 1.5 and later and of OpenTofu are known.
 //
 // It fails on anything that it cannot account for (an unknown combination of actions, a plan that
 // Terraform marked as errored, actions that a provider runs), because a change that is left out here
 // would be applied without a name.
-func Read(r io.Reader) (operation.ChangeSet, []string, error) { return ReadAt(r, "") }
+func Read(from io.Reader, options Options) (Plan, error) {
+	r := reader{
+		json: newStream(from), checkout: options.checkout(), secrets: newSecrets(), paths: map[string]string{},
+		reviewed: pathsOf(options.Reviewed),
+		plan: Plan{
+			Data: map[string]string{}, Providers: map[string]string{},
+			results: map[string][]string{}, stands: map[object]map[string]text{},
+		},
+	}
+	if err := r.document(); err != nil {
+		return Plan{}, fmt.Errorf("read plan: %w", err)
+	}
+	r.sources.finish(&r)
+	r.secrets.hide(r.changes)
+	r.secrets.hide(r.plan.Drift)
+	r.markTime()
+	sortChanges(r.changes)
+	sortChanges(r.plan.Drift)
+	r.plan.Set = operation.ChangeSet{Changes: r.changes, Digest: Digest(r.changes), Counts: Count(r.changes)}
+	r.plan.Notes = r.notes()
+	return r.plan, nil
+}
 
-// ReadAt is Read for a plan that was made in a checkout at the absolute path checkout: that path is
-// replaced by a placeholder in all values, so that a plan and the plan of its apply can be compared
-// although they ran in different directories.
-func ReadAt(r io.Reader, checkout string) (operation.ChangeSet, []string, error) {
-	if len(checkout) < 2 { // "" and "/" would match everywhere
-		checkout = ""
+// pathsOf lists, of each object that was reviewed to be made or changed, the paths with a value that can be compared.
+func pathsOf(reviewed operation.ChangeSet) map[object]map[string]bool {
+	paths := map[object]map[string]bool{}
+	for _, change := range reviewed.Changes {
+		switch change.Action {
+		case operation.Update, operation.Create, operation.Replace, operation.ReplaceCreateFirst:
+		default:
+			continue
+		}
+		key := object{change.Address, change.Deposed}
+		if paths[key] == nil {
+			paths[key] = map[string]bool{}
+		}
+		for _, attribute := range change.Attributes {
+			if !attribute.Unknown && !attribute.Sensitive {
+				paths[key][attribute.Path] = true
+			}
+		}
 	}
-	read := reader{json: json.NewDecoder(r), checkout: checkout, secrets: secrets{}}
-	read.json.UseNumber()
-	if err := read.document(); err != nil {
-		return operation.ChangeSet{}, nil, fmt.Errorf("read plan: %w", err)
-	}
-	read.secrets.hide(read.changes)
-	sortChanges(read.changes)
-	set := operation.ChangeSet{Changes: read.changes, Digest: Digest(read.changes), Counts: Count(read.changes)}
-	return set, read.notes(), nil
+	return paths
 }
 
 // reader collects what matters of one plan.
 type reader struct {
-	json     *json.Decoder
-	checkout string
-	secrets  secrets // of the whole plan
+	json     *stream
+	checkout checkout
+	secrets  secrets                    // of the whole plan
+	reviewed map[object]map[string]bool // see pathsOf
+	paths    map[string]string          // each path of an attribute once: many objects have the same
+	sources  sources
+	plan     Plan
 	version  string
 	changes  []operation.Change
 	warnings []string
-	omitted  int // warnings beyond maxWarnings
+	omitted  int       // warnings beyond maxWarnings
+	raw      rawChange // of the resource that is read
+}
+
+// rawChange has the parts of one change before it is known whether they matter. The buffers are used again.
+type rawChange struct {
+	before, after, unknown, beforeSensitive, afterSensitive []byte
+}
+
+// markTime marks the values that have the time of this very plan in them, to the second: they are from plantimestamp(), or
+// from a data source that tells the time, and will be others in the next plan.
+func (r *reader) markTime() {
+	const seconds = "2006-01-02T15:04:05"
+	if len(r.plan.Made) < len(seconds) {
+		return
+	}
+	now := []byte(r.plan.Made[:len(seconds)])
+	for _, change := range r.changes {
+		for i, attribute := range change.Attributes {
+			if bytes.Contains(attribute.After, now) {
+				change.Attributes[i].Volatile = true
+			}
+		}
+	}
 }
 
 func (r *reader) document() error {
-	if err := r.expect('{'); err != nil {
+	if c, err := r.json.peek(); err != nil {
 		return err
+	} else if c != '{' {
+		return r.json.expect('{')
 	}
-	for r.json.More() {
-		key, err := r.key()
-		if err != nil {
-			return err
-		}
+	err := r.json.object(func(key string) error {
 		if err := r.member(key); err != nil {
 			return fmt.Errorf("%s: %w", key, err)
 		}
-	}
-	if err := r.expect('}'); err != nil {
+		return nil
+	})
+	if err != nil {
 		return err
 	}
 	if major, _, _ := strings.Cut(r.version, "."); major != "1" && major != "0" {
@@ -84,10 +182,12 @@ func (r *reader) document() error {
 func (r *reader) member(key string) error {
 	switch key {
 	case "format_version":
-		return r.decode(&r.version)
+		return r.json.decode(&r.version)
+	case "timestamp":
+		return r.json.decode(&r.plan.Made)
 	case "errored":
 		var errored bool
-		if err := r.decode(&errored); err != nil {
+		if err := r.json.decode(&errored); err != nil {
 			return err
 		}
 		if errored {
@@ -95,9 +195,9 @@ func (r *reader) member(key string) error {
 		}
 		return nil
 	case "resource_changes":
-		return each(r, r.resource)
+		return r.json.array(r.resource)
 	case "resource_drift":
-		return each(r, r.drift)
+		return r.json.array(r.drift)
 	case "deferred_changes":
 		return each(r, r.deferred)
 	case "checks":
@@ -107,45 +207,185 @@ func (r *reader) member(key string) error {
 			return fmt.Errorf("%s runs an action of its provider: what it does cannot be reviewed in this version", action.Address)
 		})
 	case "output_changes":
-		return r.outputs()
-	default:
-		return r.skip()
+		return r.json.object(r.output)
+	case "prior_state":
+		return r.priorState()
+	case "configuration":
+		return r.configuration()
+	default: // planned_values, the largest, says nothing that resource_changes does not
+		return r.json.skip()
 	}
 }
 
-func (r *reader) resource(resource tfjson.ResourceChange) error {
+// entry reads one element of resource_changes or resource_drift, and notes the parts of its change in r.raw.
+func (r *reader) entry() (tfjson.ResourceChange, error) {
+	var resource tfjson.ResourceChange
+	r.raw.reset()
+	err := r.json.object(func(key string) error {
+		switch key {
+		case "address":
+			return r.json.decode(&resource.Address)
+		case "previous_address":
+			return r.json.decode(&resource.PreviousAddress)
+		case "deposed":
+			return r.json.decode(&resource.DeposedKey)
+		case "action_reason":
+			return r.json.decode(&resource.ActionReason)
+		case "provider_name":
+			return r.json.decode(&resource.ProviderName)
+		case "change":
+			resource.Change = &tfjson.Change{}
+			return r.json.object(func(key string) error { return r.part(key, resource.Change) })
+		default:
+			return r.json.skip()
+		}
+	})
+	return resource, err
+}
+
+// part reads one member of a change.
+func (r *reader) part(key string, change *tfjson.Change) error {
+	switch key {
+	case "actions":
+		return r.json.decode(&change.Actions)
+	case "replace_paths":
+		return r.json.decode(&change.ReplacePaths)
+	case "importing":
+		return r.json.decode(&change.Importing)
+	}
+	into := r.raw.part(key)
+	if into == nil {
+		return r.json.skip()
+	}
+	raw, err := r.json.value()
+	*into = append((*into)[:0], raw...)
+	return err
+}
+
+func (c *rawChange) part(key string) *[]byte {
+	switch key {
+	case "before":
+		return &c.before
+	case "after":
+		return &c.after
+	case "after_unknown":
+		return &c.unknown
+	case "before_sensitive":
+		return &c.beforeSensitive
+	case "after_sensitive":
+		return &c.afterSensitive
+	default:
+		return nil
+	}
+}
+
+func (c *rawChange) reset() {
+	for _, part := range []*[]byte{&c.before, &c.after, &c.unknown, &c.beforeSensitive, &c.afterSensitive} {
+		*part = (*part)[:0]
+	}
+}
+
+// values takes apart what entry has noted.
+func (c *rawChange) values(change *tfjson.Change) error {
+	for _, part := range []struct {
+		raw  []byte
+		into *any
+	}{
+		{c.before, &change.Before},
+		{c.after, &change.After},
+		{c.unknown, &change.AfterUnknown},
+		{c.beforeSensitive, &change.BeforeSensitive},
+		{c.afterSensitive, &change.AfterSensitive},
+	} {
+		if len(part.raw) == 0 {
+			continue
+		}
+		if err := decode(part.raw, part.into); err != nil {
+			return fmt.Errorf("decode: %w", err)
+		}
+	}
+	return nil
+}
+
+// marked reports whether a mask of it can have a mark.
+func (c *rawChange) marked() bool {
+	return bytes.Contains(c.beforeSensitive, []byte("true")) || bytes.Contains(c.afterSensitive, []byte("true"))
+}
+
+func (r *reader) resource() error {
+	resource, err := r.entry()
+	if err != nil {
+		return err
+	}
 	if resource.Change == nil {
 		return fmt.Errorf("%s has no change", resource.Address)
 	}
 	action, matters, err := actionOf(resource)
-	if err != nil || !matters {
+	if err != nil {
 		return err
 	}
+	if !matters {
+		return r.onlySecrets(resource)
+	}
+	change, err := r.change(resource, action)
+	if err != nil {
+		return fmt.Errorf("%s: %w", resource.Address, err)
+	}
+	r.changes = append(r.changes, change)
+	r.plan.Providers[change.Address] = resource.ProviderName
+	return nil
+}
+
+// onlySecrets notes what is sensitive in an object that does not change: another one may have a copy of it.
+func (r *reader) onlySecrets(resource tfjson.ResourceChange) error {
+	if !r.raw.marked() {
+		return nil
+	}
+	if err := r.raw.values(resource.Change); err != nil {
+		return fmt.Errorf("%s: %w", resource.Address, err)
+	}
+	r.secrets.collect(resource.Change)
+	return nil
+}
+
+// change makes a change of what entry has read.
+func (r *reader) change(resource tfjson.ResourceChange, action operation.Action) (operation.Change, error) {
 	change := operation.Change{
-		Address:         r.place(resource.Address),
-		PreviousAddress: r.place(resource.PreviousAddress),
+		Address:         r.checkout.placed(resource.Address),
+		PreviousAddress: r.checkout.placed(resource.PreviousAddress),
 		Action:          action,
 		ActionReason:    string(resource.ActionReason),
 		Deposed:         resource.DeposedKey,
 	}
+	if err := r.raw.values(resource.Change); err != nil {
+		return operation.Change{}, err
+	}
 	if resource.Change.Importing != nil {
-		if change.ImportID, err = r.importID(*resource.Change.Importing); err != nil {
-			return fmt.Errorf("%s: %w", resource.Address, err)
+		id, err := r.importID(*resource.Change.Importing)
+		if err != nil {
+			return operation.Change{}, err
 		}
+		change.ImportID = id
 	}
 	for _, path := range resource.Change.ReplacePaths {
 		change.ReplacePaths = append(change.ReplacePaths, replacePath(path))
 	}
 	slices.Sort(change.ReplacePaths)
 	change.ReplacePaths = slices.Compact(change.ReplacePaths)
-	known := secrets{}
+	known := newSecrets()
 	known.collect(resource.Change)
 	r.secrets.merge(known)
-	if change.Attributes, err = attributes(resource.Change, known, r.checkout); err != nil {
-		return fmt.Errorf("%s: %w", resource.Address, err)
+	key := object{change.Address, change.Deposed}
+	f := flattener{checkout: r.checkout, secrets: known, asked: r.reviewed[key], stands: map[string]text{}, paths: r.paths}
+	attributes, err := f.attributes(resource.Change)
+	if err != nil {
+		return operation.Change{}, err
 	}
-	r.changes = append(r.changes, change)
-	return nil
+	if len(f.asked) > 0 && action == operation.Update {
+		r.plan.stands[key] = f.stands
+	}
+	change.Attributes = attributes
+	return change, nil
 }
 
 // actionOf says what is done to the object; false when nothing is.
@@ -179,7 +419,7 @@ func actionOf(resource tfjson.ResourceChange) (operation.Action, bool, error) {
 func (r *reader) importID(importing tfjson.Importing) (string, error) {
 	switch {
 	case importing.ID != "":
-		return r.place(importing.ID), nil
+		return r.checkout.placed(importing.ID), nil
 	case importing.Unknown || importing.Identity == nil:
 		return "(unknown)", nil
 	}
@@ -187,30 +427,21 @@ func (r *reader) importID(importing tfjson.Importing) (string, error) {
 	if err != nil {
 		return "", fmt.Errorf("write import identity: %w", err)
 	}
-	return r.place(string(text)), nil
+	return r.checkout.placed(string(text)), nil
 }
 
-func (r *reader) outputs() error {
-	if null, err := r.open('{'); err != nil || null {
+func (r *reader) output(name string) error {
+	var change tfjson.Change
+	if err := r.json.decode(&change); err != nil {
 		return err
 	}
-	for r.json.More() {
-		name, err := r.key()
-		if err != nil {
-			return err
-		}
-		var change tfjson.Change
-		if err := r.decode(&change); err != nil {
-			return err
-		}
-		if err := r.output(name, change); err != nil {
-			return fmt.Errorf("%s: %w", name, err)
-		}
+	if err := r.outputChange(name, change); err != nil {
+		return fmt.Errorf("%s: %w", name, err)
 	}
-	return r.expect('}')
+	return nil
 }
 
-func (r *reader) output(name string, change tfjson.Change) error {
+func (r *reader) outputChange(name string, change tfjson.Change) error {
 	actions := change.Actions
 	if actions.NoOp() {
 		return nil
@@ -233,15 +464,28 @@ func (r *reader) output(name string, change tfjson.Change) error {
 	return nil
 }
 
-func (r *reader) drift(resource tfjson.ResourceChange) error {
+func (r *reader) drift() error {
+	resource, err := r.entry()
+	if err != nil {
+		return err
+	}
 	if resource.Change == nil || resource.Change.Actions.NoOp() {
 		return nil // moved only
 	}
-	verb := "was changed"
+	action, verb := operation.Update, "was changed"
 	if resource.Change.Actions.Delete() {
-		verb = "was deleted"
+		action, verb = operation.Delete, "was deleted"
 	}
 	r.warn(fmt.Sprintf("`%s` %s outside of Terraform", resource.Address, verb))
+	if len(r.plan.Drift) >= maxDrift {
+		return nil
+	}
+	change, err := r.change(resource, action)
+	if err != nil {
+		return fmt.Errorf("%s: %w", resource.Address, err)
+	}
+	change.ActionReason, change.PreviousAddress = "", ""
+	r.plan.Drift = append(r.plan.Drift, change)
 	return nil
 }
 
@@ -289,106 +533,13 @@ func (r *reader) notes() []string {
 	return append(r.warnings, fmt.Sprintf("and %d more notes", r.omitted))
 }
 
-// place replaces the path of the checkout.
-func (r *reader) place(text string) string {
-	if r.checkout == "" {
-		return text
-	}
-	return strings.ReplaceAll(text, r.checkout, checkoutPlaceholder)
-}
-
 // each decodes the elements of an array one by one.
 func each[T any](r *reader, use func(T) error) error {
-	if null, err := r.open('['); err != nil || null {
-		return err
-	}
-	for r.json.More() {
+	return r.json.array(func() error {
 		var element T
-		if err := r.decode(&element); err != nil {
+		if err := r.json.decode(&element); err != nil {
 			return err
 		}
-		if err := use(element); err != nil {
-			return err
-		}
-	}
-	return r.expect(']')
-}
-
-func (r *reader) decode(into any) error {
-	if err := r.json.Decode(into); err != nil {
-		return fmt.Errorf("decode at byte %d: %w", r.json.InputOffset(), unexpectedEnd(err))
-	}
-	return nil
-}
-
-func (r *reader) token() (json.Token, error) {
-	token, err := r.json.Token()
-	if err != nil {
-		return nil, fmt.Errorf("read at byte %d: %w", r.json.InputOffset(), unexpectedEnd(err))
-	}
-	return token, nil
-}
-
-func (r *reader) expect(delim json.Delim) error {
-	token, err := r.token()
-	if err != nil {
-		return err
-	}
-	if token != delim {
-		return fmt.Errorf("expected %q at byte %d", delim, r.json.InputOffset())
-	}
-	return nil
-}
-
-// open reads the start of an array or object, or null, which stands for an empty one.
-func (r *reader) open(delim json.Delim) (bool, error) {
-	token, err := r.token()
-	switch {
-	case err != nil:
-		return false, err
-	case token == nil:
-		return true, nil
-	case token != delim:
-		return false, fmt.Errorf("expected %q at byte %d", delim, r.json.InputOffset())
-	}
-	return false, nil
-}
-
-func (r *reader) key() (string, error) {
-	token, err := r.token()
-	if err != nil {
-		return "", err
-	}
-	key, ok := token.(string)
-	if !ok {
-		return "", fmt.Errorf("expected a key at byte %d", r.json.InputOffset())
-	}
-	return key, nil
-}
-
-// skip passes over one value without keeping it.
-func (r *reader) skip() error {
-	for depth := 0; ; {
-		token, err := r.token()
-		if err != nil {
-			return err
-		}
-		switch token {
-		case json.Delim('{'), json.Delim('['):
-			depth++
-		case json.Delim('}'), json.Delim(']'):
-			depth--
-		}
-		if depth == 0 {
-			return nil
-		}
-	}
-}
-
-// unexpectedEnd names the end of input inside of a document as what it is.
-func unexpectedEnd(err error) error {
-	if errors.Is(err, io.EOF) {
-		return io.ErrUnexpectedEOF
-	}
-	return err
+		return use(element)
+	})
 }

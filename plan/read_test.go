@@ -7,8 +7,10 @@ import (
 	"flag"
 	"fmt"
 	"io"
+	"maps"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 
@@ -28,20 +30,33 @@ func read(t *testing.T, name string) (operation.ChangeSet, []string) {
 		t.Fatal(err)
 	}
 	defer func() { _ = file.Close() }()
-	set, notes, err := plan.Read(file)
+	read, err := plan.Read(file, plan.Options{})
 	if err != nil {
 		t.Fatal(err)
 	}
-	return set, notes
+	return read.Set, read.Notes
+}
+
+// readSet reads only the change set of a plan that was made in a checkout.
+func readSet(from io.Reader, checkout string) (operation.ChangeSet, error) {
+	read, err := plan.Read(from, plan.Options{Checkout: checkout})
+	return read.Set, err
 }
 
 func TestReadIsAsInTheGoldenFiles(t *testing.T) {
 	t.Parallel()
-	for _, name := range []string{"create", "change", "handmade"} {
+	for _, name := range []string{"create", "change", "reasons", "providers", "handmade"} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
-			set, notes := read(t, name+".json")
-			got := describe(set, notes)
+			text, err := os.ReadFile(filepath.Join("testdata", name+".json"))
+			if err != nil {
+				t.Fatal(err)
+			}
+			read, err := plan.Read(bytes.NewReader(text), plan.Options{})
+			if err != nil {
+				t.Fatal(err)
+			}
+			got := describe(read.Set, read.Notes) + describeRest(read)
 			golden := filepath.Join("testdata", name+".golden")
 			if *update {
 				if err := os.WriteFile(golden, []byte(got), 0o600); err != nil {
@@ -91,6 +106,31 @@ func describe(set operation.ChangeSet, notes []string) string {
 	fmt.Fprintf(&text, "\n%s\n%s\n", counts, set.Digest)
 	for _, note := range notes {
 		fmt.Fprintf(&text, "note: %s\n", note)
+	}
+	return text.String()
+}
+
+// describeRest writes what a plan tells beside its changes.
+func describeRest(read plan.Plan) string {
+	var text strings.Builder
+	for _, c := range read.Drift {
+		fmt.Fprintf(&text, "drift: %s %s\n", c.Action, c.Address)
+		for _, a := range c.Attributes {
+			fmt.Fprintf(&text, "  %s: %s → %s\n", a.Path, orNothing(a.Before), orNothing(a.After))
+		}
+	}
+	for _, address := range slices.Sorted(maps.Keys(read.Data)) {
+		fmt.Fprintf(&text, "data: %s %s\n", address, read.Data[address])
+	}
+	for _, risk := range plan.Risks(read.Set, nil) {
+		fmt.Fprintf(&text, "risk: %s %s: %s\n", risk.Rule, risk.Address, risk.Reason)
+	}
+	for _, change := range read.Set.Changes {
+		for _, attribute := range change.Attributes {
+			if attribute.Volatile {
+				fmt.Fprintf(&text, "volatile: %s of %s\n", attribute.Path, change.Address)
+			}
+		}
 	}
 	return text.String()
 }
@@ -168,7 +208,7 @@ func TestAttributesOfOneChange(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
 			input := one(fmt.Sprintf(`{"actions":["update"],"before":%s,"after":%s,"after_unknown":%s}`, test.before, test.after, test.unknown))
-			set, _, err := plan.Read(strings.NewReader(input))
+			set, err := readSet(strings.NewReader(input), "")
 			if err != nil {
 				t.Fatal(err)
 			}
@@ -210,7 +250,7 @@ func TestReadRefusesWhatItCannotAccountFor(t *testing.T) {
 	for name, test := range tests {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
-			_, _, err := plan.Read(strings.NewReader(test.input))
+			_, err := plan.Read(strings.NewReader(test.input), plan.Options{})
 			if err == nil || !strings.Contains(err.Error(), test.want) {
 				t.Errorf("got error %v, want one with %q", err, test.want)
 			}
@@ -220,7 +260,8 @@ func TestReadRefusesWhatItCannotAccountFor(t *testing.T) {
 
 func TestNullListsAreEmpty(t *testing.T) {
 	t.Parallel()
-	set, notes, err := plan.Read(strings.NewReader(`{"format_version":"1.2","resource_changes":null,"output_changes":null}`))
+	read, err := plan.Read(strings.NewReader(`{"format_version":"1.2","resource_changes":null,"output_changes":null}`), plan.Options{})
+	set, notes := read.Set, read.Notes
 	if err != nil || len(set.Changes) != 0 || len(notes) != 0 || set.Digest != plan.Digest(nil) {
 		t.Errorf("got %v, %v, %v", set, notes, err)
 	}
@@ -231,7 +272,7 @@ func TestTheCheckoutDoesNotChangeADigest(t *testing.T) {
 	in := func(dir string) string {
 		t.Helper()
 		input := one(`{"actions":["create"],"before":null,"after":{"file":"` + dir + `/x.json","m":{"` + dir + `":["` + dir + `"]}},"after_unknown":{}}`)
-		set, _, err := plan.ReadAt(strings.NewReader(input), dir)
+		set, err := readSet(strings.NewReader(input), dir)
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -246,7 +287,7 @@ func TestALongValueIsKeptAsItsDigest(t *testing.T) {
 	t.Parallel()
 	read := func(content string) operation.Attribute {
 		t.Helper()
-		set, _, err := plan.Read(strings.NewReader(one(`{"actions":["create"],"before":null,"after":{"a":"` + content + `"},"after_unknown":{}}`)))
+		set, err := readSet(strings.NewReader(one(`{"actions":["create"],"before":null,"after":{"a":"`+content+`"},"after_unknown":{}}`)), "")
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -265,7 +306,8 @@ func TestALongValueIsKeptAsItsDigest(t *testing.T) {
 func TestWarningsAreBounded(t *testing.T) {
 	t.Parallel()
 	drift := strings.Repeat(`{"address":"a.b","change":{"actions":["update"]}},`, 99) + `{"address":"a.b","change":{"actions":["update"]}}`
-	_, notes, err := plan.Read(strings.NewReader(`{"format_version":"1.2","resource_drift":[` + drift + `]}`))
+	read, err := plan.Read(strings.NewReader(`{"format_version":"1.2","resource_drift":[`+drift+`]}`), plan.Options{})
+	notes := read.Notes
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -301,7 +343,7 @@ func TestALargePlanIsStreamed(t *testing.T) {
 	t.Parallel()
 	pr, pw := io.Pipe()
 	go func() { _ = pw.CloseWithError(endless(pw, 5000)) }()
-	set, _, err := plan.Read(pr)
+	set, err := readSet(pr, "")
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -314,7 +356,7 @@ func BenchmarkRead(b *testing.B) {
 	for b.Loop() {
 		pr, pw := io.Pipe()
 		go func() { _ = pw.CloseWithError(endless(pw, 5000)) }()
-		if _, _, err := plan.Read(pr); err != nil {
+		if _, err := plan.Read(pr, plan.Options{}); err != nil {
 			b.Fatal(err)
 		}
 	}
@@ -330,7 +372,7 @@ func FuzzRead(f *testing.F) {
 	}
 	f.Add([]byte(one(`{"actions":["update"],"before":{"a":[1,{"b":null}]},"after":{"a":[2]},"after_unknown":{"c":true},"after_sensitive":{"a":true}}`)))
 	f.Fuzz(func(t *testing.T, data []byte) {
-		set, _, err := plan.Read(bytes.NewReader(data))
+		set, err := readSet(bytes.NewReader(data), "")
 		if err != nil {
 			return
 		}

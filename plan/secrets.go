@@ -1,7 +1,7 @@
 package plan
 
 import (
-	"bytes"
+	"encoding/binary"
 	"encoding/json"
 	"slices"
 	"strings"
@@ -15,11 +15,41 @@ import (
 // ("dev", "admin") would hide values that are nobody's secret.
 const minSecret = 8
 
+// maxAlike is how many secrets with the same first minSecret bytes are told apart. More than that would make
+// looking for them slow; then whatever has those bytes in it is hidden.
+const maxAlike = 64
+
 // secrets is a set of sensitive texts and numbers. A provider may copy a sensitive value to an
 // attribute that Terraform does not mark, as terraform_data copies its input to its output, and
 // Terraform then shows it. What is marked in one place is therefore hidden in all. The set lives as
 // long as one plan is read and leaves this package nowhere.
-type secrets map[string]bool
+type secrets struct {
+	exact  map[string]bool
+	starts map[uint64][]string // the longer ones, by their first minSecret bytes
+}
+
+func newSecrets() secrets {
+	return secrets{exact: map[string]bool{}, starts: map[uint64][]string{}}
+}
+
+// add adds one secret.
+func (s secrets) add(secret string) {
+	if s.exact[secret] {
+		return
+	}
+	s.exact[secret] = true
+	if len(secret) < minSecret {
+		return
+	}
+	start := binary.LittleEndian.Uint64([]byte(secret[:minSecret]))
+	alike := s.starts[start]
+	switch {
+	case len(alike) < maxAlike:
+		s.starts[start] = append(alike, secret)
+	case len(alike) == maxAlike:
+		s.starts[start] = append(alike[:0], secret[:minSecret])
+	}
+}
 
 // collect adds what the masks of a change cover.
 func (s secrets) collect(change *tfjson.Change) {
@@ -39,11 +69,11 @@ func (s secrets) under(value, mask any) {
 	switch value := value.(type) {
 	case string:
 		if value != "" {
-			s[value] = true
+			s.add(value)
 		}
 	case json.Number:
 		if len(value) > 2 { // one or two digits are everywhere
-			s[value.String()] = true
+			s.add(value.String())
 		}
 	case map[string]any:
 		for key, element := range value {
@@ -57,21 +87,21 @@ func (s secrets) under(value, mask any) {
 }
 
 func (s secrets) merge(other secrets) {
-	for secret := range other {
-		s[secret] = true
+	for secret := range other.exact {
+		s.add(secret)
 	}
 }
 
 // in reports whether a value is, or has in it, one of the secrets as a whole.
 func (s secrets) in(value any) bool {
-	if len(s) == 0 {
+	if len(s.exact) == 0 {
 		return false
 	}
 	switch value := value.(type) {
 	case string:
-		return s[value] || s.within(value)
+		return s.exact[value] || s.within(value)
 	case json.Number:
-		return s[value.String()]
+		return s.exact[value.String()]
 	case map[string]any:
 		for key, element := range value {
 			if s.within(key) || s.in(element) {
@@ -87,9 +117,20 @@ func (s secrets) in(value any) bool {
 // within reports whether a text has one of the longer secrets as a part, as a connection string has
 // a password.
 func (s secrets) within(text string) bool {
-	for secret := range s {
-		if len(secret) >= minSecret && strings.Contains(text, secret) {
-			return true
+	if len(s.starts) == 0 || len(text) < minSecret {
+		return false
+	}
+	var start uint64
+	const top = 8 * (minSecret - 1) // bits
+	for i := range len(text) {
+		start = start>>8 | uint64(text[i])<<top
+		if i < minSecret-1 {
+			continue
+		}
+		for _, secret := range s.starts[start] {
+			if strings.HasPrefix(text[i-minSecret+1:], secret) {
+				return true
+			}
 		}
 	}
 	return false
@@ -97,34 +138,21 @@ func (s secrets) within(text string) bool {
 
 // hide makes sensitive every attribute of changes in which one of the longer secrets is.
 func (s secrets) hide(changes []operation.Change) {
-	long := secrets{}
-	for secret := range s {
+	written := newSecrets() // as they stand in JSON
+	for secret := range s.exact {
 		if len(secret) >= minSecret {
-			long[secret] = true
+			quoted := quote(secret)
+			written.add(quoted[1 : len(quoted)-1])
 		}
 	}
-	if len(long) == 0 {
+	if len(written.starts) == 0 {
 		return
 	}
 	for _, change := range changes {
 		for i, attribute := range change.Attributes {
-			if long.inJSON(attribute.Before) || long.inJSON(attribute.After) {
+			if written.within(string(attribute.Before)) || written.within(string(attribute.After)) {
 				change.Attributes[i] = operation.Attribute{Path: attribute.Path, Sensitive: true, Unknown: attribute.Unknown}
 			}
 		}
 	}
-}
-
-// inJSON is in for a value that was written as JSON already.
-func (s secrets) inJSON(raw json.RawMessage) bool {
-	if len(raw) == 0 {
-		return false
-	}
-	decoder := json.NewDecoder(bytes.NewReader(raw))
-	decoder.UseNumber()
-	var value any
-	if err := decoder.Decode(&value); err != nil {
-		return true // not ours: hide it
-	}
-	return s.in(value)
 }

@@ -30,19 +30,25 @@ func Unexpected(expected, actual operation.ChangeSet) []operation.Change {
 	if actual.Omitted > 0 {
 		return unknowable(actual)
 	}
-	type object struct{ address, deposed string }
-	reviewed := map[object][]operation.Change{}
-	for _, change := range expected.Changes {
-		key := object{change.Address, change.Deposed}
-		reviewed[key] = append(reviewed[key], change)
-	}
+	reviewed := byObject(expected.Changes)
 	var unexpected []operation.Change
 	for _, change := range actual.Changes {
-		if !covered(change, reviewed[object{change.Address, change.Deposed}]) {
+		if ok, _ := covered(change, reviewed[objectOf(change)], nil); !ok {
 			unexpected = append(unexpected, change)
 		}
 	}
 	return unexpected
+}
+
+func objectOf(change operation.Change) object { return object{change.Address, change.Deposed} }
+
+func byObject(changes []operation.Change) map[object][]operation.Change {
+	objects := map[object][]operation.Change{}
+	for _, change := range changes {
+		key := objectOf(change)
+		objects[key] = append(objects[key], change)
+	}
+	return objects
 }
 
 // unknowable is what is unexpected in a capped set: all of it, and never nothing.
@@ -54,25 +60,75 @@ func unknowable(actual operation.ChangeSet) []operation.Change {
 }
 
 // covered reports whether one reviewed change of the same object covers change, or, for an update,
-// several together.
-func covered(change operation.Change, reviewed []operation.Change) bool {
+// several together; and which of them. stands has values that do not change, where they are known: a
+// reviewed one that is there already is no contradiction.
+func covered(change operation.Change, reviewed []operation.Change, stands map[string]text) (bool, []operation.Change) {
 	var parts []operation.Attribute // of all reviewed changes that are wholly in change
+	var by []operation.Change
 	for _, candidate := range reviewed {
 		if !sameDeed(candidate, change) {
 			continue
 		}
 		if change.Action == operation.Output || change.Action == operation.Read {
-			return true
-		}
-		if !slices.Equal(candidate.ReplacePaths, change.ReplacePaths) || !within(candidate.Attributes, change.Attributes) {
+			by = append(by, candidate)
 			continue
 		}
-		if allCovered(change.Attributes, candidate.Attributes) {
-			return true
+		if !slices.Equal(candidate.ReplacePaths, change.ReplacePaths) || !within(candidate.Attributes, change.Attributes, stands) {
+			continue
 		}
+		if change.Action != operation.Update && !allCovered(change.Attributes, candidate.Attributes) {
+			continue
+		}
+		by = append(by, candidate)
 		parts = append(parts, candidate.Attributes...)
 	}
-	return change.Action == operation.Update && len(parts) > 0 && allCovered(change.Attributes, parts)
+	if len(by) == 0 || change.Action == operation.Update && !allCovered(change.Attributes, parts) {
+		return begun(change, reviewed, stands)
+	}
+	return true, by
+}
+
+// begun reports whether an update is the rest of a reviewed creation or replacement, of which an earlier apply has done a part:
+// it makes the object just what was reviewed, and something of that is there already.
+func begun(change operation.Change, reviewed []operation.Change, stands map[string]text) (bool, []operation.Change) {
+	if change.Action != operation.Update || change.ImportID != "" || change.PreviousAddress != "" {
+		return false, nil
+	}
+	for _, candidate := range reviewed {
+		if candidate.Action != operation.Create && candidate.Action != operation.Replace && candidate.Action != operation.ReplaceCreateFirst {
+			continue
+		}
+		if becomes(change, candidate, stands) {
+			return true, []operation.Change{candidate}
+		}
+	}
+	return false, nil
+}
+
+// becomes reports whether an update ends where a reviewed creation or replacement does.
+func becomes(change, reviewed operation.Change, stands map[string]text) bool {
+	done := false
+	for _, attribute := range reviewed.Attributes {
+		set := slices.ContainsFunc(change.Attributes, func(a operation.Attribute) bool { return sameEnd(a, attribute) })
+		if set || attribute.Unknown || attribute.Sensitive {
+			continue
+		}
+		if !there(attribute, change.Attributes, stands) {
+			return false
+		}
+		done = true
+	}
+	return done && !slices.ContainsFunc(change.Attributes, func(a operation.Attribute) bool {
+		return !slices.ContainsFunc(reviewed.Attributes, func(r operation.Attribute) bool {
+			return r.Unknown && atOrBelow(a.Path, r.Path) || sameEnd(a, r)
+		})
+	})
+}
+
+// sameEnd is sameAttribute whatever the value was before.
+func sameEnd(a, b operation.Attribute) bool {
+	a.Before, b.Before = nil, nil
+	return sameAttribute(a, b)
 }
 
 // sameDeed compares everything but attributes and replace paths. Terraform's reason for an action is
@@ -83,17 +139,35 @@ func sameDeed(a, b operation.Change) bool {
 		(a.Action != operation.Output || a.ActionReason == b.ActionReason)
 }
 
-// within reports whether everything known that was reviewed is in actual, unchanged.
-func within(reviewed, actual []operation.Attribute) bool {
+// within reports whether everything known that was reviewed is in actual, or stands there already.
+func within(reviewed, actual []operation.Attribute, stands map[string]text) bool {
 	for _, attribute := range reviewed {
 		if attribute.Unknown {
 			continue // may have turned out to be as before
 		}
-		if !slices.ContainsFunc(actual, func(a operation.Attribute) bool { return sameAttribute(attribute, a) }) {
+		kept := slices.ContainsFunc(actual, func(a operation.Attribute) bool { return sameAttribute(attribute, a) })
+		if !kept && !there(attribute, actual, stands) {
 			return false
 		}
 	}
 	return true
+}
+
+// there reports whether a reviewed value does not change any more because it is what it was to become. Of a sensitive
+// one nothing but that it changes was reviewed.
+func there(reviewed operation.Attribute, actual []operation.Attribute, stands map[string]text) bool {
+	if stands == nil || slices.ContainsFunc(actual, func(a operation.Attribute) bool { return atOrBelow(reviewed.Path, a.Path) }) {
+		return false
+	}
+	value, known := stands[reviewed.Path]
+	switch {
+	case reviewed.Sensitive:
+		return true
+	case known:
+		return string(value) == canonical(reviewed.After)
+	default:
+		return len(reviewed.After) == 0 // it was to go away, and there is no such place any more
+	}
 }
 
 // allCovered reports whether each attribute of actual was reviewed.

@@ -10,6 +10,7 @@ type Class string
 const (
 	Quick Class = "quick" // looks and decides: milliseconds to seconds
 	Long  Class = "long"  // drives operations: as long as Terraform runs
+	Bots  Class = "bots"  // plans that nobody waits for, so that they never take all that plans
 )
 
 // Job is one piece of work. Jobs of one key run one at a time, in the order in which they were queued.

@@ -4,6 +4,7 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+	"time"
 
 	"github.com/switchyard-dev/switchyard/gitflow"
 	"github.com/switchyard-dev/switchyard/operation"
@@ -37,7 +38,8 @@ func ApplyAnswer(v ApplyAnswerView) string {
 	}
 	var now story
 	if v.Apply != nil {
-		now = applyStory(v.Apply.completed("", "", operation.Repository{}, v.Apply.Now))
+		whole := v.Apply.completed("", "", operation.Repository{}, v.Apply.Now).masked()
+		v.Apply, now = &whole, applyStory(whole)
 	}
 	switch v.Kind {
 	case ApplyOpen:
@@ -57,6 +59,7 @@ func ApplyAnswer(v ApplyAnswerView) string {
 			fixed(now.next),
 		}
 		if v.Apply != nil {
+			pieces = append(pieces, blocked(*v.Apply, maxAnswer))
 			pieces = append(pieces, surprises(*v.Apply, maxAnswer)...)
 		}
 		return fit(maxAnswer, pieces...)
@@ -65,6 +68,14 @@ func ApplyAnswer(v ApplyAnswerView) string {
 	case ApplyQueued:
 		return fit(maxAnswer,
 			fixed("**The apply to "+environment+" runs anew.** It brings the newest commit"+ofBranch(v)+"."+reason), fixed(now.banner))
+	case ApplyBlocked:
+		return fit(maxAnswer, fixed("**"+environment+" was not changed.** A second person must first approve "+few(codes(v.Blocked))+
+			", because the configuration holds such changes back."),
+			fixed("Next: somebody with maintain permission who wrote none of it comments "+code("/approve-replace ADDRESS")+
+				" for each; then say yes again."))
+	case ApplyOwn:
+		return fit(maxAnswer, fixed("**"+environment+" was not changed.** It asks for other people's approval, and you wrote a part of what is applied."),
+			fixed("Next: ask somebody else with write permission to comment "+code("/apply "+v.Environment+" "+v.Digest)+"."))
 	case ApplyRunning:
 		return fit(maxAnswer, fixed("**An apply to "+environment+" is on its way already.**"+reason), fixed(now.banner))
 	}
@@ -194,14 +205,80 @@ func upper(text string) string { return strings.ToUpper(text[:1]) + text[1:] }
 // Status is the answer to /status.
 func Status(v StatusView) string {
 	l := links{web: v.WebURL, repo: v.Repository}
+	pieces := []*piece{fixed(delayed(v))}
 	if len(v.Environments) == 0 {
-		return fit(maxAnswer, fixed("**No such environment.** The configuration does not name it."))
+		return fit(maxAnswer, append(pieces, fixed("**No such environment.** The configuration does not name it."))...)
 	}
-	var pieces []*piece
 	for _, environment := range v.Environments {
 		pieces = append(pieces, fixed(statusHead(v, environment)), statusLines(environment), statusRoots(l, v, environment))
 	}
 	return fit(maxAnswer, pieces...)
+}
+
+// delayed says what waits to be written to GitHub, and until when.
+func delayed(v StatusView) string {
+	d := v.Delay
+	if d == nil {
+		return ""
+	}
+	var sentences []string
+	add := func(text string) { sentences = append(sentences, text) }
+	waiting := waitingUpdates(*d)
+	at := func(t time.Time) string { return clock(v.Now, t) }
+	switch {
+	case !d.PeopleAt.IsZero() && d.Refused:
+		add("**GitHub takes no more writes from Switchyard until " + at(d.PeopleAt) + ":** " + waiting + ".")
+	case !d.PeopleAt.IsZero():
+		add("**Switchyard writes no more to GitHub until " + at(d.PeopleAt) + "**, so as to stay below GitHub's limits: " + waiting + ".")
+	case !d.BotsAt.IsZero():
+		add("**Switchyard writes no more about bots' pull requests until " + at(d.BotsAt) +
+			"**, so as to stay below GitHub's limits: " + waiting + ".")
+	case waiting != "":
+		add("**Switchyard writes slowly, so as to stay below GitHub's limits:** " + waiting + ".")
+	}
+	if d.Bots > 0 {
+		add("People's go first.")
+	}
+	if waiting != "" && !d.LastAt.IsZero() {
+		add("The last of them is written by about " + at(d.LastAt) + ".")
+	}
+	if !d.SearchAt.IsZero() {
+		add("Few calls are left of this hour's, so webhooks that were missed are not looked for until " + at(d.SearchAt) + ".")
+	}
+	if len(sentences) == 0 {
+		return ""
+	}
+	return strings.Join(append(sentences, "This was at "+at(v.Now)+"; nothing is lost, and you need not do anything."), " ")
+}
+
+// waitingUpdates counts what waits to be written: "3 updates and 212 updates of bots' pull requests wait".
+func waitingUpdates(d Delay) string {
+	var parts []string
+	if d.People > 0 {
+		parts = append(parts, several(d.People, "update", "updates"))
+	}
+	if d.Bots > 0 {
+		parts = append(parts, several(d.Bots, "update", "updates")+" of bots' pull requests")
+	}
+	switch {
+	case len(parts) == 0:
+		return ""
+	case d.People+d.Bots == 1:
+		return parts[0] + " waits"
+	default:
+		return list(parts) + " wait"
+	}
+}
+
+// clock is a time of this day, 14:05 UTC, or a moment of another one. Who waits until then does not come too early.
+func clock(now, t time.Time) string {
+	if t.After(now) && !t.Truncate(time.Minute).Equal(t) {
+		t = t.Truncate(time.Minute).Add(time.Minute)
+	}
+	if t.UTC().Format(time.DateOnly) == now.UTC().Format(time.DateOnly) {
+		return t.UTC().Format("15:04 UTC")
+	}
+	return moment(t)
 }
 
 // statusHead is the state of an environment in one line.
@@ -295,8 +372,37 @@ func statusRoots(l links, v StatusView, e EnvironmentStatus) *piece {
 	return shrinking(rankTable, len(lines), maxAnswer, show, several(len(lines), "root", "roots")+".")
 }
 
+// stale has the story of a plan that is out of date say so.
+func stale(s story, v PullView) story {
+	if words := outOfDate(v); words != "" {
+		s.title, s.banner = "Out of date: "+s.title, s.banner+" "+words
+	}
+	return s
+}
+
+// outOfDate is the sentence about a plan that is out of date; empty where it is not.
+func outOfDate(v PullView) string {
+	o := v.Outdated
+	if o == nil {
+		return ""
+	}
+	apply := "the apply of commit " + code(shortSHA(o.Commit))
+	if o.Pull != 0 {
+		apply = "the apply of #" + strconv.Itoa(o.Pull)
+	}
+	cause := apply + " may have changed what it changes"
+	switch {
+	case o.Base != "":
+		cause = code(o.Base) + " has newer code of " + code(o.Root)
+	case o.Address != "":
+		cause = apply + " has changed " + code(o.Address)
+	}
+	return "This plan is out of date, because " + cause + " since; comment " + code("/plan") + " to plan again."
+}
+
 // Why is the answer to /why and /why ADDRESS.
 func Why(v WhyView) string {
+	v = v.masked()
 	if v.Address != "" {
 		return whyAddress(v)
 	}
@@ -341,6 +447,27 @@ func Why(v WhyView) string {
 	return fit(maxAnswer, pieces...)
 }
 
+// masked hides what the configuration's patterns match.
+func (v WhyView) masked() WhyView {
+	hide := newMask(v.Mask)
+	if hide.idle() {
+		return v
+	}
+	v.Ledger, v.History, v.Applies = slices.Clone(v.Ledger), slices.Clone(v.History), slices.Clone(v.Applies)
+	for i := range v.Ledger {
+		v.Ledger[i].Change = hide.change(v.Ledger[i].Change)
+	}
+	for i := range v.History {
+		v.History[i].Change = hide.change(v.History[i].Change)
+		v.History[i].Operation = hide.operation(v.History[i].Operation)
+	}
+	for i := range v.Applies {
+		v.Applies[i].Operation = hide.operation(v.Applies[i].Operation)
+	}
+	v.Address, v.Mask = hide.name(v.Address), nil
+	return v
+}
+
 // planless says why there is no plan.
 func planless(v WhyView) string {
 	if v.Gitflow.Environment == "" {
@@ -378,14 +505,19 @@ var verbs = map[operation.Action]string{
 
 // whyAddress tells which operations changed an address.
 func whyAddress(v WhyView) string {
-	if len(v.History) == 0 {
+	if len(v.Ledger) == 0 && len(v.History) == 0 {
 		return fit(maxAnswer, fixed("**Nothing is known about "+code(v.Address)+".** No plan or apply that is remembered here changes it. "+
 			"Addresses are written as in the plan, with their quotes."))
 	}
 	l := links{web: v.WebURL, repo: v.Repository}
-	lines := make([]string, len(v.History))
-	for i, entry := range v.History {
-		lines[i] = "- " + historyLine(l, entry) + "\n"
+	lines := make([]string, 0, max(len(v.Ledger), len(v.History)))
+	for _, entry := range v.Ledger {
+		lines = append(lines, "- "+ledgerLine(l, entry)+"\n")
+	}
+	if len(lines) == 0 {
+		for _, entry := range v.History {
+			lines = append(lines, "- "+historyLine(l, entry)+"\n")
+		}
 	}
 	show := func(k int) string {
 		text := "**What changed " + code(v.Address) + ",** the newest first:\n\n" + strings.Join(lines[:k], "")

@@ -277,12 +277,28 @@ func unconfirmedStory(v ApplyView) story {
 	command := code("/apply " + op.Environment + " " + digest(op.Question))
 	s := story{title: name + " was not changed: a person has to say yes"}
 	var why []string
-	if n > 0 {
+	switch held := blockedIn(op.Result); {
+	case n > 0:
 		s.title = name + " was not changed: " + several(n, "change", "changes") + " that nobody reviewed"
 		why = append(why, "The plan has "+several(n, "change", "changes")+" that nobody reviewed.", comparison(v, surprise))
 		s.next = "Next: read " + thatChange(n) + ", then comment " + command + "; or correct the cause in a new pull request."
-	} else {
+		if held > 0 {
+			s.next += " What is blocked needs the approval of a second person, too."
+		}
+	case held > 0 && op.Question == "":
+		s.title = name + " was not changed: a second person has to approve " + several(held, "change", "changes")
+		s.next = "Next: have a second person approve what is blocked; or undo it in a new pull request."
+	default:
 		s.next = "Next: read the plan, then comment " + command + " if that is what you want."
+	}
+	if held := blockedIn(op.Result); held > 0 {
+		why = append(why, "The configuration blocks "+several(held, "change", "changes")+" until a second person approves.")
+	}
+	for _, proof := range v.Promotion {
+		if proof.Problem != "" && n == 0 {
+			why = append(why, "It is not proved in "+prose(proof.Stage)+".")
+			break
+		}
 	}
 	if op.Doubt != "" {
 		why = append(why, sentence(op.Doubt, ""))
@@ -322,7 +338,7 @@ func comparison(v ApplyView, surprise []operation.TargetResult) string {
 			number(omitted) + " more that are not listed."
 	}
 	text := ""
-	if known := spoken(minus(total(op.Result), strange), future); known != "" {
+	if known := spoken(minus(minus(total(op.Result), strange), toleratedCounts(op.Result)), future); known != "" {
 		text = "Reviewed"
 		if len(op.Pulls) > 0 {
 			text += " in " + pulls(op.Pulls)
@@ -336,11 +352,27 @@ func comparison(v ApplyView, surprise []operation.TargetResult) string {
 	text += "Not reviewed: **" + words + "**"
 	if len(changes) == 1 {
 		text += " (" + code(changes[0].Address) + ")"
-		if reason := reasons[changes[0].ActionReason]; reason != "" {
-			text += ", because " + reason
-		}
+	}
+	switch causes := causesOf(surprise); {
+	case len(causes) == 1 && changes[0].Cause.Kind == operation.CauseUnexplained:
+		text += ", and " + prose(causes[0])
+	case len(causes) == 1:
+		text += ", because " + prose(causes[0])
+	case len(causes) == 0 && len(changes) == 1 && reasons[changes[0].ActionReason] != "":
+		text += ", because " + reasons[changes[0].ActionReason]
 	}
 	return text + "."
+}
+
+// toleratedCounts counts the changes that nobody reviewed and that need no yes.
+func toleratedCounts(result *operation.Result) operation.Counts {
+	var counts operation.Counts
+	for _, target := range result.Targets {
+		for _, change := range target.Tolerated {
+			counts = plus(counts, countOne(change))
+		}
+	}
+	return counts
 }
 
 // countOne counts one change, as plan.Count does for a set.
@@ -374,34 +406,6 @@ func unexpected(result *operation.Result) []operation.TargetResult {
 		return nil
 	}
 	return slices.DeleteFunc(slices.Clone(result.Targets), func(target operation.TargetResult) bool { return len(target.Unexpected) == 0 })
-}
-
-// surprises shows the changes that nobody reviewed: they are what a person is asked about, so they
-// are not folded.
-func surprises(v ApplyView, limit int) []*piece {
-	if v.Operation.State != operation.Unconfirmed {
-		return nil
-	}
-	const most = 50
-	var pieces []*piece
-	for i, target := range unexpected(v.Operation.Result) {
-		if i == most {
-			pieces = append(pieces, fixed("More roots have changes that nobody reviewed"+listed(v.ResultURL)+"."))
-			break
-		}
-		set := operation.ChangeSet{Changes: target.Unexpected, Omitted: target.UnexpectedOmitted}
-		p := &piece{rank: rankTable}
-		head := "Not reviewed in " + code(target.Target.Root) + ":\n\n"
-		for _, detail := range []detail{values, names, addresses} {
-			if text, ok := diffBlock(set, detail, limit); ok {
-				p.forms = append(p.forms, head+text)
-			}
-		}
-		p.forms = append(p.forms, "Not reviewed in "+code(target.Target.Root)+": "+
-			several(len(target.Unexpected)+target.UnexpectedOmitted, "change", "changes")+", too many to list here"+listed(v.ResultURL)+".", "")
-		pieces = append(pieces, p)
-	}
-	return pieces
 }
 
 // sentence is a foreign sentence with a full stop, or another where there is none.

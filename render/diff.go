@@ -5,17 +5,19 @@ import (
 	"fmt"
 	"regexp"
 	"slices"
+	"strconv"
 	"strings"
 	"unicode/utf8"
 
 	"github.com/switchyard-dev/switchyard/operation"
 )
 
-// signs stand in the first column of a plan, as Terraform writes them.
+// signs stand in the first column of a plan, as Terraform writes them, but for what changes in place:
+// GitHub colours lines of a diff by their first character, and knows "!" for that, not "~".
 var signs = map[operation.Action]string{
-	operation.Create: "+", operation.Update: "~", operation.Delete: "-", operation.Replace: "-/+",
+	operation.Create: "+", operation.Update: "!", operation.Delete: "-", operation.Replace: "-/+",
 	operation.ReplaceCreateFirst: "+/-", operation.Read: "<=", operation.Move: "=", operation.Import: "=",
-	operation.Forget: ".", operation.Output: "~",
+	operation.Forget: ".", operation.Output: "!",
 }
 
 func signOf(change operation.Change) string {
@@ -87,17 +89,37 @@ func because(change operation.Change) string {
 	return strings.Join(change.ReplacePaths, ", ") + " cannot be changed in place"
 }
 
-// diffBlock is the plan of one target as a code block; ok is false when it would be longer than limit.
-func diffBlock(set operation.ChangeSet, detail detail, limit int) (string, bool) {
+// planBlock is the plan of one target as a code block, without what another place shows; ok is false when
+// it would be longer than limit.
+func planBlock(target operation.TargetResult, shownIn repeats, detail detail, limit int) (string, bool) {
+	groups, elsewhere := shownIn.once(target)
+	return diffBlock(groups, append(elsewhere, omittedWords(target.ChangeSet.Omitted)...), detail, limit)
+}
+
+func omittedWords(omitted int) []string {
+	if omitted == 0 {
+		return nil
+	}
+	return []string{"and " + several(omitted, "change", "changes") + " more, which are counted above but not listed"}
+}
+
+// diffBlock is groups of changes as one code block, each below its head, with words after all of them; ok
+// is false when it would be longer than limit.
+func diffBlock(groups []caused, after []string, detail detail, limit int) (string, bool) {
 	var text strings.Builder
-	for _, change := range set.Changes {
-		writeChange(&text, change, detail)
-		if text.Len() > limit {
-			return "", false
+	for _, group := range groups {
+		if group.head != "" {
+			text.WriteString("# " + oneLine(group.head) + ":\n")
+		}
+		for _, change := range group.changes {
+			writeChange(&text, change, detail)
+			if text.Len() > limit {
+				return "", false
+			}
 		}
 	}
-	if set.Omitted > 0 {
-		fmt.Fprintf(&text, "# and %s more, which are counted above but not listed\n", several(set.Omitted, "change", "changes"))
+	for _, words := range after {
+		text.WriteString("# " + oneLine(words) + "\n")
 	}
 	return block("diff", text.String()), true
 }
@@ -148,18 +170,90 @@ func writeChange(text *strings.Builder, change operation.Change, detail detail) 
 	if detail != values {
 		return
 	}
-	for _, attribute := range shown {
-		writeAttribute(text, change, attribute)
+	writeAttributes(text, change, shown)
+}
+
+// writeAttributes writes attributes one by one, but for the elements of a list of plain values, of which
+// an insertion at the beginning would change every one.
+func writeAttributes(text *strings.Builder, change operation.Change, attributes []operation.Attribute) {
+	for len(attributes) > 0 {
+		if n, elements := listRun(attributes); n > 1 && writeList(text, change, elements) {
+			attributes = attributes[n:]
+			continue
+		}
+		writeAttribute(text, change, attributes[0])
+		attributes = attributes[1:]
 	}
+}
+
+// element is an element of a list: its index and how it changes.
+type element struct {
+	list      string // the path of the list
+	index     int
+	attribute operation.Attribute
+}
+
+// indexed is the path of an element of a list.
+var indexed = regexp.MustCompile(`^(.+)\[([0-9]{1,6})\]$`)
+
+// listRun is how many of the first attributes are elements of one list with values that are known, and
+// these in their order.
+func listRun(attributes []operation.Attribute) (int, []element) {
+	var elements []element
+	for _, attribute := range attributes {
+		match := indexed.FindStringSubmatch(attribute.Path)
+		if match == nil || attribute.Sensitive || attribute.Unknown || attribute.Volatile ||
+			len(elements) > 0 && elements[0].list != match[1] {
+			break
+		}
+		index, err := strconv.Atoi(match[2])
+		if err != nil {
+			break
+		}
+		elements = append(elements, element{list: match[1], index: index, attribute: attribute})
+	}
+	slices.SortFunc(elements, func(a, b element) int { return a.index - b.index })
+	return len(elements), elements
+}
+
+// writeList shows how a list changes, where elements that follow one another move or stay; false when
+// nothing is gained by it.
+func writeList(text *strings.Builder, change operation.Change, elements []element) bool {
+	first, last := elements[0], elements[len(elements)-1]
+	if last.index-first.index != len(elements)-1 { // those between stay, and their values are not known here
+		return false
+	}
+	var before, after []string
+	for _, one := range elements {
+		if forces(change, one.attribute.Path) {
+			return false
+		}
+		if len(one.attribute.Before) > 0 {
+			before = append(before, unescapeHTML(string(one.attribute.Before)))
+		}
+		if len(one.attribute.After) > 0 {
+			after = append(after, unescapeHTML(string(one.attribute.After)))
+		}
+	}
+	lines := compare(before, after)
+	if !slices.ContainsFunc(lines, func(line diffLine) bool { return line.sign == " " }) {
+		return false
+	}
+	fmt.Fprintf(text, "!     %s[%d…%d]:\n", oneLine(first.list), first.index, last.index)
+	writeLines(text, lines, "element", "elements")
+	return true
 }
 
 // writeAttribute writes one attribute, with the sign of what happens to it in the first column.
 func writeAttribute(text *strings.Builder, change operation.Change, attribute operation.Attribute) {
 	before, after := sidesOf(attribute)
 	name := oneLine(attribute.Path)
-	force := ""
+	note := ""
 	if forces(change, attribute.Path) {
-		force = "  # forces the replacement"
+		note = "  # forces the replacement"
+	}
+	if attribute.Volatile {
+		note += "  # another value in each plan"
 	}
 	switch {
 	case change.Action == operation.Delete:
@@ -172,15 +266,77 @@ func writeAttribute(text *strings.Builder, change operation.Change, attribute op
 	case before == "" && after == "null":
 		// nothing becomes nothing: of no interest to a reader
 	case attribute.Sensitive && change.Action != operation.Create:
-		fmt.Fprintf(text, "~     %s: %s%s\n", name, after, force)
+		fmt.Fprintf(text, "!     %s: %s%s\n", name, after, note)
+	case writeText(text, name, note, attribute):
 	case before == "":
-		fmt.Fprintf(text, "+     %s: %s%s\n", name, after, force)
+		fmt.Fprintf(text, "+     %s: %s%s\n", name, after, note)
 	case after == "":
-		fmt.Fprintf(text, "-     %s: %s%s\n", name, before, force)
-	case writeLines(text, name, force, attribute):
+		fmt.Fprintf(text, "-     %s: %s%s\n", name, before, note)
 	default:
-		fmt.Fprintf(text, "~     %s: %s → %s%s\n", name, before, after, force)
+		writePair(text, name, note, before, after)
 	}
+}
+
+// writePair writes two values, one below the other where they are long.
+func writePair(text *strings.Builder, name, note, before, after string) {
+	const short = 80
+	if len(before)+len(after) > short && !strings.HasPrefix(after, "(") {
+		fmt.Fprintf(text, "-     %s: %s\n+     %s: %s%s\n", name, before, name, after, note)
+		return
+	}
+	fmt.Fprintf(text, "!     %s: %s → %s%s\n", name, before, after, note)
+}
+
+// writeText shows a string with a structure of its own, JSON, YAML or lines; false when it has none.
+func writeText(text *strings.Builder, name, note string, attribute operation.Attribute) bool {
+	var before, after string
+	if attribute.Sensitive || attribute.Unknown || json.Unmarshal(attribute.After, &after) != nil {
+		return false
+	}
+	if len(attribute.Before) == 0 {
+		return writeNewText(text, name, note, after)
+	}
+	if json.Unmarshal(attribute.Before, &before) != nil {
+		return false
+	}
+	old, kind := embedded(before)
+	next, nextKind := embedded(after)
+	if old != nil && next != nil && kind == nextKind {
+		if lines := compareNodes("", old, next); len(lines) > 0 {
+			fmt.Fprintf(text, "!     %s: (%s)%s\n", name, kind, note)
+			writeLines(text, lines, "place", "places")
+			return true
+		}
+		note = "  # the same " + kind + ", written differently" + note
+	}
+	if !strings.Contains(before, "\n") && !strings.Contains(after, "\n") {
+		if old == nil || next == nil || kind != nextKind {
+			return false
+		}
+		short, shorter := cutPair(before, after)
+		writePair(text, name, note, oneLineOf(short, maxShown), oneLineOf(shorter, maxShown))
+		return true
+	}
+	fmt.Fprintf(text, "!     %s:%s\n", name, note)
+	writeLines(text, compare(textLines(before, after)), "line", "lines")
+	return true
+}
+
+// writeNewText shows a string that was not there before.
+func writeNewText(text *strings.Builder, name, note, value string) bool {
+	var lines []string
+	if parsed, kind := embedded(value); parsed != nil {
+		lines = outline("", parsed)
+		note = " (" + kind + ")" + note
+	} else {
+		lines = strings.Split(strings.TrimSuffix(value, "\n"), "\n")
+	}
+	if len(lines) < 2 {
+		return false
+	}
+	fmt.Fprintf(text, "+     %s:%s\n", name, note)
+	writeLines(text, compare(nil, lines), "line", "lines")
+	return true
 }
 
 // sidesOf are the old and the new value of an attribute as they are shown; empty where there is none.
@@ -192,6 +348,9 @@ func sidesOf(attribute operation.Attribute) (string, string) {
 		return "", "(sensitive)"
 	case attribute.Unknown:
 		return shown(attribute.Before), "(known after the apply)"
+	case len(attribute.Before) > 0 && len(attribute.After) > 0:
+		before, after := cutPair(unescapeHTML(string(attribute.Before)), unescapeHTML(string(attribute.After)))
+		return lineEnds.Replace(before), lineEnds.Replace(after)
 	default:
 		return shown(attribute.Before), shown(attribute.After)
 	}
@@ -255,45 +414,4 @@ func oneLineOf(text string, most int) string {
 		text = fmt.Sprintf("%s (%s characters)", shorten(text, most), number(size))
 	}
 	return lineEnds.Replace(text)
-}
-
-// maxLines is how many lines of a text of many lines are shown on each side.
-const maxLines = 40
-
-// writeLines shows how a text of several lines changes, line by line; false when it is not one.
-func writeLines(text *strings.Builder, name, force string, attribute operation.Attribute) bool {
-	var before, after string
-	if json.Unmarshal(attribute.Before, &before) != nil || json.Unmarshal(attribute.After, &after) != nil ||
-		!strings.Contains(before, "\n") && !strings.Contains(after, "\n") {
-		return false
-	}
-	old, next := strings.Split(before, "\n"), strings.Split(after, "\n")
-	same := 0
-	for same < min(len(old), len(next)) && old[same] == next[same] {
-		same++
-	}
-	tail := 0
-	for tail < min(len(old), len(next))-same && old[len(old)-1-tail] == next[len(next)-1-tail] {
-		tail++
-	}
-	fmt.Fprintf(text, "~     %s:%s\n", name, force)
-	if same > 0 {
-		fmt.Fprintf(text, "          (%s as before)\n", several(same, "line", "lines"))
-	}
-	writeSide(text, "-", old[same:len(old)-tail])
-	writeSide(text, "+", next[same:len(next)-tail])
-	if tail > 0 {
-		fmt.Fprintf(text, "          (%s as before)\n", several(tail, "line", "lines"))
-	}
-	return true
-}
-
-func writeSide(text *strings.Builder, sign string, lines []string) {
-	for i, line := range lines {
-		if i == maxLines {
-			fmt.Fprintf(text, "%s         (and %s)\n", sign, several(len(lines)-i, "line more", "lines more"))
-			return
-		}
-		fmt.Fprintf(text, "%s         %s\n", sign, oneLineOf(line, maxValue))
-	}
 }

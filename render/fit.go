@@ -8,7 +8,8 @@ const (
 	rankDetails  = iota // the full plan of a target: attributes, then names, then addresses, then counts
 	rankWords           // long explanations, errors, lists of reasons
 	rankTable           // rows of tables
-	rankDestroys        // what is destroyed or replaced: cut last, and then to counts
+	rankDestroys        // what is destroyed or replaced: cut late, and then to counts
+	rankRisks           // what is dangerous: cut last
 	rankFixed           // never
 )
 
@@ -32,9 +33,9 @@ func (p *piece) text() string {
 // canGive reports whether the piece has a shorter form.
 func (p *piece) canGive() bool { return p.form+1 < len(p.forms) }
 
-// fit joins pieces, each separated from the next by an empty line, to a text of at most limit bytes.
-// A text has never more characters than bytes, so both of GitHub's ways to count are satisfied.
-// A piece is shown as a whole or not at all: what does not fit even in the shortest forms is left out
+// fit joins pieces, each separated from the next by an empty line, to a text that weighs at most limit.
+// The targets share one budget: the longest of them gives way first, so that a short plan stays whole
+// beside a long one. A piece is shown as a whole or not at all: what does not fit even in the shortest forms is left out
 // from the first piece on that is too long, and that is said.
 func fit(limit int, pieces ...*piece) string {
 	for total := length(pieces); total > limit; {
@@ -47,24 +48,42 @@ func fit(limit int, pieces ...*piece) string {
 		total += longest.size()
 	}
 	const rest = "The rest is too long to be shown here.\n"
+	used := 0
 	var text strings.Builder
 	for i, p := range pieces {
 		part := strings.TrimRight(p.text(), "\n")
 		if part == "" {
 			continue
 		}
-		room := limit - text.Len()
+		room := limit - used
 		if i < len(pieces)-1 {
-			room -= len(rest) + len(gap)
+			room -= weight(rest) + weight(gap)
 		}
-		if len(part)+len(gap) > room {
+		if weight(part)+weight(gap) > room {
 			text.WriteString(rest)
 			break
 		}
 		text.WriteString(part)
 		text.WriteString(gap)
+		used += weight(part) + weight(gap)
 	}
 	return strings.TrimRight(text.String(), "\n") + "\n"
+}
+
+// weight is how long a text is as a JSON string, as it is sent to GitHub: what is escaped counts as its
+// escape. It is never less than the bytes of the text, and those never less than its characters, so
+// that a limit on any of the three is kept by keeping it on the weight.
+func weight(text string) int {
+	sum := len(text)
+	for i := range len(text) {
+		switch c := text[i]; {
+		case c == '"' || c == '\\' || c == '\n' || c == '\t':
+			sum++
+		case c < ' ':
+			sum += len(`\u0000`) - 1
+		}
+	}
+	return sum
 }
 
 // gap is between two pieces.
@@ -85,10 +104,10 @@ func next(pieces []*piece) *piece {
 	return longest
 }
 
-// size is how many bytes the piece takes with what separates it.
+// size is what the piece weighs with what separates it.
 func (p *piece) size() int {
 	if text := p.text(); text != "" {
-		return len(text) + len(gap)
+		return weight(text) + weight(gap)
 	}
 	return 0
 }

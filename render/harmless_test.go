@@ -6,6 +6,7 @@ import (
 	"regexp"
 	"strconv"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 	"unicode"
@@ -19,6 +20,7 @@ import (
 
 	"github.com/switchyard-dev/switchyard/gitflow"
 	"github.com/switchyard-dev/switchyard/operation"
+	"github.com/switchyard-dev/switchyard/plan"
 	"github.com/switchyard-dev/switchyard/render"
 )
 
@@ -42,7 +44,16 @@ var hostile = []string{
 }
 
 // filled puts one text into everything that others write.
-type filled struct{ text string }
+type filled struct {
+	text string
+	made *operation.Result // its result, which is dear to make
+}
+
+func fill(text string) filled {
+	f := filled{text: text}
+	f.made = f.result()
+	return f
+}
 
 func (f filled) change(action operation.Action, i int) operation.Change {
 	value, err := json.Marshal(f.text)
@@ -53,9 +64,31 @@ func (f filled) change(action operation.Action, i int) operation.Change {
 		Address: fmt.Sprintf("a%d%s", i, f.text), Action: action, PreviousAddress: f.text, ActionReason: "replace_because_cannot_update", ImportID: f.text,
 		Deposed: f.text, ReplacePaths: []string{"p" + f.text},
 		Attributes: []operation.Attribute{
-			{Path: "p" + f.text, Before: value, After: value}, {Path: f.text, Unknown: true, Before: value}, {Path: f.text, Sensitive: true},
+			{Path: "p" + f.text, Before: value, After: value},
+			{Path: f.text, Unknown: true, Before: value},
+			{Path: f.text, Sensitive: true},
+			{Path: "j" + f.text, Before: f.value(`{"a":1,"k":[1]}`), After: f.json(), Volatile: true},
+			{Path: "k", After: f.json()},
+			{Path: "l", Before: f.value("x\ny\n"), After: f.value("x\n" + f.text + "\n")},
+			{Path: "n", After: f.value("x\n" + f.text + "\n")},
+			{Path: "y", Before: f.value("a: 1\nb: 2\n"), After: f.value("a: 2\nb: 2\n")},
+			{Path: f.text + "[0]", Before: f.value("x"), After: value},
+			{Path: f.text + "[1]", After: f.value("x")},
 		},
+		Cause: &operation.Cause{Kind: operation.CauseData, Detail: "d" + f.text},
 	}
+}
+
+// value is a string as the value of an attribute.
+func (f filled) value(text string) json.RawMessage { return json.RawMessage(quote(text)) }
+
+// json is a value that jsonencode could have made, with the text as a key and as a value.
+func (f filled) json() json.RawMessage {
+	encoded, err := json.Marshal(map[string]any{"k" + f.text: []string{f.text}, "a": 2})
+	if err != nil {
+		panic(err)
+	}
+	return f.value(string(encoded))
 }
 
 func (f filled) set() operation.ChangeSet {
@@ -66,13 +99,25 @@ func (f filled) set() operation.ChangeSet {
 	} {
 		changes = append(changes, f.change(action, i))
 	}
-	return changeSet(changes...)
+	for i, action := range []operation.Action{operation.Update, operation.Delete} { // stamps of one region only
+		stamp := f.change(action, i)
+		stamp.Address = "module.s[" + quote("g"+f.text) + "].x[" + quote(f.text) + "]"
+		changes = append(changes, stamp)
+	}
+	return operation.ChangeSet{Changes: changes, Counts: plan.Count(changes)}
 }
 
 func (f filled) result() *operation.Result {
 	t := target("r"+f.text, "e"+f.text, operation.TargetFailed, f.set())
 	t.Error = "Error: " + f.text
-	t.Unexpected = t.ChangeSet.Changes
+	t.Unexpected, t.Tolerated, t.Drift = t.ChangeSet.Changes, t.ChangeSet.Changes[:3], t.ChangeSet.Changes[:2]
+	t.Blocked, t.Notes = []string{"a" + f.text}, []string{"n " + f.text}
+	t.Unexpected[1].Cause = &operation.Cause{Kind: operation.CauseKind("k" + f.text), Detail: f.text}
+	t.Unexpected[2].Cause = &operation.Cause{Kind: operation.CauseIdentity, Detail: f.text}
+	t.Risks = []operation.Risk{
+		{Address: "a" + f.text, Deposed: "d" + f.text, Action: operation.Replace, Rule: operation.RiskReplaceStateful, Reason: "R " + f.text},
+		{Address: f.text, Action: operation.Action("a" + f.text), Rule: operation.RiskRule("r" + f.text), Reason: f.text},
+	}
 	t.Lock = &operation.LockInfo{ID: "i" + f.text, Path: f.text, Operation: "o" + f.text, Who: "w" + f.text, Version: f.text, Created: "c" + f.text}
 	other := target("s"+f.text, "e"+f.text, operation.Planned, added("b"+f.text))
 	r := result(t, other)
@@ -82,7 +127,7 @@ func (f filled) result() *operation.Result {
 }
 
 func (f filled) operation(kind operation.Kind, state operation.State) operation.Operation {
-	op := applyOperation("e"+f.text, state, f.result())
+	op := applyOperation("e"+f.text, state, f.made)
 	op.Kind, op.Branch, op.Actor, op.Reason, op.Message = kind, "b"+f.text, "p"+f.text, "r "+f.text, "m "+f.text
 	op.Doubt, op.Question, op.Head, op.Base = "d "+f.text, "q"+f.text, "h"+f.text, "b"+f.text
 	return op
@@ -97,9 +142,16 @@ func (f filled) decision(verdict gitflow.Verdict) gitflow.Decision {
 
 func (f filled) apply(state operation.State) render.ApplyView {
 	v := apply(f.operation(operation.Apply, state))
+	v.Promotion = f.promotion()
 	running := f.operation(operation.Apply, operation.Running)
 	v.Ahead, v.Position, v.Usually = &running, 2, time.Minute
 	return v
+}
+
+func (f filled) promotion() []render.PromotionView {
+	return []render.PromotionView{
+		{Stage: "s" + f.text, Commit: "c" + f.text, Same: 2, Differs: []string{"d" + f.text, f.text}}, {Stage: "t", Problem: "P " + f.text},
+	}
 }
 
 var states = []operation.State{
@@ -115,6 +167,7 @@ func (f filled) texts() map[string]string {
 		v := pull(&op)
 		v.Gitflow = f.decision(gitflow.Allowed)
 		v.Roots = []render.RootReason{{Root: "r" + f.text, Reason: "r " + f.text}}
+		v.Promotion, v.Stale, v.Regions = f.promotion(), "S "+f.text, []string{"g" + f.text, "h" + f.text}
 		texts["plan "+string(state)] = render.PullComment(v)
 		c := render.PlanCheck(v)
 		texts["plan check "+string(state)], texts["plan check text "+string(state)] = c.Summary, c.Text
@@ -125,6 +178,7 @@ func (f filled) texts() map[string]string {
 		texts["apply check "+string(state)], texts["apply check text "+string(state)] = c.Summary, c.Text
 		texts["notice "+string(state)] = render.Notice(f.apply(state))
 	}
+	texts["step summary"] = render.StepSummary(f.apply(operation.Unconfirmed))
 	refused := pull(nil)
 	refused.Gitflow = f.decision(gitflow.Refused)
 	texts["refused"] = render.PullComment(refused)
@@ -171,6 +225,11 @@ func (f filled) answers(texts map[string]string) {
 	texts["why nothing"] = render.Why(why)
 	why.History = []render.AddressChange{{Operation: op, Target: operation.Target{Root: "r" + f.text, Environment: "e" + f.text}, Change: f.change(operation.Replace, 0)}}
 	texts["why address"] = render.Why(why)
+	why.Ledger = []render.LedgerEntry{{
+		At: noon, Target: operation.Target{Root: "r" + f.text, Environment: "e" + f.text}, Change: f.change(operation.Replace, 0), Outcome: operation.Applied,
+		Operation: 1, Pull: 41, Commit: "c" + f.text, Actor: "a" + f.text, Approved: []string{"b" + f.text}, Confirmed: "c" + f.text, Digest: "d" + f.text,
+	}, {Target: operation.Target{Root: f.text, Environment: f.text}, Change: f.change(operation.Action("x"+f.text), 0)}}
+	texts["why ledger"] = render.Why(why)
 }
 
 var markdown = goldmark.New(goldmark.WithExtensions(extension.GFM, extension.Footnote))
@@ -179,6 +238,10 @@ var allowedHTML = regexp.MustCompile(`</?(details|summary|sub|code)>|<!-- switch
 
 // harms lists what a text has that no foreign text may bring into it.
 func harms(content string) []string {
+	return harmsIn(content, markdown.Parser().Parse(text.NewReader([]byte(content))))
+}
+
+func harmsIn(content string, document ast.Node) []string {
 	var found []string
 	add := func(format string, arguments ...any) { found = append(found, fmt.Sprintf(format, arguments...)) }
 	if !utf8.ValidString(content) {
@@ -195,7 +258,7 @@ func harms(content string) []string {
 		}
 	}
 	source := []byte(content)
-	err := ast.Walk(markdown.Parser().Parse(text.NewReader(source)), func(node ast.Node, entering bool) (ast.WalkStatus, error) {
+	err := ast.Walk(document, func(node ast.Node, entering bool) (ast.WalkStatus, error) {
 		if !entering {
 			return ast.WalkContinue, nil
 		}
@@ -238,10 +301,9 @@ func checkHTML(raw string, add func(string, ...any)) {
 }
 
 // skeleton is the structure of a text down to its blocks.
-func skeleton(content string) string {
+func skeleton(document ast.Node) string {
 	var blocks strings.Builder
-	source := []byte(content)
-	_ = ast.Walk(markdown.Parser().Parse(text.NewReader(source)), func(node ast.Node, entering bool) (ast.WalkStatus, error) {
+	_ = ast.Walk(document, func(node ast.Node, entering bool) (ast.WalkStatus, error) {
 		if node.Type() == ast.TypeInline {
 			return ast.WalkSkipChildren, nil
 		}
@@ -253,6 +315,21 @@ func skeleton(content string) string {
 		return ast.WalkContinue, nil
 	})
 	return blocks.String()
+}
+
+// skeletons has the structures of all texts that are made of one tame text; many hostile texts have the same.
+var skeletons sync.Map
+
+func skeletonsOf(tamed string) map[string]string {
+	if known, ok := skeletons.Load(tamed); ok {
+		return known.(map[string]string)
+	}
+	made := map[string]string{}
+	for name, content := range fill(tamed).texts() {
+		made[name] = skeleton(markdown.Parser().Parse(text.NewReader([]byte(content))))
+	}
+	skeletons.Store(tamed, made)
+	return made
 }
 
 // tame replaces everything in a text but its line ends and spaces.
@@ -267,12 +344,16 @@ func tame(content string) string {
 
 func checkHarmless(t *testing.T, foreign string) {
 	t.Helper()
-	benign := filled{tame(foreign)}.texts()
-	for name, content := range (filled{foreign}).texts() {
-		for _, harm := range harms(content) {
+	var benign map[string]string
+	if len(foreign) <= 200 { // a longer one may be shown in less detail than its tame twin
+		benign = skeletonsOf(tame(foreign))
+	}
+	for name, content := range fill(foreign).texts() {
+		document := markdown.Parser().Parse(text.NewReader([]byte(content)))
+		for _, harm := range harmsIn(content, document) {
 			t.Errorf("%s with %q has %s", name, foreign, harm)
 		}
-		if len(content) > render.MaxCheckText {
+		if len(content) > render.MaxCheckText && name != "step summary" {
 			t.Errorf("%s with %q has %d bytes", name, foreign, len(content))
 		}
 		marks := 0
@@ -282,10 +363,10 @@ func checkHarmless(t *testing.T, foreign string) {
 		if got := strings.Count(content, "<!--"); got != marks || strings.Contains(content, "\n"+render.Marker(41)+"\n") != (marks == 1) {
 			t.Errorf("%s with %q has %d hidden comments", name, foreign, got)
 		}
-		if len(foreign) > 200 { // it may be shown in less detail than its tame twin
+		if benign == nil {
 			continue
 		}
-		if diff := cmp.Diff(skeleton(benign[name]), skeleton(content)); diff != "" {
+		if diff := cmp.Diff(benign[name], skeleton(document)); diff != "" {
 			t.Errorf("%s with %q has another structure (-tame +hostile):\n%s\n%s", name, foreign, diff, content)
 		}
 	}
@@ -294,6 +375,9 @@ func checkHarmless(t *testing.T, foreign string) {
 func TestForeignTextBreaksNothing(t *testing.T) {
 	t.Parallel()
 	for i, foreign := range hostile {
+		if sampled && i%4 != 0 {
+			continue
+		}
 		t.Run(strconv.Itoa(i), func(t *testing.T) {
 			t.Parallel()
 			checkHarmless(t, foreign)
@@ -322,8 +406,10 @@ func TestANameKeepsToItsCellInATable(t *testing.T) {
 }
 
 func FuzzForeignText(f *testing.F) {
-	for _, foreign := range hostile {
-		f.Add(foreign)
+	for i, foreign := range hostile {
+		if i%16 == 0 { // the test above has all of them
+			f.Add(foreign)
+		}
 	}
 	f.Fuzz(func(t *testing.T, foreign string) {
 		if len(foreign) > 2000 {
@@ -339,7 +425,7 @@ func TestTitlesAndDescriptionsAreShort(t *testing.T) {
 		if i%8 != 0 {
 			continue
 		}
-		long := filled{foreign + strings.Repeat("é", 400)}
+		long := fill(foreign + strings.Repeat("é", 400))
 		titles := []string{
 			render.GitflowCheck(long.decision(gitflow.Refused)).Title,
 			render.ApplyCheck(long.apply(operation.Unconfirmed)).Title,

@@ -116,30 +116,43 @@ func plannedStory(v PullView) story {
 	counts := total(v.Plan.Result)
 	words := spoken(counts, future)
 	if words == "" {
-		return story{
+		return stale(story{
 			title:  "No changes in " + name,
 			banner: "**No changes in " + environment + ".** The plan has nothing to do there.",
-			next:   mergeNext(v, false, "there is nothing to apply to "+environment+" then"),
-		}
+			next:   mergeNext(v, "", "there is nothing to apply to "+environment+" then"),
+		}, v)
 	}
 	s := story{title: name + ": " + words, banner: "**Plan for " + environment + ":** " + words + "."}
-	if counts.Destroy > 0 {
+	careful := dangerWords(v.Plan.Result, counts)
+	if careful != "" {
 		s.banner = "⚠️ " + s.banner
 	}
-	s.next = mergeNext(v, counts.Destroy > 0, "the merge applies this to "+environment)
-	return s
+	s.next = mergeNext(v, careful, "the merge applies this to "+environment)
+	return stale(s, v)
+}
+
+// dangerWords names the lists that have to be read before a merge; empty where there are none.
+func dangerWords(result *operation.Result, counts operation.Counts) string {
+	var words []string
+	if found, _ := dangersOf(result); len(found) > 0 {
+		words = append(words, "the risks")
+	}
+	if counts.Destroy > 0 {
+		words = append(words, "what is destroyed or replaced")
+	}
+	return list(words)
 }
 
 // mergeNext is what to do with a plan that is there.
-func mergeNext(v PullView, careful bool, then string) string {
+func mergeNext(v PullView, careful, then string) string {
 	d := v.Gitflow
 	switch {
 	case d.Advice:
 		return "Next: nothing is applied here, because the repository has no " + code(configPath) + "; this plan is advice."
 	case d.Verdict == gitflow.Refused:
 		return remedy(d)
-	case careful:
-		return "Next: read what is destroyed or replaced, then merge; " + then + "."
+	case careful != "":
+		return "Next: read " + careful + ", then merge; " + then + "."
 	default:
 		return "Next: merge when you are ready; " + then + "."
 	}
@@ -300,6 +313,14 @@ func refusal(v PullView) *piece {
 		return fixed("")
 	}
 	return fixed("**This may not be merged.** " + sentences(firstOf(v.Gitflow.Reasons)))
+}
+
+// staleness says why a plan that is there does not hold any more.
+func staleness(v PullView) *piece {
+	if v.Stale == "" || v.Outdated != nil || planResult(v) == nil || v.Plan.State != operation.Succeeded || len(v.Applies) > 0 {
+		return fixed("")
+	}
+	return fixed("**This plan is stale.** " + sentence(v.Stale, ""))
 }
 
 // afterwards is what gitflow says has to happen later.

@@ -9,6 +9,7 @@
 package render
 
 import (
+	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -17,12 +18,16 @@ import (
 	"github.com/switchyard-dev/switchyard/operation"
 )
 
-// Limits of GitHub, in characters. We keep them in bytes, which are never fewer.
+// Limits of GitHub, in characters. We keep them in the length of the text as a JSON string, which is
+// never less than its bytes or its characters.
 const (
 	// MaxComment is the longest comment; the API answers "body is too long (maximum is 65536 characters)".
 	MaxComment = 65_536
 	// MaxCheckText is the longest summary, and the longest text, of a check run: https://docs.github.com/en/rest/checks/runs
 	MaxCheckText = 65_535
+	// MaxStepSummary is the longest summary of one step of a workflow, in bytes:
+	// https://docs.github.com/en/actions/reference/workflows-and-actions/workflow-commands#step-isolation-and-limits
+	MaxStepSummary = 1 << 20
 	// MaxTitle is the longest title of a check run that we write.
 	MaxTitle = 255
 	// MaxDescription is the longest description of a deployment status: https://docs.github.com/en/rest/deployments/statuses
@@ -43,14 +48,16 @@ func Marker(pull int) string { return "<!-- switchyard:pull:" + strconv.Itoa(pul
 // PullComment is the one comment of a pull request, which is edited as things go on. It tells the
 // newest apply, or the plan where there is none yet.
 func PullComment(v PullView) string {
+	v = v.masked()
 	marker := Marker(v.Pull)
-	limit := MaxComment - len(marker) - 1
+	limit := MaxComment - weight(marker+"\n")
 	told := planStory(v)
 	shown := planResult(v)
 	resultURL := v.ResultURL
 	small := planFooter(v)
-	earlier := fixed("")
+	earlier, asks, let := fixed(""), fixed(""), fixed("")
 	errors := planErrors(v)
+	proof := v.Promotion
 	var strange []*piece
 	if apply, ok := newestApply(v); ok {
 		told = applyStory(apply)
@@ -58,18 +65,23 @@ func PullComment(v PullView) string {
 		earlier = otherApplies(v)
 		if apply.Operation.Result != nil {
 			shown, resultURL = apply.Operation.Result, apply.ResultURL
-			strange = surprises(apply, limit)
+			strange, asks, let = surprises(apply, limit), blocked(apply, limit), tolerated(apply, limit)
 		} else if apply.Operation.State == operation.Succeeded {
 			shown = nil // there was nothing left of the plan to apply
 		}
 		errors = applyErrors(apply)
+		proof = apply.Promotion
 	}
-	pieces := []*piece{refusal(v), fixed(told.banner), earlier, table(shown, limit), destroys(shown, resultURL, limit)}
+	alike := grouped(shown, v.Regions)
+	pieces := []*piece{
+		refusal(v), fixed(told.banner), staleness(v), earlier, promotion(proof),
+		table(shown, limit), risks(shown, resultURL, limit), destroys(shown, resultURL, limit), parity(alike, limit), asks,
+	}
 	pieces = append(pieces, strange...)
 	pieces = append(pieces, errors...)
 	pieces = append(pieces, notes(shown))
-	pieces = append(pieces, plans(shown, resultURL, limit)...)
-	pieces = append(pieces, fixed(told.next), afterwards(v), small)
+	pieces = append(pieces, plans(shown, alike, resultURL, limit)...)
+	pieces = append(pieces, let, fixed(told.next), afterwards(v), small)
 	return fit(limit, pieces...) + marker + "\n"
 }
 
@@ -109,27 +121,32 @@ const configPath = ".github/switchyard.yml"
 
 // PlanCheck is the check of a plan: the numbers and what is destroyed in the summary, the plans in the text.
 func PlanCheck(v PullView) Check {
+	v = v.masked()
 	told := planStory(v)
 	result := planResult(v)
+	alike := grouped(result, v.Regions)
 	summary := []*piece{
-		fixed(told.banner), table(result, MaxCheckText), destroys(result, v.ResultURL, MaxCheckText), fixed(told.next), planFooter(v),
+		fixed(told.banner), staleness(v), promotion(v.Promotion), table(result, MaxCheckText), risks(result, v.ResultURL, MaxCheckText),
+		destroys(result, v.ResultURL, MaxCheckText), parity(alike, MaxCheckText), fixed(told.next), planFooter(v),
 	}
 	text := append(planErrors(v), notes(result))
-	text = append(text, plans(result, v.ResultURL, MaxCheckText)...)
+	text = append(text, plans(result, alike, v.ResultURL, MaxCheckText)...)
 	return check(told, summary, text)
 }
 
 // ApplyCheck is the check of an apply, on its commit.
 func ApplyCheck(v ApplyView) Check {
-	v = v.completed("", "", operation.Repository{}, v.Now)
+	v = v.completed("", "", operation.Repository{}, v.Now).masked()
 	told := applyStory(v)
 	result := v.Operation.Result
+	alike := grouped(result, v.Regions)
 	summary := []*piece{
-		fixed(told.banner), table(result, MaxCheckText), destroys(result, v.ResultURL, MaxCheckText), fixed(told.next), applyFooter(v),
+		fixed(told.banner), promotion(v.Promotion), table(result, MaxCheckText), risks(result, v.ResultURL, MaxCheckText),
+		destroys(result, v.ResultURL, MaxCheckText), parity(alike, MaxCheckText), blocked(v, MaxCheckText), fixed(told.next), applyFooter(v),
 	}
 	text := append(surprises(v, MaxCheckText), applyErrors(v)...)
-	text = append(text, notes(result))
-	return check(told, summary, append(text, plans(result, v.ResultURL, MaxCheckText)...))
+	text = append(text, tolerated(v, MaxCheckText), notes(result))
+	return check(told, summary, append(text, plans(result, alike, v.ResultURL, MaxCheckText)...))
 }
 
 func check(told story, summary, text []*piece) Check {
@@ -143,23 +160,40 @@ func check(told story, summary, text []*piece) Check {
 // Notice is the new comment that calls a person, because an edit of the old one notifies nobody: an
 // apply failed, was interrupted, or waits for a yes.
 func Notice(v ApplyView) string {
-	v = v.completed("", "", operation.Repository{}, v.Now)
+	v = v.completed("", "", operation.Repository{}, v.Now).masked()
 	told := applyStory(v)
 	result := v.Operation.Result
 	const limit = MaxComment - 200 // the caller adds a hidden marker
 	pieces := []*piece{fixed(told.banner)}
-	if v.Operation.State == operation.Unconfirmed {
-		pieces = append(pieces, fixed(told.next))
-		pieces = append(pieces, surprises(v, limit)...)
-		pieces = append(pieces, notes(result))
-		if len(unexpected(result)) == 0 { // the doubt is about the whole plan
-			pieces = append(pieces, table(result, limit), destroys(result, v.ResultURL, limit))
-			pieces = append(pieces, plans(result, v.ResultURL, limit)...)
-		}
-		return fit(limit, append(pieces, applyFooter(v))...)
+	if v.Operation.State != operation.Unconfirmed {
+		pieces = append(pieces, applyErrors(v)...)
+		return fit(limit, append(pieces, fixed(told.next), applyFooter(v))...)
 	}
-	pieces = append(pieces, applyErrors(v)...)
-	return fit(limit, append(pieces, fixed(told.next), applyFooter(v))...)
+	pieces = append(pieces, fixed(told.next), promotion(v.Promotion), risks(questioned(result), v.ResultURL, limit), blocked(v, limit))
+	pieces = append(pieces, surprises(v, limit)...)
+	pieces = append(pieces, tolerated(v, limit), notes(result))
+	if len(unexpected(result)) == 0 { // the doubt is about the whole plan
+		pieces = append(pieces, table(result, limit), destroys(result, v.ResultURL, limit))
+		pieces = append(pieces, plans(result, grouped(result, v.Regions), v.ResultURL, limit)...)
+	}
+	return fit(limit, append(pieces, applyFooter(v))...)
+}
+
+// StepSummary is the whole of a result for the summary of a step of a workflow, which has more room than
+// a comment or a check.
+func StepSummary(v ApplyView) string {
+	v = v.completed("", "", operation.Repository{}, v.Now).masked()
+	result := v.Operation.Result
+	alike := grouped(result, v.Regions)
+	pieces := []*piece{
+		table(result, MaxStepSummary), risks(result, v.ResultURL, MaxStepSummary), destroys(result, v.ResultURL, MaxStepSummary),
+		parity(alike, MaxStepSummary), blocked(v, MaxStepSummary),
+	}
+	pieces = append(pieces, surprises(v, MaxStepSummary)...)
+	pieces = append(pieces, tolerated(v, MaxStepSummary))
+	pieces = append(pieces, errorsOf(v.Operation)...)
+	pieces = append(pieces, notes(result))
+	return fit(MaxStepSummary, append(pieces, plans(result, alike, v.ResultURL, MaxStepSummary)...)...)
 }
 
 // GaveUpNotice says that Switchyard could not do its own work on a pull request or issue; reason is for whoever runs it.
@@ -280,6 +314,44 @@ func (v ApplyView) completed(web, resultURL string, repo operation.Repository, n
 	if v.Now.IsZero() {
 		v.Now = now
 	}
+	return v
+}
+
+// masked hides what the configuration's patterns match, before anything is cut.
+func (v PullView) masked() PullView {
+	hide := newMask(v.Mask)
+	if hide.idle() {
+		return v
+	}
+	if v.Plan != nil {
+		shown := hide.operation(*v.Plan)
+		v.Plan = &shown
+	}
+	v.Applies = slices.Clone(v.Applies)
+	for i := range v.Applies {
+		v.Applies[i].Mask = v.Mask
+		v.Applies[i] = v.Applies[i].masked()
+	}
+	v.Mask = nil
+	return v
+}
+
+// masked hides what the configuration's patterns match, before anything is cut.
+func (v ApplyView) masked() ApplyView {
+	hide := newMask(v.Mask)
+	if hide.idle() {
+		return v
+	}
+	v.Operation = hide.operation(v.Operation)
+	if v.Ahead != nil {
+		ahead := hide.operation(*v.Ahead)
+		v.Ahead = &ahead
+	}
+	v.Promotion = slices.Clone(v.Promotion)
+	for i, proof := range v.Promotion {
+		v.Promotion[i].Differs, v.Promotion[i].Problem = hide.each(proof.Differs, hide.name), hide.name(proof.Problem)
+	}
+	v.Mask = nil
 	return v
 }
 

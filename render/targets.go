@@ -6,6 +6,7 @@ import (
 	"strings"
 
 	"github.com/switchyard-dev/switchyard/operation"
+	"github.com/switchyard-dev/switchyard/plan"
 )
 
 // total adds up the counts of all targets of a result.
@@ -94,33 +95,59 @@ func bold(n int) string {
 	return "**" + number(n) + "**"
 }
 
-// destroys lists what is destroyed or replaced. It is never folded, and cut last.
+// destroys lists what is destroyed or replaced and was not named among the risks. It is never folded.
 func destroys(result *operation.Result, resultURL string, limit int) *piece {
 	if result == nil {
 		return fixed("")
 	}
-	all := 0
+	named := namedAsRisks(result)
+	all, found := 0, 0
 	var lines []string
 	for _, target := range result.Targets {
 		all += target.ChangeSet.Counts.Destroy
 		for _, change := range target.ChangeSet.Changes {
-			if change.Action.Destroys() {
+			if !change.Action.Destroys() {
+				continue
+			}
+			found++
+			if named[object{target.Target, change.Address, change.Deposed}] {
+				all--
+				found--
+				continue
+			}
+			if len(lines) < maxListed {
 				lines = append(lines, destroyLine(target.Target, change, len(result.Targets) > 1))
 			}
 		}
 	}
-	all = max(all, len(lines))
+	all = max(all, found)
 	if all == 0 {
 		return fixed("")
 	}
+	head := "**Destroyed or replaced:**"
+	if len(named) > 0 {
+		head = "**Also destroyed or replaced:**"
+	}
 	show := func(k int) string {
-		text := "**Destroyed or replaced:**\n\n" + strings.Join(lines[:k], "")
+		text := head + "\n\n" + strings.Join(lines[:k], "")
 		if k < all {
 			text += "- and " + number(all-k) + " more" + listed(resultURL) + "\n"
 		}
 		return text
 	}
 	return shrinking(rankDestroys, len(lines), limit, show, destroyCounts(result, resultURL))
+}
+
+// namedAsRisks are the objects whose destruction the list of risks says.
+func namedAsRisks(result *operation.Result) map[object]bool {
+	named := map[object]bool{}
+	found, _ := dangersOf(result)
+	for _, one := range found[:min(len(found), maxListed)] {
+		if one.Action.Destroys() {
+			named[object{one.target, one.Address, one.Deposed}] = true
+		}
+	}
+	return named
 }
 
 func destroyLine(target operation.Target, change operation.Change, named bool) string {
@@ -132,20 +159,8 @@ func destroyLine(target operation.Target, change operation.Change, named bool) s
 	if named {
 		text += " in " + code(target.Root)
 	}
-	switch {
-	case len(change.ReplacePaths) > 0:
-		paths := make([]string, 0, len(change.ReplacePaths))
-		for i, path := range change.ReplacePaths {
-			const most = 3
-			if i == most {
-				paths = append(paths, number(len(change.ReplacePaths)-most)+" more")
-				break
-			}
-			paths = append(paths, code(path))
-		}
-		text += ": " + list(paths) + " cannot be changed in place"
-	case reasons[change.ActionReason] != "":
-		text += ": " + reasons[change.ActionReason]
+	if words := destroyReason(change); words != "" {
+		text += ": " + words
 	}
 	switch change.Action {
 	case operation.Replace:
@@ -159,6 +174,23 @@ func destroyLine(target operation.Target, change operation.Change, named bool) s
 	default:
 	}
 	return text + "\n"
+}
+
+// destroyReason is why Terraform destroys or replaces an object; empty where it gives no reason.
+func destroyReason(change operation.Change) string {
+	if len(change.ReplacePaths) == 0 {
+		return reasons[change.ActionReason]
+	}
+	paths := make([]string, 0, len(change.ReplacePaths))
+	for i, path := range change.ReplacePaths {
+		const most = 3
+		if i == most {
+			paths = append(paths, number(len(change.ReplacePaths)-most)+" more")
+			break
+		}
+		paths = append(paths, code(path))
+	}
+	return list(paths) + " cannot be changed in place"
 }
 
 func listed(resultURL string) string {
@@ -191,20 +223,34 @@ func destroyCounts(result *operation.Result, resultURL string) string {
 	return "**Destroyed or replaced:** " + strings.Join(words, "; ") + ". They are too many to list here" + listed(resultURL) + "."
 }
 
-// plans is the plan of each target, folded, in less and less detail.
-func plans(result *operation.Result, resultURL string, limit int) []*piece {
+// maxPlans is how many targets have a plan of their own. In one text there is room for fewer.
+const maxPlans = 200
+
+// plans is the plan of each target, folded, in less and less detail. What several of them do alike is
+// shown once.
+func plans(result *operation.Result, grouping plan.Grouping, resultURL string, limit int) []*piece {
 	if result == nil {
 		return nil
 	}
+	shownIn := repeatsIn(grouping)
 	var pieces []*piece
 	for _, target := range result.Targets {
 		set := target.ChangeSet
 		if len(set.Changes) == 0 && set.Omitted == 0 {
 			continue
 		}
+		if len(pieces) == maxPlans {
+			pieces = append(pieces, fixed("The plans of more roots are not shown here"+listed(resultURL)+"."))
+			break
+		}
+		if other, ok := shownIn.same(target); ok {
+			text := code(target.Target.Root) + " in " + code(target.Target.Environment) + ": the same as " + code(other.Root) + "."
+			pieces = append(pieces, &piece{rank: rankDetails, forms: []string{text, ""}})
+			continue
+		}
 		p := &piece{rank: rankDetails}
 		for _, detail := range []detail{values, names, addresses} {
-			if text, ok := diffBlock(set, detail, limit); ok {
+			if text, ok := planBlock(target, shownIn, detail, limit); ok {
 				p.forms = append(p.forms, folded(target, detail, text))
 			}
 		}

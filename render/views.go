@@ -17,10 +17,33 @@ type PullView struct {
 	Merge      string               // what conflicts, in words, when base and head cannot be merged; else empty
 	Roots      []RootReason         // what is planned and why, in configuration order
 	Applies    []ApplyView          // the applies that carry this pull request, oldest first
+	Outdated   *Outdated            // why Plan is out of date and is not made again by itself; nil where it is not
 
-	ConfigProblem string    // what is wrong with the configuration, one problem a line; else empty
-	ResultURL     string    // a page with the whole plan; empty if there is none
-	Now           time.Time // when the view was made
+	ConfigProblem string          // what is wrong with the configuration, one problem a line; else empty
+	Stale         string          // why the plan does not hold any more, a sentence; empty while it does
+	Promotion     []PromotionView // what was applied in the stages before, in configuration order
+	Regions       []string        // the regions of the environment, by which stamps are compared
+	Mask          []string        // patterns of what is never shown, from configuration
+	ResultURL     string          // a page with the whole plan; empty if there is none
+	Now           time.Time       // when the view was made
+}
+
+// PromotionView is the proof that a stage before applied the same content.
+type PromotionView struct {
+	Stage   string   // an environment
+	Commit  string   // the commit that was applied there; empty where none was
+	Same    int      // how many changes are the same as there
+	Differs []string // addresses or attributes that differ from there
+	Problem string   // why the proof fails, a sentence; empty where it holds
+}
+
+// Outdated is why a plan does not show any more what an apply would do.
+type Outdated struct {
+	Pull    int    `json:"pull,omitempty"`    // the pull request whose apply changed something since; 0 is none
+	Commit  string `json:"commit,omitempty"`  // that it applied
+	Address string `json:"address,omitempty"` // what both change; empty where that is not known
+	Base    string `json:"base,omitempty"`    // the branch that has newer code since, of
+	Root    string `json:"root,omitempty"`    // this root
 }
 
 // RootReason is one root and why it is planned, in words: "its directory changed".
@@ -38,9 +61,13 @@ type ApplyView struct {
 	With      []int                // the other pull requests whose commits it carries
 	Commit    string               // the candidate; empty means Operation.Head
 
+	Promotion []PromotionView // as in PullView
+
 	Repository operation.Repository // zero means Operation.Repository
 	WebURL     string               // as in PullView; a PullView's own is used when it is empty there
 	ResultURL  string               // as in PullView
+	Regions    []string             // as in PullView
+	Mask       []string             // as in PullView
 	Now        time.Time            // as in PullView
 }
 
@@ -49,7 +76,17 @@ type StatusView struct {
 	Repository   operation.Repository
 	WebURL       string
 	Environments []EnvironmentStatus
+	Delay        *Delay // of what Switchyard writes to GitHub; nil if there is none
 	Now          time.Time
+}
+
+// Delay is what cannot be written to GitHub at once, because of its limits.
+type Delay struct {
+	People, Bots     int       // updates that wait: of people's pull requests and commands, and of bots' pull requests
+	PeopleAt, BotsAt time.Time // when the next of each may be written; zero is now
+	LastAt           time.Time // about when the last of all of them is written
+	Refused          bool      // GitHub itself has refused more; otherwise Switchyard keeps below its limits
+	SearchAt         time.Time // when webhooks that were missed are looked for again; zero is as always
 }
 
 // EnvironmentStatus is what is known about one environment.
@@ -82,6 +119,8 @@ type WhyView struct {
 	Applies    []ApplyView
 	Address    string          // asked about; empty asks about the pull request
 	History    []AddressChange // what changed Address, newest first
+	Ledger     []LedgerEntry   // the same with causes and approvals, newest first; shown instead of History where it is known
+	Mask       []string        // as in PullView
 	Now        time.Time
 }
 
@@ -90,6 +129,22 @@ type AddressChange struct {
 	Operation operation.Operation
 	Target    operation.Target
 	Change    operation.Change
+}
+
+// LedgerEntry is one change of one target that was applied, or was asked to be, or that somebody made
+// outside of Terraform: what came when, reviewed where, approved by whom, applied by which operation.
+type LedgerEntry struct {
+	At        time.Time         // when it was applied, refused or seen
+	Target    operation.Target  // where
+	Change    operation.Change  // what, with its Cause; CauseReviewed names the pull requests
+	Outcome   operation.Outcome // how the target ended; empty for drift that was only seen
+	Operation int64             // that applied it; 0 if none did
+	Pull      int               // the pull request that brought it to the environment; 0 for a push without one
+	Commit    string            // the candidate that was applied
+	Actor     string            // login of who merged or pushed, or asked for the apply
+	Approved  []string          // logins of who approved what was reviewed
+	Confirmed string            // login of who said yes to it although nobody had reviewed it; empty if nobody had to
+	Digest    string            // of what that yes was to
 }
 
 // PlanAnswerView is what /plan led to.
@@ -113,6 +168,8 @@ const (
 	ApplyConfirmed   ApplyAnswerKind = "confirmed"    // a yes was taken
 	ApplyQueued      ApplyAnswerKind = "queued"       // runs anew
 	ApplyRunning     ApplyAnswerKind = "running"      // it runs or waits already
+	ApplyBlocked     ApplyAnswerKind = "blocked"      // a second person must approve changes first
+	ApplyOwn         ApplyAnswerKind = "own"          // whose work it is may not say yes to it
 )
 
 // ApplyAnswerView is the answer to /apply.
@@ -124,7 +181,8 @@ type ApplyAnswerView struct {
 	Target      string // the environment that its merge applies to; empty if none
 	Digest      string // as the person wrote it
 	Apply       *ApplyView
-	Reason      string // a sentence that explains Kind further; empty if there is none
+	Reason      string   // a sentence that explains Kind further; empty if there is none
+	Blocked     []string // for ApplyBlocked: the addresses
 }
 
 // CancelAnswerView is the answer to /cancel.

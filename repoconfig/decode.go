@@ -157,6 +157,10 @@ func (d *decoder) number(node *yaml.Node, path string, k key, into reflect.Value
 		d.problemf(placeOf(node), "`%s` is %d. Possible: %s.", show(path), number, strings.Join(k.enum, ", "))
 		return
 	}
+	if k.bounded && (number < int64(k.minimum) || number > int64(k.maximum)) {
+		d.problemf(placeOf(node), "`%s` is %d. Possible: %d to %d.", show(path), number, k.minimum, k.maximum)
+		return
+	}
 	into.SetInt(number)
 }
 

@@ -20,6 +20,11 @@ type File struct {
 	Roots []RootFile `json:"roots" jsonschema:"required,minItems=1,maxItems=200"`
 	// Flow adds to the GitFlow rules.
 	Flow FlowFile `json:"flow"`
+	// Risk says which changes are dangerous here, and which of them wait for a second person.
+	Risk RiskFile `json:"risk"`
+	// Mask lists regular expressions (RE2). What they match is replaced by `***` wherever Switchyard writes output of Terraform:
+	// secrets that Terraform does not know to be sensitive. None of them may match where there is no text.
+	Mask []string `json:"mask" jsonschema:"maxItems=20,minLength=1,maxLength=200,example=AccountKey=[A-Za-z0-9+/=]{20\\,}"`
 	// Executor is where Terraform runs. With `local` it runs on the host of the Switchyard server.
 	Executor string `json:"executor" jsonschema:"enum=local,default=local"`
 	// Terraform says which program plans and applies.
@@ -34,6 +39,19 @@ type EnvironmentFile struct {
 	// Branch is the branch that deploys to this environment, or a list of branches.
 	// `*` stands for any characters but a slash, `**` for any characters. No branch may belong to two environments.
 	Branch Patterns `json:"branch" jsonschema:"required,minItems=1,maxItems=20,minLength=1,maxLength=100,example=release/*"`
+	// After lists the environments to which the same content must have been applied successfully before: a gate for promotion.
+	// An apply that is ahead of one of them waits for a yes.
+	After []string `json:"after" jsonschema:"maxItems=10,minLength=1,maxLength=63,example=test"`
+	// Approvals is how many people must have approved a change before it is applied without a question: people who did not write it,
+	// who have write permission, and whose latest review is of its newest commit.
+	Approvals int `json:"approvals" jsonschema:"minimum=0,maximum=6,default=0"`
+	// Binding is how closely an apply keeps to what was reviewed. With `strict` every change that nobody reviewed needs a yes.
+	// With `no-new-risk` only those that carry a risk do, and the others are recorded with their cause.
+	// Without it, it is `strict` where `approvals` is more than 0, and `no-new-risk` elsewhere.
+	Binding string `json:"binding" jsonschema:"enum=strict,enum=no-new-risk"`
+	// Regions are the regions that this environment runs in, by the names that stand in addresses and values, e.g. `westeurope`.
+	// Plans of copies that differ in nothing but the region are shown once.
+	Regions []string `json:"regions" jsonschema:"maxItems=20,minLength=1,maxLength=63,example=westeurope"`
 }
 
 // RootFile is one Terraform root module.
@@ -63,6 +81,14 @@ type AllowFile struct {
 	To string `json:"to" jsonschema:"required,minLength=1,maxLength=100,example=develop"`
 }
 
+// RiskFile says which changes are dangerous.
+type RiskFile struct {
+	// Block lists the risks that make an apply wait until a second person approves each such change with `/approve-replace ADDRESS`.
+	Block []string `json:"block" jsonschema:"maxItems=8,enum=destroy-stateful,enum=replace-stateful,enum=destroy,enum=replace,enum=unprotected,enum=access,enum=public-access,enum=forget,example=replace-stateful"` //nolint:lll // one tag
+	// Stateful adds types of resources that hold data, or that others depend on by name, to those that Switchyard knows.
+	Stateful []string `json:"stateful" jsonschema:"maxItems=200,minLength=1,maxLength=100,pattern=^[a-z][a-z0-9_]*$,example=azurerm_search_service"` //nolint:lll // one tag
+}
+
 // TerraformFile says which program plans and applies.
 type TerraformFile struct {
 	// Binary is the program, Terraform or OpenTofu.
@@ -90,18 +116,10 @@ type Setting string
 // A key is accepted only once it does something, so that nobody relies on a gate that is not there.
 func later(path string) string {
 	switch path {
-	case "environments.*.after":
-		return "a gate that lets only those trees in that were applied to another environment before"
-	case "environments.*.approvals":
-		return "how many people must have approved the changes"
-	case "environments.*.binding":
-		return "which changes that nobody reviewed need a yes; today all of them do"
 	case "environments.*.hold":
 		return "whether an apply holds the whole environment or one root; today it holds the environment"
 	case "environments.*.runs_on":
 		return "the labels of the runners in GitHub Actions"
-	case "environments.*.regions":
-		return "the regions of an environment"
 	case "environments.*.drift":
 		return "when to look for drift"
 	case "environments.*.failover":

@@ -19,6 +19,8 @@ type key struct {
 	enum                 []string
 	minLength, maxLength int
 	minItems, maxItems   int
+	bounded              bool // a number from minimum to maximum
+	minimum, maximum     int
 	fallback, example    string
 	kind                 reflect.Type
 }
@@ -30,7 +32,8 @@ func keysOf(t reflect.Type) keys {
 	all := make(keys, 0, t.NumField())
 	for field := range t.Fields() {
 		k := key{name: field.Tag.Get("json"), field: field.Name, index: field.Index, kind: field.Type}
-		for part := range strings.SplitSeq(field.Tag.Get("jsonschema"), ",") {
+		for part := range strings.SplitSeq(strings.ReplaceAll(field.Tag.Get("jsonschema"), `\,`, "\x00"), ",") {
+			part = strings.ReplaceAll(part, "\x00", ",")
 			name, value, _ := strings.Cut(part, "=")
 			k.set(name, value)
 		}
@@ -54,6 +57,10 @@ func (k *key) set(name, value string) {
 		k.minItems = number
 	case "maxItems":
 		k.maxItems = number
+	case "minimum":
+		k.minimum = number
+	case "maximum":
+		k.bounded, k.maximum = true, number
 	case "default":
 		k.fallback = value
 	case "example":
@@ -90,8 +97,12 @@ func example(k key) string {
 		return "Example: `roots: [{ dir: src/terraform }]`."
 	case k.name == "flow" || k.name == "allow":
 		return "Example: `flow: { allow: [{ from: \"release-please--**\", to: develop }] }`."
-	case len(k.enum) > 0:
+	case k.name == "risk":
+		return "Example: `risk: { block: [replace-stateful] }`."
+	case len(k.enum) > 0 && k.kind.Kind() != reflect.Slice:
 		return fmt.Sprintf("Write `%s: %s`.", k.name, k.enum[0])
+	case k.bounded:
+		return fmt.Sprintf("Example: `%s: %d`.", k.name, min(k.minimum+1, k.maximum))
 	case k.example != "" && k.kind.Kind() == reflect.Slice:
 		return fmt.Sprintf("Example: `%s: [%q]`.", k.name, k.example)
 	case k.example != "" && k.kind.Kind() == reflect.Map:

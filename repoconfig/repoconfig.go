@@ -5,6 +5,8 @@
 package repoconfig
 
 import (
+	"regexp"
+	"slices"
 	"strings"
 
 	"github.com/switchyard-dev/switchyard/operation"
@@ -32,17 +34,32 @@ type Config struct {
 	Environments []Environment // in file order
 	Roots        []Root        // in file order, which is the order of applies
 	Flow         Flow
-	Executor     string // ExecutorLocal
+	Risk         Risk
+	Mask         []string // regular expressions; MaskPatterns compiles them
+	Executor     string   // ExecutorLocal
 	Terraform    Terraform
 	Commands     map[string]Command // by command name: what it asks for beyond the default
 	Default      bool               // there is no file: advice only, nothing is applied
 }
 
-// Environment is a name and the branches that deploy to it.
+// Environment is a name, the branches that deploy to it, and what a change needs to get there.
 type Environment struct {
-	Name     string
-	Branches []string // patterns for Match
+	Name      string
+	Branches  []string          // patterns for Match
+	After     []string          // names of environments to which the same content must have been applied before
+	Approvals int               // people, other than the authors, who must have approved a change
+	Binding   operation.Binding // never empty
+	Regions   []string          // names as they stand in addresses and values, in file order
 }
+
+// Risk is what the repository says about dangerous changes.
+type Risk struct {
+	Block    []operation.RiskRule // changes with these risks wait for a second person
+	Stateful []string             // types of resources that hold data, beyond those that are known
+}
+
+// Blocks reports whether a change with this risk waits for a second person.
+func (r Risk) Blocks(rule operation.RiskRule) bool { return slices.Contains(r.Block, rule) }
 
 // Root is a Terraform root module with its inputs for each environment.
 type Root struct {
@@ -79,9 +96,9 @@ func Default() Config {
 	return Config{
 		Version: currentVersion,
 		Environments: []Environment{
-			{Name: "dev", Branches: []string{"develop"}},
-			{Name: "test", Branches: []string{"release", "release/*"}},
-			{Name: "prod", Branches: []string{"main"}},
+			{Name: "dev", Branches: []string{"develop"}, Binding: operation.BindNoNewRisk},
+			{Name: "test", Branches: []string{"release", "release/*"}, Binding: operation.BindNoNewRisk},
+			{Name: "prod", Branches: []string{"main"}, Binding: operation.BindNoNewRisk},
 		},
 		Roots:     []Root{{Dir: "src/terraform", VarFiles: []string{"env/{environment}.tfvars"}}},
 		Executor:  ExecutorLocal,
@@ -127,6 +144,17 @@ func (c Config) Root(dir string) (Root, bool) {
 		}
 	}
 	return Root{}, false
+}
+
+// MaskPatterns compiles Mask. Each call does so anew: keep the result for the texts of one operation.
+func (c Config) MaskPatterns() []*regexp.Regexp {
+	patterns := make([]*regexp.Regexp, 0, len(c.Mask))
+	for _, text := range c.Mask {
+		if pattern, err := regexp.Compile(text); err == nil { // Parse refused all others
+			patterns = append(patterns, pattern)
+		}
+	}
+	return patterns
 }
 
 // Permission is the least permission that a command needs in this repository: the product's own,

@@ -6,8 +6,12 @@ import (
 	"errors"
 	"flag"
 	"fmt"
+	"go/ast"
+	"go/parser"
+	"go/token"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 
@@ -30,6 +34,11 @@ environments:
   test: { branch: [release, "release/*"] }
   prod:
     branch: main
+    after: [dev, test]
+    approvals: 2
+    regions: [westeurope, southeastasia]
+  uat: { branch: "uat/*", approvals: 0, binding: strict }
+  staging: { branch: staging, approvals: 6, binding: no-new-risk }
 roots:
   - dir: src/terraform
     var_files: ["env/{environment}.tfvars", "../shared/{application}.tfvars"]
@@ -39,6 +48,8 @@ roots:
 flow:
   allow:
     - { from: "renovate/**", to: develop }
+risk: { block: [replace-stateful, access], stateful: [azurerm_search_service] }
+mask: ['AccountKey=[A-Za-z0-9+/=]{20,}', "(?i)bearer\\s+\\S+"]
 executor: local
 terraform: { binary: tofu, version: 1.11.4 }
 commands:
@@ -56,9 +67,14 @@ func TestAFileIsReadWhole(t *testing.T) {
 		Version:     1,
 		Application: "network",
 		Environments: []repoconfig.Environment{
-			{Name: "dev", Branches: []string{"develop"}},
-			{Name: "test", Branches: []string{"release", "release/*"}},
-			{Name: "prod", Branches: []string{"main"}},
+			{Name: "dev", Branches: []string{"develop"}, Binding: operation.BindNoNewRisk},
+			{Name: "test", Branches: []string{"release", "release/*"}, Binding: operation.BindNoNewRisk},
+			{
+				Name: "prod", Branches: []string{"main"}, After: []string{"dev", "test"}, Approvals: 2, Binding: operation.BindStrict,
+				Regions: []string{"westeurope", "southeastasia"},
+			},
+			{Name: "uat", Branches: []string{"uat/*"}, Binding: operation.BindStrict},
+			{Name: "staging", Branches: []string{"staging"}, Approvals: 6, Binding: operation.BindNoNewRisk},
 		},
 		Roots: []repoconfig.Root{
 			{
@@ -67,7 +83,11 @@ func TestAFileIsReadWhole(t *testing.T) {
 			},
 			{Dir: ".", VarFiles: []string{}, Backend: map[string]string{"key": "top-{environment}"}},
 		},
-		Flow:      repoconfig.Flow{Allow: []repoconfig.Allow{{From: "renovate/**", To: "develop"}}},
+		Flow: repoconfig.Flow{Allow: []repoconfig.Allow{{From: "renovate/**", To: "develop"}}},
+		Risk: repoconfig.Risk{
+			Block: []operation.RiskRule{operation.RiskReplaceStateful, operation.RiskAccess}, Stateful: []string{"azurerm_search_service"},
+		},
+		Mask:      []string{`AccountKey=[A-Za-z0-9+/=]{20,}`, `(?i)bearer\s+\S+`},
 		Executor:  repoconfig.ExecutorLocal,
 		Terraform: repoconfig.Terraform{Binary: repoconfig.BinaryTofu, Version: "1.11.4"},
 		Commands: map[string]repoconfig.Command{
@@ -126,7 +146,10 @@ func refused(t *testing.T, data []byte, config repoconfig.Config, err error) *re
 	if diff := cmp.Diff(repoconfig.Config{}, config); diff != "" {
 		t.Errorf("a broken file gave a configuration:\n%s", diff)
 	}
-	lines := bytes.Count(data, []byte("\n")) + 2
+	lines := 2 // https://yaml.org/spec/1.1/#id871136 lists what ends a line
+	for _, end := range []string{"\n", "\r", "\u0085", "\u2028", "\u2029"} {
+		lines += bytes.Count(data, []byte(end))
+	}
 	for _, problem := range *problems {
 		if problem.Line < 1 || problem.Column < 1 || problem.Line > lines {
 			t.Errorf("no such place: %v", problem)
@@ -176,6 +199,9 @@ func TestHostileFilesAreRefusedAndCheap(t *testing.T) {
 		"deep indentation":           strings.Repeat("- ", 30_000),
 		"patterns that are all star": stars.String(),
 		"many keys":                  strings.Repeat("x: 1\n", 12_000),
+		"environments in a ring":     ring(50),
+		"expressions that repeat":    "mask:\n" + strings.Repeat("  - '"+strings.Repeat(".{1000}", 28)+"'\n", 20),
+		"expressions within others":  "mask: ['" + strings.Repeat("(", 99) + "x" + strings.Repeat("+)", 49) + "']",
 		"a null byte":                "version: 1\x00",
 		"no UTF-8":                   "version: \xff\xfe",
 		"nothing":                    "",
@@ -193,6 +219,96 @@ func TestHostileFilesAreRefusedAndCheap(t *testing.T) {
 				t.Errorf("%d bytes of error", len(problems.Error()))
 			}
 		})
+	}
+}
+
+// ring is a file in which each environment comes after ten others, and all of them are in circles.
+func ring(n int) string {
+	var file strings.Builder
+	file.WriteString("version: 1\nroots: [{ dir: a, backend: { key: \"{environment}\" } }]\nenvironments:\n")
+	for i := range n {
+		fmt.Fprintf(&file, "  e%s%d: { branch: b%d, after: [", strings.Repeat("x", 55), i, i)
+		for j := range 10 {
+			fmt.Fprintf(&file, "e%s%d,", strings.Repeat("x", 55), (i+j+1)%n)
+		}
+		file.WriteString("] }\n")
+	}
+	return file.String()
+}
+
+// TestEveryRiskCanBeBlocked holds the names in the file to the words of the product.
+func TestEveryRiskCanBeBlocked(t *testing.T) {
+	t.Parallel()
+	tree, err := parser.ParseFile(token.NewFileSet(), "../operation/contract.go", nil, 0)
+	if err != nil {
+		t.Fatal(err)
+	}
+	var rules []string
+	ast.Inspect(tree, func(node ast.Node) bool {
+		spec, ok := node.(*ast.ValueSpec)
+		if !ok {
+			return true
+		}
+		if kind, ok := spec.Type.(*ast.Ident); ok && kind.Name == "RiskRule" {
+			literal, ok := spec.Values[0].(*ast.BasicLit)
+			if !ok {
+				t.Fatalf("%s is no literal", spec.Names[0].Name)
+			}
+			rules = append(rules, strings.Trim(literal.Value, `"`))
+		}
+		return true
+	})
+	if len(rules) == 0 {
+		t.Fatal("no rules were found")
+	}
+	config, err := repoconfig.Parse([]byte(strings.Replace(whole, "[replace-stateful, access]", "["+strings.Join(rules, ", ")+"]", 1)))
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, rule := range rules {
+		if !config.Risk.Blocks(operation.RiskRule(rule)) {
+			t.Errorf("%s is not blocked", rule)
+		}
+	}
+}
+
+func TestBindingIsStrictWherePeopleMustApprove(t *testing.T) {
+	t.Parallel()
+	for keys, want := range map[string]operation.Binding{
+		"":                                     operation.BindNoNewRisk,
+		", approvals: 0":                       operation.BindNoNewRisk,
+		", approvals: 1":                       operation.BindStrict,
+		", approvals: 6":                       operation.BindStrict,
+		", approvals: 1, binding: no-new-risk": operation.BindNoNewRisk,
+		", binding: strict":                    operation.BindStrict,
+	} {
+		config, err := repoconfig.Parse([]byte("version: 1\nroots: [{ dir: a }]\nenvironments: { dev: { branch: develop" + keys + " } }\n"))
+		if err != nil {
+			t.Fatal(err)
+		}
+		if got := config.Environments[0].Binding; got != want {
+			t.Errorf("%q: %s, want %s", keys, got, want)
+		}
+	}
+	for _, environment := range repoconfig.Default().Environments {
+		if environment.Binding == "" {
+			t.Errorf("%s has no binding without a file", environment.Name)
+		}
+	}
+}
+
+func TestMasksAreCompiled(t *testing.T) {
+	t.Parallel()
+	config, err := repoconfig.Parse([]byte(whole))
+	if err != nil {
+		t.Fatal(err)
+	}
+	text := "AccountKey=" + strings.Repeat("a", 24) + "; Authorization: BEARER abc"
+	for _, pattern := range config.MaskPatterns() {
+		text = pattern.ReplaceAllString(text, "***")
+	}
+	if text != "***; Authorization: ***" {
+		t.Error(text)
 	}
 }
 
@@ -322,7 +438,14 @@ func TestTheSchemaAgreesWithTheParser(t *testing.T) {
 	}
 	for name, file := range map[string]string{
 		"an unknown key":                     strings.Replace(whole, "executor:", "exekutor:", 1),
-		"a key that is not in effect":        strings.Replace(whole, "branch: main", "branch: main\n    approvals: 1", 1),
+		"a key that is not in effect":        strings.Replace(whole, "branch: main", "branch: main\n    hold: root", 1),
+		"more approvals than GitHub knows":   strings.Replace(whole, "approvals: 2", "approvals: 7", 1),
+		"fewer approvals than none":          strings.Replace(whole, "approvals: 2", "approvals: -1", 1),
+		"a part of an approval":              strings.Replace(whole, "approvals: 2", "approvals: 1.5", 1),
+		"a binding that does not exist":      strings.Replace(whole, "binding: strict", "binding: loose", 1),
+		"a risk that does not exist":         strings.Replace(whole, "replace-stateful", "replace-stateless", 1),
+		"a type that is an address":          strings.Replace(whole, "azurerm_search_service", "azurerm_search_service.main", 1),
+		"an expression that is empty":        strings.Replace(whole, "'AccountKey=[A-Za-z0-9+/=]{20,}'", "''", 1),
 		"an executor that is not in effect":  strings.Replace(whole, "local", "actions", 1),
 		"another version of the format":      strings.Replace(whole, "version: 1\n", "version: 2\n", 1),
 		"no roots":                           strings.Replace(whole, "roots:", "flow2:", 1),
@@ -385,7 +508,7 @@ func TestEveryKeyIsDescribed(t *testing.T) {
 		}
 	}
 	walk("", plain)
-	if described != 19 {
+	if described != 27 {
 		t.Errorf("%d keys were found; is one lost, or is one new and not tested?", described)
 	}
 	same(t, "testdata/reference.md", reference)
@@ -393,6 +516,7 @@ func TestEveryKeyIsDescribed(t *testing.T) {
 
 func FuzzParse(f *testing.F) {
 	f.Add([]byte(whole))
+	f.Add([]byte("\"\r\r"))
 	cases, err := filepath.Glob("testdata/refused/*.yml")
 	if err != nil {
 		f.Fatal(err)
@@ -430,7 +554,23 @@ func accepted(t *testing.T, config repoconfig.Config) {
 			}
 		}
 	}
+	if len(config.MaskPatterns()) != len(config.Mask) {
+		t.Fatalf("masks that are not compiled: %q", config.Mask)
+	}
+	for _, pattern := range config.MaskPatterns() {
+		if slices.ContainsFunc(pattern.FindAllString("a b1-_=/\n\tä", -1), func(found string) bool { return found == "" }) {
+			t.Fatalf("a mask of nothing: %q", pattern)
+		}
+	}
 	for _, environment := range config.Environments {
+		if environment.Binding == "" || environment.Approvals < 0 || slices.Contains(environment.After, environment.Name) {
+			t.Fatalf("accepted: %+v", environment)
+		}
+		for _, before := range environment.After {
+			if earlier, ok := config.Environment(before); !ok || slices.Contains(earlier.After, environment.Name) {
+				t.Fatalf("%s is after %s", environment.Name, before)
+			}
+		}
 		for _, pattern := range environment.Branches {
 			branch := strings.ReplaceAll(strings.ReplaceAll(pattern, "**", "x"), "*", "x")
 			if found, ok := config.EnvironmentOf(branch); !ok || found.Name != environment.Name {

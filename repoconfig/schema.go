@@ -104,6 +104,10 @@ func reference(page *strings.Builder, comments map[string]string, t reflect.Type
 func valueOf(k key) string {
 	var words []string
 	switch {
+	case len(k.enum) > 0 && k.kind.Kind() == reflect.Slice:
+		words = append(words, "list of `"+strings.Join(k.enum, "`, `")+"`")
+	case k.bounded:
+		words = append(words, fmt.Sprintf("%d to %d", k.minimum, k.maximum))
 	case len(k.enum) > 0:
 		words = append(words, "`"+strings.Join(k.enum, "` or `")+"`")
 	case k.kind == reflect.TypeFor[Patterns]():

@@ -48,9 +48,13 @@ func validate(file File, d *decoder) Config {
 	v.application()
 	v.environments()
 	v.branches()
+	v.promotion()
+	v.regions()
 	v.roots()
 	v.states()
 	v.flow()
+	v.risk()
+	v.mask()
 	v.terraform()
 	v.commands()
 	return v.config
@@ -92,8 +96,24 @@ func (v *validator) environments() {
 		default:
 			lower[strings.ToLower(name)] = name
 		}
-		v.config.Environments = append(v.config.Environments, Environment{Name: name, Branches: v.file.Environments[name].Branch})
+		v.config.Environments = append(v.config.Environments, environment(name, v.file.Environments[name]))
 	}
+}
+
+// environment fills in what a file leaves to its defaults.
+func environment(name string, file EnvironmentFile) Environment {
+	made := Environment{
+		Name: name, Branches: file.Branch, After: file.After, Approvals: file.Approvals,
+		Binding: operation.Binding(file.Binding), Regions: file.Regions,
+	}
+	switch {
+	case made.Binding != "":
+	case made.Approvals > 0:
+		made.Binding = operation.BindStrict
+	default:
+		made.Binding = operation.BindNoNewRisk
+	}
+	return made
 }
 
 // branches checks every branch pattern, and that no branch belongs to two environments.

@@ -15,7 +15,8 @@ type verdict struct {
 }
 
 // decide looks at the plans of all targets of an apply. It goes on only when every one could be planned, and when there
-// is nothing to ask, or a person has said yes to exactly what would be asked now. Otherwise no target is applied.
+// is nothing to ask, or a person has said yes to exactly what would be asked now. Otherwise no target is applied. A yes is
+// not enough where a risk is blocked: each such address must be approved.
 func decide(task operation.Task, planned []operation.TargetResult) verdict {
 	results := append([]operation.TargetResult{}, planned...)
 	for _, result := range planned {
@@ -23,22 +24,24 @@ func decide(task operation.Task, planned []operation.TargetResult) verdict {
 			return verdict{results: stopPlanned(results, "Not applied: "+reason+", and nothing is applied unless every root can be planned.")}
 		}
 	}
-	unexpected := map[operation.Target][]operation.Change{}
+	unexpected, blocked := map[operation.Target][]operation.Change{}, map[operation.Target][]string{}
 	for _, result := range planned {
-		if len(result.Unexpected) > 0 {
-			unexpected[result.Target] = result.Unexpected
-		}
+		unexpected[result.Target], blocked[result.Target] = result.Unexpected, result.Blocked
 	}
-	question := plan.Question(unexpected, task.Doubt, task.Commit)
-	if question == "" || question == task.Confirmed {
+	question, stop := plan.Question(unexpected, task.Doubt, task.Commit), plan.BlockedQuestion(blocked)
+	if stop == "" && (question == "" || question == task.Confirmed) {
 		return verdict{proceed: true, question: question, results: results}
 	}
 	why := "Not applied: other roots of this operation have changes that nobody reviewed."
+	if question == "" {
+		why = "Not applied: other roots of this operation have changes that must be approved first."
+		question = stop
+	}
 	if task.Doubt != "" {
 		why = "Not applied: a yes is needed first, because " + task.Doubt + "."
 	}
 	for i := range results {
-		if len(results[i].Unexpected) > 0 {
+		if len(results[i].Unexpected) > 0 || len(results[i].Blocked) > 0 {
 			results[i].Outcome = operation.Different
 		}
 	}

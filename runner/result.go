@@ -4,8 +4,10 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"maps"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 
 	"github.com/switchyard-dev/switchyard/operation"
@@ -14,7 +16,8 @@ import (
 
 // Bounds of a result.
 const (
-	MaxChanges    = 2000    // changes per target, and unexpected ones
+	MaxChanges    = 2000    // changes per target; unexpected and tolerated ones, risks, data sources
+	MaxDrift      = 200     // changes outside of Terraform, per target
 	MaxError      = 8 << 10 // an error text, in bytes
 	MaxResultSize = 8 << 20 // the file, in bytes
 	leastError    = 256
@@ -41,16 +44,42 @@ func capResult(result operation.Result, changes, text int) operation.Result {
 	targets := make([]operation.TargetResult, 0, len(result.Targets))
 	for _, target := range result.Targets {
 		target.ChangeSet = plan.Cap(target.ChangeSet, changes)
-		if len(target.Unexpected) > changes {
-			kept := plan.Cap(operation.ChangeSet{Changes: target.Unexpected}, changes)
-			target.Unexpected, target.UnexpectedOmitted = kept.Changes, target.UnexpectedOmitted+kept.Omitted
-		}
+		var omitted int
+		target.Unexpected, omitted = capChanges(target.Unexpected, changes)
+		target.UnexpectedOmitted += omitted
+		target.Tolerated, _ = capChanges(target.Tolerated, changes)
+		target.Drift, _ = capChanges(target.Drift, min(changes, MaxDrift))
+		target.RisksOmitted += max(0, len(target.Risks)-changes)
+		target.Risks = target.Risks[:min(len(target.Risks), changes)]
+		target.Blocked = target.Blocked[:min(len(target.Blocked), max(changes, 1))] // one is enough to know that it is blocked
+		target.Data = capData(target.Data, changes)
 		target.Notes = capNotes(target.Notes, text)
 		target.Error = clip(target.Error, text)
 		targets = append(targets, target)
 	}
 	result.Targets = targets
 	return result
+}
+
+// capChanges keeps at most limit changes (at least one) and counts the others. What destroys is kept before the rest.
+func capChanges(changes []operation.Change, limit int) ([]operation.Change, int) {
+	if len(changes) <= limit {
+		return changes, 0
+	}
+	kept := plan.Cap(operation.ChangeSet{Changes: changes}, limit)
+	return kept.Changes, kept.Omitted
+}
+
+// capData keeps the hashes of the first data sources, by address.
+func capData(data map[string]string, limit int) map[string]string {
+	if len(data) <= limit {
+		return data
+	}
+	kept := map[string]string{}
+	for _, address := range slices.Sorted(maps.Keys(data))[:limit] {
+		kept[address] = data[address]
+	}
+	return kept
 }
 
 // clip cuts the middle out of a text that is longer than limit bytes: errors say what failed first, and what to do last.

@@ -19,6 +19,7 @@ import (
 
 	"github.com/jonboulle/clockwork"
 	"golang.org/x/sync/errgroup"
+	"golang.org/x/sys/unix"
 
 	"github.com/switchyard-dev/switchyard/operation"
 	"github.com/switchyard-dev/switchyard/terraform"
@@ -34,6 +35,7 @@ var (
 // Main is `switchyard run`: it reads the task from a file, runs it until it is done or SIGINT or SIGTERM arrives, and writes
 // the result to another file. out gets one line of JSON per step. The error says that no result could be written.
 func Main(ctx context.Context, taskFile, resultFile string, out io.Writer) error {
+	keepToOurselves()
 	ctx, cancel := context.WithCancelCause(ctx)
 	defer cancel(nil)
 	signals := make(chan os.Signal, 1)
@@ -62,6 +64,20 @@ func Main(ctx context.Context, taskFile, resultFile string, out io.Writer) error
 	return writeResult(resultFile, Run(ctx, task, out))
 }
 
+// keepToOurselves has nothing that this process starts inherit the files that it was started with, beside the three
+// standard ones: by one of them the executor tells that we live, and the code of a pull request must not speak for us.
+// https://man7.org/linux/man-pages/man2/close_range.2.html
+func keepToOurselves() {
+	const first, last = 3, 1<<32 - 1
+	if unix.CloseRange(first, last, unix.CLOSE_RANGE_CLOEXEC) == nil {
+		return
+	}
+	const most = 64 // a kernel without it (before Linux 5.11); executors pass on one
+	for fd := first; fd < most; fd++ {
+		syscall.CloseOnExec(fd)
+	}
+}
+
 // Run does one task. When ctx ends, Terraform is asked to stop and releases its lock; the result says how far it came.
 func Run(ctx context.Context, task operation.Task, out io.Writer) operation.Result {
 	return run(ctx, task, out, clockwork.NewRealClock())
@@ -83,7 +99,8 @@ type job struct {
 // run is Run with a clock. Whatever goes wrong, there is a result.
 func run(ctx context.Context, task operation.Task, out io.Writer, clock clockwork.Clock) (result operation.Result) {
 	result = operation.Result{
-		Version: operation.ContractVersion, Operation: task.Operation, Attempt: task.Attempt, Commit: task.Commit, Started: clock.Now(),
+		Version: operation.ContractVersion, Operation: task.Operation, Attempt: task.Attempt, Launch: task.Launch,
+		Commit: task.Commit, Started: clock.Now(),
 	}
 	j := &job{task: task, clock: clock, progress: &progress{out: out, clock: clock, task: task}}
 	defer func() {

@@ -22,7 +22,8 @@ type planned struct {
 	root      *terraform.Root
 	dir       string // of the root, absolute
 	planFile  string
-	version   string            // of Terraform
+	version   string // of Terraform
+	read      plan.Plan
 	providers map[string]string // source address → version
 }
 
@@ -34,7 +35,7 @@ func (j *job) planTarget(ctx context.Context, task operation.TargetTask, p *plan
 		p.result.Processes = p.root.Processes()
 	}
 	if err != nil {
-		p.result.ChangeSet, p.result.Unexpected, p.result.Notes = operation.ChangeSet{}, nil, nil
+		p.result = operation.TargetResult{Target: task.Target, Timings: p.result.Timings, Processes: p.result.Processes}
 		failed(&p.result, err)
 	}
 }
@@ -119,17 +120,25 @@ func wantsInit(err error) bool {
 // plan writes the plan file. The plan of an apply takes the state lock: it waits for others, and learns before
 // anything is applied that a state is locked. A plan that only shows must work while somebody else applies.
 func (j *job) plan(ctx context.Context, task operation.TargetTask, p *planned) error {
-	vars, err := j.variables(ctx, task)
+	options, err := j.planOptions(ctx, task)
 	if err != nil {
 		return err
 	}
-	options := terraform.PlanOptions{
-		Out: p.planFile, VarFiles: j.varFiles(task), Vars: vars,
-		Lock: j.task.Kind == operation.Apply, LockTimeout: j.task.LockTimeout,
-	}
+	options.Out = p.planFile
 	took, err := j.progress.step(&task.Target, StepPlan, func() error { return p.root.Plan(ctx, options) })
 	p.result.Timings.Plan += took
 	return err
+}
+
+// planOptions is what a target is planned with, but for the plan file.
+func (j *job) planOptions(ctx context.Context, task operation.TargetTask) (terraform.PlanOptions, error) {
+	vars, err := j.variables(ctx, task)
+	if err != nil {
+		return terraform.PlanOptions{}, err
+	}
+	return terraform.PlanOptions{
+		VarFiles: j.varFiles(task), Vars: vars, Lock: j.task.Kind == operation.Apply, LockTimeout: j.task.LockTimeout,
+	}, nil
 }
 
 // variables are those that the root declares: Terraform refuses a -var for any other.
@@ -162,16 +171,17 @@ func (j *job) varFiles(task operation.TargetTask) []string {
 // read takes change set, lineage and versions from the plan file, and compares with what was reviewed.
 func (j *job) read(ctx context.Context, task operation.TargetTask, p *planned) error {
 	took, err := j.progress.step(&task.Target, StepShow, func() error {
-		return p.root.Show(ctx, p.planFile, func(r io.Reader) error {
-			set, notes, err := plan.ReadAt(r, j.work.tree())
-			p.result.ChangeSet, p.result.Notes = set, notes
+		return p.root.Show(ctx, p.planFile, func(r io.Reader) (err error) {
+			p.read, err = plan.Read(r, j.readOptions(task))
 			return err //nolint:wrapcheck // the caller says what was read
 		})
 	})
-	p.result.Timings.Show = took
+	p.result.Timings.Show += took
 	if err != nil {
 		return err
 	}
+	p.result.ChangeSet, p.result.Notes = p.read.Set, p.read.Notes
+	p.result.Drift, p.result.Data = p.read.Drift, p.read.Data
 	head, err := terraform.ReadStateHead(p.planFile)
 	if err != nil {
 		return fmt.Errorf("read the plan file: %w", err)
@@ -186,13 +196,10 @@ func (j *job) read(ctx context.Context, task operation.TargetTask, p *planned) e
 		p.result.Outcome = operation.Unchanged
 	}
 	if j.task.Kind == operation.Apply {
-		var expected operation.ChangeSet
-		if task.Expected != nil {
-			expected = *task.Expected
-		}
-		p.result.Unexpected = plan.Unexpected(expected, p.result.ChangeSet)
 		p.result.Notes = append(p.result.Notes, versionNotes(j.task.Reviewed, p, j.task.Terraform.Path)...)
+		return j.explain(ctx, task, p)
 	}
+	p.result.Risks = plan.Risks(p.read.Set, j.task.Stateful)
 	return nil
 }
 

@@ -2,6 +2,7 @@ package sandbox
 
 import (
 	"bytes"
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -132,6 +133,7 @@ type newCommit struct {
 	files   map[string]string
 	remove  []string
 	modes   map[string]string
+	email   string // the author's own when empty
 	when    time.Time
 }
 
@@ -140,7 +142,7 @@ type newCommit struct {
 func (g gitTool) commit(ctx context.Context, dir string, c newCommit) (string, error) {
 	var in bytes.Buffer
 	stamp := strconv.FormatInt(c.when.Unix(), 10) + " +0000"
-	person := signature(c.author.name) + " <" + c.author.email() + "> " + stamp
+	person := signature(c.author.name) + " <" + cmp.Or(signature(c.email), c.author.email()) + "> " + stamp
 	fmt.Fprintf(&in, "commit %s\nmark :1\nauthor %s\ncommitter %s\ndata %d\n%s\n", c.ref, person, person, len(c.message), c.message)
 	if c.parent != "" {
 		fmt.Fprintf(&in, "from %s\n", c.parent)

@@ -82,7 +82,7 @@ func (r *Repository) Push(
 	}
 	sha, err := s.git.commit(ctx, r.dir, newCommit{
 		ref: ref, parent: parent, author: author, message: cmp.Or(message, "Update "+branch),
-		files: files, remove: o.Delete, modes: o.Modes, when: s.now(),
+		files: files, remove: o.Delete, modes: o.Modes, email: o.Email, when: s.now(),
 	})
 	if err != nil {
 		return "", fmt.Errorf("push to %s: %w", branch, err)

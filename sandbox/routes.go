@@ -39,6 +39,11 @@ func routes() []route {
 		{http.MethodGet, repo + "/contents/{path}", asInstallation, contents(read), getContents},
 		{http.MethodGet, repo + "/pulls", asInstallation, pulls(read), listPulls},
 		{http.MethodGet, repo + "/pulls/{pull_number}", asInstallation, pulls(read), getPull},
+		{http.MethodGet, repo + "/pulls/{pull_number}/commits", asInstallation, pulls(read), listPullCommits},
+		{http.MethodGet, repo + "/pulls/{pull_number}/reviews", asInstallation, pulls(read), listReviews},
+		{http.MethodPost, repo + "/pulls/{pull_number}/reviews", asInstallation, pulls(write), createReview},
+		{http.MethodGet, repo + "/pulls/{pull_number}/reviews/{review_id}", asInstallation, pulls(read), getReview},
+		{http.MethodPut, repo + "/pulls/{pull_number}/reviews/{review_id}/dismissals", asInstallation, pulls(write), dismissReview},
 		{http.MethodGet, repo + "/commits/{commit_sha}/pulls", asInstallation, pulls(read), listPullsOfCommit},
 
 		{http.MethodPost, repo + "/check-runs", asInstallation, checks(write), createCheck},

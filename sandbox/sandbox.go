@@ -48,7 +48,7 @@ func DefaultPermissions() map[string]string {
 // DefaultEvents are those that Switchyard's App subscribes to. The events installation,
 // installation_repositories and ping are sent to every App.
 func DefaultEvents() []string {
-	return []string{"check_run", "issue_comment", "merge_group", "pull_request", "push"}
+	return []string{"check_run", "issue_comment", "merge_group", "pull_request", "pull_request_review", "push"}
 }
 
 // Sandbox is one running stand-in. All its methods are safe for concurrent use.

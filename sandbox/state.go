@@ -127,6 +127,7 @@ type pull struct {
 	mergedAt   time.Time
 	mergeSHA   string   // of the merge; while open of the test merge, empty with conflicts
 	landed     []string // commits that a squash or rebase made
+	reviews    []*review
 	facts      pullFacts
 }
 

@@ -88,6 +88,7 @@ type PushOptions struct {
 	Force  bool              // with From: start the branch anew there; without: replace its newest commit
 	Delete []string          // paths to remove
 	Modes  map[string]string // path → git file mode, e.g. "100755" or "120000"; "100644" when absent
+	Email  string            // of the commit; when empty one that belongs to the account of who pushes
 }
 
 // Pull is a pull request to open.
@@ -121,7 +122,8 @@ type PullView struct {
 	MergedBy       string
 	Labels         []string
 	Comments       []Comment
-	Checks         []Check // newest of each name on the head
+	Reviews        []Review // submitted ones, oldest first
+	Checks         []Check  // newest of each name on the head
 	Commits        []string
 	ChangedFiles   int
 	Additions      int
@@ -150,6 +152,17 @@ type Comment struct {
 	CreatedAt       time.Time
 	UpdatedAt       time.Time
 	Edits           int
+}
+
+// Review is one submitted review of a pull request.
+type Review struct {
+	ID          int64
+	Author      string
+	Bot         bool
+	State       string // Approved, ChangesRequested, Commented or Dismissed
+	Body        string
+	Commit      string // the head when it was made
+	SubmittedAt time.Time
 }
 
 // Check is one check run.

@@ -46,7 +46,8 @@ func (r *Repository) pullView(t *thread) PullView {
 		Author: t.author.login, AuthorIsBot: t.author.kind == "Bot", Head: end(p.head), Base: end(p.base),
 		Fork: p.head.repository != r, HeadExists: p.head.repository.branches[p.head.branch] != "",
 		Mergeable: !t.closed && p.facts.testMerge != "", Labels: labelNames(t.labels), Comments: commentViews(t),
-		Checks: r.newestChecks(p.head.sha), Commits: slices.Clone(p.facts.commits), ChangedFiles: p.facts.files,
+		Reviews: reviewViews(t),
+		Checks:  r.newestChecks(p.head.sha), Commits: slices.Clone(p.facts.commits), ChangedFiles: p.facts.files,
 		Additions: p.facts.additions, Deletions: p.facts.deletions, CreatedAt: t.created, UpdatedAt: t.updated,
 		ClosedAt: t.closedAt, MergedAt: p.mergedAt, HTMLURL: t.htmlURL(r), RepositoryName: r.FullName(),
 	}

@@ -15,9 +15,9 @@ import (
 const oneRoot = `version: 1
 application: shop
 environments:
-  dev:  { branch: develop }
-  test: { branch: [release, "release/*"] }
-  prod: { branch: main }
+  dev:  { branch: develop, binding: strict }
+  test: { branch: [release, "release/*"], binding: strict }
+  prod: { branch: main, binding: strict }
 roots:
   - dir: infra
     backend: { path: "STATES/{application}-{environment}.tfstate" }

@@ -61,7 +61,7 @@ func (b *backlog) Collect(metrics chan<- prometheus.Metric) {
 		surfaces += installation.Surfaces
 	}
 	gauge(b.surfaces, float64(surfaces))
-	for _, class := range []queue.Class{queue.Quick, queue.Long} {
+	for _, class := range []queue.Class{queue.Quick, queue.Long, queue.Bots} {
 		depth := store.Depth{Class: class} // a class without jobs has no row
 		for _, found := range depths {
 			if found.Class == class {

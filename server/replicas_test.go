@@ -346,9 +346,34 @@ func (p *replicas) unknown(number int, sha string) {
 		p.t.Fatal(err)
 	}
 	p.said(number, "not known whether the apply", "still runs", host, "bring that server back", "`/unlock dev`")
+	p.said(number, "not known whether the apply", "the hold ends at", "state lock is held from "+host, "`/unlock dev`", away)
 	p.checkOf(sha, "switchyard / apply (dev)", "says that it is not known", func(c sandbox.Check) bool {
 		return c.Status == "in_progress" && strings.Contains(c.Title, "not known")
 	})
+}
+
+// away marks the comment that calls people where it is not known whether an apply still runs.
+const away = "/1/away -->"
+
+// calledOnce waits until that comment is minimised, and checks that it was posted once.
+func (s *shop) calledOnce(number int) {
+	s.t.Helper()
+	calls := 0
+	s.eventually("the comment that called people is minimised", func() bool {
+		calls = 0
+		open := false
+		view, _ := s.repo.PullView(number)
+		for _, comment := range view.Comments {
+			if strings.Contains(comment.Body, away) {
+				calls++
+				open = open || !comment.Minimized
+			}
+		}
+		return !open
+	})
+	if calls != 1 {
+		s.t.Errorf("people were called %d times", calls)
+	}
 }
 
 // waits checks that an apply has not begun.
@@ -388,6 +413,7 @@ func TestAnApplyWhoseServerComesBackWhileItRunsIsKnownAgain(t *testing.T) {
 	p.unknown(first, firstSHA)
 	p.a.start()
 	p.said(first, "Waiting for dev", "has been applying")
+	p.calledOnce(first)
 	p.checkOf(firstSHA, "switchyard / apply (dev)", "says that it runs", func(c sandbox.Check) bool { return c.Title == "Applying to dev" })
 	p.waits(secondSHA)
 	hold.open()
@@ -404,6 +430,7 @@ func TestUnlockEndsAnApplyWhoseServerDiedAndItsLateResultIsNotTaken(t *testing.T
 	p.unknown(first, firstSHA)
 	p.comment(story.Ana, first, "/unlock dev")
 	p.said(first, "not known whether dev was changed", "released by ana", "`/apply dev`")
+	p.calledOnce(first)
 	p.checkIs(firstSHA, "switchyard / apply (dev)", "failure")
 	p.checkIs(secondSHA, "switchyard / apply (dev)", "success")
 	p.said(second, "Applied to dev")
@@ -426,7 +453,7 @@ func TestUnlockEndsAnApplyWhoseServerDiedAndItsLateResultIsNotTaken(t *testing.T
 func (p *replicas) resultOf(kind string) string {
 	p.t.Helper()
 	attempt := p.column("an operation", `SELECT CAST(id AS TEXT) || '-1' FROM operations WHERE kind = $1 ORDER BY id LIMIT 1`, kind)
-	return filepath.Join(p.a.dir(), "runs", attempt, "result.json")
+	return filepath.Join(p.a.dir(), "runs", attempt+"-*", "result.json")
 }
 
 // file waits until so many files match a pattern.
@@ -455,6 +482,7 @@ func TestAnApplyWhoseServerNeverComesBackEndsWithItsTimeLimit(t *testing.T) {
 	p.unknown(first, firstSHA)
 	p.waits(secondSHA)
 	p.said(first, "not known whether dev was changed", "never answered again", "`/apply dev`")
+	p.calledOnce(first)
 	p.checkIs(firstSHA, "switchyard / apply (dev)", "failure")
 	p.checkIs(secondSHA, "switchyard / apply (dev)", "success")
 	p.said(second, "Applied to dev")

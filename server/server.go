@@ -169,10 +169,11 @@ func (s *Server) sweep(ctx context.Context) {
 	}
 }
 
-// forgetEvery is how often deliveries are looked through for those that are kept long enough.
+// forgetEvery is how often deliveries and directories are looked through for those that are kept long enough.
 const forgetEvery = time.Hour
 
-// forget deletes the deliveries that are older than the settings keep them, at once and then every hour.
+// forget deletes what is older than the settings keep it, at once and then every hour: deliveries of all servers, and
+// directories of this one.
 func (s *Server) forget(ctx context.Context) {
 	ticker := s.clock.NewTicker(forgetEvery)
 	defer ticker.Stop()
@@ -183,6 +184,13 @@ func (s *Server) forget(ctx context.Context) {
 			s.log.Error().Err(err).Msg("could not forget old deliveries")
 		case gone > 0:
 			s.log.Info().Int64("deliveries", gone).Msg("old deliveries forgotten")
+		}
+		removed, err := s.deploy.Tidy(ctx, s.settings.Retention)
+		if err != nil && ctx.Err() == nil {
+			s.log.Error().Err(err).Msg("could not remove all old directories")
+		}
+		if removed > 0 {
+			s.log.Info().Int("directories", removed).Msg("old work directories and results removed")
 		}
 		select {
 		case <-ctx.Done():
@@ -267,10 +275,12 @@ func (s *Server) wire(ctx context.Context, o Options, hubs *hub.Hub) error {
 		WebURL: s.settings.GitHub.Web, WorkDir: filepath.Join(data, dirWork), CacheDir: s.settings.Terraform.PluginCache,
 		Terraform: operation.TerraformTask{Path: path, Version: s.settings.Terraform.Version}, Env: s.settings.TerraformEnv(),
 		PlanLimit: s.settings.Limits.Plan, ApplyLimit: s.settings.Limits.Apply,
-		LockTimeout: s.settings.Limits.Lock, StopGrace: s.settings.Limits.StopGrace,
+		LockTimeout: s.settings.Limits.Lock, StopGrace: s.settings.Limits.StopGrace, Replans: s.settings.Replans,
 	})
 	s.queue = queue.New(s.store, o.Clock, o.Log, queue.Options{
-		Workers:     map[queue.Class]int{queue.Quick: quickWorkers, queue.Long: longWorkers(s.settings.Parallel)},
+		Workers: map[queue.Class]int{
+			queue.Quick: quickWorkers, queue.Long: longWorkers(s.settings.Parallel), queue.Bots: botsWorkers(s.settings.Parallel),
+		},
 		MaxAttempts: maxAttempts, OnDead: s.deploy.Dead, Worker: s.host.id,
 	})
 	s.deploy.Register(s.queue)
@@ -312,9 +322,13 @@ func longWorkers(p settings.Parallel) int {
 	return p.Plans + p.Applies + spare
 }
 
+// botsWorkers is how many plans that nobody waits for may run or wait for the executor at once: half of the plans, so that
+// a person's plan finds a place beside them at any time.
+func botsWorkers(p settings.Parallel) int { return max(p.Plans/2, 1) }
+
 func (s *Server) listen(ctx context.Context, o Options, metrics *prometheus.Registry) error {
 	edge, err := handlers.NewEdge(handlers.Options{
-		Secrets: s.settings.WebhookSecrets, Inbox: s.store, Ready: s.store.Ping, Metrics: metrics, Log: o.Log, Clock: o.Clock,
+		Secrets: s.settings.WebhookSecrets, Inbox: s.store, Ready: s.ready, Metrics: metrics, Log: o.Log, Clock: o.Clock,
 	})
 	if err != nil {
 		return fmt.Errorf("set up the webhook endpoint: %w", err)
@@ -326,6 +340,14 @@ func (s *Server) listen(ctx context.Context, o Options, metrics *prometheus.Regi
 		return context.WithoutCancel(ctx)
 	}}
 	return nil
+}
+
+// ready reports whether a delivery that is accepted now can be kept and worked on.
+func (s *Server) ready(ctx context.Context) error {
+	if err := s.store.Ping(ctx); err != nil {
+		return err //nolint:wrapcheck // it says itself what it did
+	}
+	return disk{dir: s.settings.DataDir, room: freeRoom}.takes()
 }
 
 // drain stops accepting deliveries, and stops waiting for what runs when the time is up. A runner

@@ -235,6 +235,10 @@ func operationOptions() []option {
 			func(s *Settings) *int { return &s.Parallel.Plans }),
 		number("parallel.applies", d.Parallel.Applies, 1, most, "How many applies run at once, each in another environment.",
 			func(s *Settings) *int { return &s.Parallel.Applies }),
+		number("replans", d.Replans, 0, maxReplans, "How many open pull requests are planned again by themselves after one apply, because it "+
+			"changed what they change too or their base has newer code of their roots. People's go first; the others say that their plan "+
+			"is out of date. 0 is none.",
+			func(s *Settings) *int { return &s.Replans }),
 		duration("limits.plan", d.Limits.Plan, "A plan that takes longer is stopped.",
 			func(s *Settings) *time.Duration { return &s.Limits.Plan }),
 		duration("limits.apply", d.Limits.Apply, "An apply that takes longer is stopped, gently: Terraform releases its lock.",
@@ -253,7 +257,8 @@ func operationOptions() []option {
 		{
 			key: "retention", initial: people(d.Retention), fix: "Write a time with its unit, from 96h to 8760h, e.g. 720h.",
 			doc: "How long webhook deliveries are kept. GitHub sends a delivery again for three days, and one that was forgotten " +
-				"would be accepted once more. Operations and the audit are kept for ever.",
+				"would be accepted once more. Work directories of closed pull requests and of applies that have ended, and what runners " +
+				"wrote, are removed when nobody has used them for that time. Operations and the audit are kept for ever.",
 			set: one(func(s *Settings, v string) error {
 				parsed, err := time.ParseDuration(v)
 				if err != nil || parsed < 4*24*time.Hour || parsed > 365*24*time.Hour {
@@ -272,6 +277,9 @@ func operationOptions() []option {
 
 // maxReplicas bounds how many servers may be said to share a database.
 const maxReplicas = 100
+
+// maxReplans bounds how many plans one apply may lead to: more open pull requests than are read of a repository.
+const maxReplans = 1_000
 
 // maxWrites bounds what can be written for the numbers of writes: more than any GitHub takes.
 const maxWrites = 1_000_000

@@ -26,7 +26,8 @@ type Settings struct {
 	Isolation      operation.Isolation // of the code of pull requests, on this host
 	Parallel       Parallel
 	Limits         Limits
-	Retention      time.Duration // how long deliveries are kept
+	Replans        int           // how many pull requests are planned again after one apply
+	Retention      time.Duration // how long deliveries and unused directories are kept
 	Drain          time.Duration // how long running operations may take to finish on SIGTERM
 	Sweep          time.Duration // how often to look for what webhooks have not told
 	Clients        int           // installations whose tokens are kept
@@ -74,6 +75,7 @@ func Defaults() Settings {
 		Writes:    Writes{PerMinute: 72, PerHour: 450}, // nine tenths of what GitHub documents
 		Parallel:  Parallel{Plans: 4, Applies: 4},
 		Limits:    Limits{Plan: 30 * time.Minute, Apply: 2 * time.Hour, Lock: 5 * time.Minute, StopGrace: 2 * time.Minute},
+		Replans:   20,
 		Retention: 30 * 24 * time.Hour,
 		Drain:     10 * time.Minute, Sweep: 5 * time.Minute, Clients: 256, LogLevel: "info", LogFormat: "json",
 		Network: []string{

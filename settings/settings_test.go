@@ -173,6 +173,7 @@ log: { level: debug, format: text }
 		Terraform: settings.Terraform{Path: "/usr/bin/tofu", Version: "1.11.4", PluginCache: "/srv/cache", Env: []string{"A", "B"}},
 		Parallel:  settings.Parallel{Plans: 3, Applies: 2},
 		Limits:    settings.Limits{Plan: 10 * time.Minute, Apply: 90 * time.Minute, Lock: 90 * time.Second, StopGrace: 30 * time.Second},
+		Replans:   20,
 		Retention: 30 * 24 * time.Hour, Drain: time.Minute, Sweep: 2 * time.Minute, Clients: 7, LogLevel: "debug", LogFormat: "text",
 	}
 	if diff := cmp.Diff(want, got); diff != "" {

@@ -1,6 +1,7 @@
 package store
 
 import (
+	"cmp"
 	"context"
 	"strconv"
 	"strings"
@@ -15,7 +16,7 @@ type Audit struct {
 	Repository     int64
 	Environment    string
 	Who, What, Why string
-	Delivery       string // GUID of the webhook that led to it; empty if none
+	Delivery       string // GUID of the webhook that led to it; empty: that of the context, see Because
 	Operation      int64  // 0 if none
 }
 
@@ -24,7 +25,22 @@ func (s *Store) Append(ctx context.Context, a Audit) error {
 	return s.change(ctx, "append to the audit", func(t *tx) error { return appendAudit(ctx, t, a) })
 }
 
+// causeKey is the key of what Because keeps.
+type causeKey struct{}
+
+// Because keeps with a context the GUID of the webhook that led to what is done with it, for the audit.
+func Because(ctx context.Context, delivery string) context.Context {
+	return context.WithValue(ctx, causeKey{}, delivery)
+}
+
+// causeOf is what Because has kept; "" for our own work.
+func causeOf(ctx context.Context) string {
+	delivery, _ := ctx.Value(causeKey{}).(string)
+	return delivery
+}
+
 func appendAudit(ctx context.Context, t *tx, a Audit) error {
+	a.Delivery = cmp.Or(a.Delivery, causeOf(ctx))
 	_, err := exec(ctx, t, `
 		INSERT INTO audit (at, repository, environment, who, what, why, delivery, operation) VALUES ($1, $2, $3, $4, $5, $6, $7, $8)`,
 		t.now, a.Repository, a.Environment, a.Who, a.What, a.Why, a.Delivery, a.Operation)
@@ -36,9 +52,30 @@ func lineOf(op operation.Operation, what, who, why string) Audit {
 	return Audit{Repository: op.Repository.ID, Environment: op.Environment, Operation: op.ID, Who: who, What: what, Why: why}
 }
 
-// transitionOf is the line for an operation that has come into its state.
+// transitionOf is the line for an operation that has come into its state. The job that drives operations
+// may have been queued by the webhook of another one, so what becomes of an operation by itself is put
+// down to its own webhook, and what somebody does with it to that one's.
 func transitionOf(op operation.Operation, who, why string) Audit {
-	return lineOf(op, string(op.Kind)+" "+string(op.State), who, why)
+	line := lineOf(op, string(op.Kind)+" "+string(op.State), who, why)
+	if who == ourselves && op.State != operation.Gathered && op.State != operation.Superseded && op.State != operation.Cancelled {
+		line.Delivery = op.Delivery
+	}
+	if line.Why == "" {
+		line.Why = reasonOf(op)
+	}
+	return line
+}
+
+// reasonOf is why an operation exists, and who asked for it.
+func reasonOf(op operation.Operation) string {
+	why := op.Reason
+	if op.Actor != "" && !strings.Contains(why, op.Actor) {
+		why = strings.TrimPrefix(why+", by "+op.Actor, ", ")
+	}
+	if op.ConfirmedBy != "" {
+		why += "; " + op.ConfirmedBy + " said yes to " + op.Confirmed
+	}
+	return why
 }
 
 // The lines about holds.
@@ -51,6 +88,7 @@ const (
 type AuditFilter struct {
 	Repository  int64
 	Environment string
+	Operation   int64
 	Since       time.Time // this time and later
 	Limit       int
 	Ascending   bool // oldest first; otherwise newest first
@@ -69,6 +107,9 @@ func (s *Store) AuditTrail(ctx context.Context, f AuditFilter) ([]Audit, error) 
 	}
 	if f.Environment != "" {
 		where = append(where, "environment = "+bind(f.Environment))
+	}
+	if f.Operation != 0 {
+		where = append(where, "operation = "+bind(f.Operation))
 	}
 	if !f.Since.IsZero() {
 		where = append(where, "at >= "+bind(millis(f.Since)))

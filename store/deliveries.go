@@ -8,6 +8,12 @@ func (s *Store) Accepted(ctx context.Context, guid string) (bool, error) {
 	return ok, wrap("look for a delivery", err)
 }
 
+// Delivered is the payload of a delivery that was accepted and is not forgotten yet.
+func (s *Store) Delivered(ctx context.Context, guid string) ([]byte, bool, error) {
+	payload, ok, err := one(ctx, s.read, scanValue[string], `SELECT payload FROM deliveries WHERE guid = $1`, guid)
+	return []byte(payload), ok, wrap("read a delivery", err)
+}
+
 // AskedAgain reports whether GitHub was asked to make a failed delivery again, by that attempt's id.
 func (s *Store) AskedAgain(ctx context.Context, delivery int64) (bool, error) {
 	_, ok, err := one(ctx, s.read, scanValue[int64], `SELECT delivery FROM redeliveries WHERE delivery = $1`, delivery)

@@ -161,6 +161,13 @@ func (s *Store) CommitPulls(ctx context.Context, repository int64, shas []string
 	return pulls, nil
 }
 
+// PullCommits lists the commits that a pull request is known to have brought to its branch, in no order.
+func (s *Store) PullCommits(ctx context.Context, repository int64, number int) ([]string, error) {
+	commits, err := list(ctx, s.read, scanValue[string],
+		`SELECT sha FROM commit_pulls WHERE repository = $1 AND pull = $2`, repository, number)
+	return commits, wrap("read the commits of a pull request", err)
+}
+
 // SaveCommitPulls remembers which pull request brought which commit, 0 for none.
 func (s *Store) SaveCommitPulls(ctx context.Context, repository int64, pulls map[string]int) error {
 	return s.change(ctx, "save the pull requests of commits", func(t *tx) error {

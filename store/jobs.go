@@ -295,6 +295,32 @@ func letNext(ctx context.Context, t *tx, key string) error {
 	return begin(ctx, t, next.id, next.class, next.lane)
 }
 
+// Hasten moves the jobs of a key that do not run yet to another class, where the first of them gets the turn that a
+// new job would get.
+func (s *Store) Hasten(ctx context.Context, key string, class queue.Class) error {
+	return s.change(ctx, "move jobs to another class", func(t *tx) error {
+		if err := t.lock(ctx, lockOfKey(key)); err != nil {
+			return err
+		}
+		// Who has the row locked is claiming it: it is hastened already.
+		first, ok, err := one(ctx, t, scanPlace, `SELECT id, class, lane FROM jobs WHERE key = $1 AND state = 'waiting' AND class <> $2`+
+			t.dialect.skipLocked, key, string(class))
+		if err != nil {
+			return err
+		}
+		if ok {
+			if err := begin(ctx, t, first.id, string(class), first.lane); err != nil {
+				return err
+			}
+			if _, err := exec(ctx, t, `UPDATE jobs SET class = $2 WHERE id = $1`, first.id, string(class)); err != nil {
+				return err
+			}
+		}
+		_, err = exec(ctx, t, `UPDATE jobs SET class = $2 WHERE key = $1 AND state IN ('behind', 'resting')`, key, string(class))
+		return err
+	})
+}
+
 // DeadJob is a job that was given up.
 type DeadJob struct {
 	ID       int64

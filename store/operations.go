@@ -1,6 +1,7 @@
 package store
 
 import (
+	"cmp"
 	"context"
 	"database/sql"
 	"encoding/json"
@@ -16,7 +17,7 @@ import (
 // operationColumns are what scanOperation reads.
 const operationColumns = `operations.id, kind, operations.repository, installation, owner, name, environment, state, attempt,
 	operations.pull, pulls, branch, base, head, tree, roots, actor, reason, priority, confirmed, confirmed_by, question, doubt, gathered_in,
-	message, host, arrived, started, ended, result`
+	message, host, launch, delivery, warned, arrived, started, ended, result`
 
 const selectOperation = `SELECT ` + operationColumns + ` FROM operations`
 
@@ -28,6 +29,7 @@ type Filter struct {
 	Repository  int64
 	Environment string
 	Pull        int // shown on this pull request, or carries its commits; needs Repository
+	Head        string
 	Kinds       []operation.Kind
 	States      []operation.State
 	Newest      bool // newest first; otherwise oldest first
@@ -94,6 +96,9 @@ func (f Filter) query() (string, []any) {
 		query += ` JOIN operation_pulls ON operation_pulls.operation = operations.id AND operation_pulls.repository = operations.repository`
 		where = append(where, "operation_pulls.pull = "+bind(f.Pull))
 	}
+	if f.Head != "" {
+		where = append(where, "head = "+bind(f.Head))
+	}
 	if len(f.Kinds) > 0 {
 		where = append(where, "kind IN ("+bindAll(bind, f.Kinds)+")")
 	}
@@ -151,7 +156,8 @@ func findOperation(ctx context.Context, q querier, id int64, suffix string) (ope
 
 // insertOperation stores a new operation as queued and gives it its number.
 func insertOperation(ctx context.Context, t *tx, op *operation.Operation) error {
-	op.State, op.Attempt, op.Host = operation.Queued, 0, ""
+	op.State, op.Attempt, op.Host, op.Launch = operation.Queued, 0, "", ""
+	op.Delivery, op.Warned = cmp.Or(op.Delivery, causeOf(ctx)), op.Doubt
 	if op.Arrived.IsZero() {
 		op.Arrived = moment(t.now)
 	}
@@ -171,12 +177,13 @@ func insertOperation(ctx context.Context, t *tx, op *operation.Operation) error 
 	id, _, err := one(ctx, t, scanValue[int64], `
 		INSERT INTO operations (kind, exclusive, repository, installation, owner, name, environment, state, attempt,
 			pull, pulls, branch, base, head, tree, roots, actor, reason, priority, confirmed, question, doubt, gathered_in,
-			message, host, arrived, started, ended)
-		VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17, $18, $19, $20, $21, $22, 0, $23, '', $24, 0, 0)
+			message, host, arrived, started, ended, delivery, warned)
+		VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17, $18, $19, $20, $21, $22, 0,
+			$23, '', $24, 0, 0, $25, $26)
 		RETURNING id`,
 		string(op.Kind), exclusive, op.Repository.ID, op.Repository.Installation, op.Repository.Owner, op.Repository.Name,
 		op.Environment, string(op.State), op.Attempt, op.Pull, string(pulls), op.Branch, op.Base, op.Head, op.Tree, string(roots),
-		op.Actor, op.Reason, op.Priority, op.Confirmed, op.Question, op.Doubt, op.Message, millis(op.Arrived))
+		op.Actor, op.Reason, op.Priority, op.Confirmed, op.Question, op.Doubt, op.Message, millis(op.Arrived), op.Delivery, op.Warned)
 	if err != nil {
 		return err
 	}
@@ -206,10 +213,12 @@ func updateOperation(ctx context.Context, t *tx, op operation.Operation) error {
 	}
 	_, err := exec(ctx, t, `
 		UPDATE operations SET state = $2, attempt = $3, confirmed = $4, question = $5, gathered_in = $6, message = $7,
-			started = $8, ended = $9, result = $10, doubt = $11, host = $12, confirmed_by = $13
+			started = $8, ended = $9, result = $10, doubt = $11, host = $12, confirmed_by = $13,
+			launch = $14, delivery = $15
 		WHERE id = $1`,
 		op.ID, string(op.State), op.Attempt, op.Confirmed, op.Question, op.GatheredIn, op.Message,
-		millis(op.Started), millis(op.Ended), result, op.Doubt, op.Host, op.ConfirmedBy)
+		millis(op.Started), millis(op.Ended), result, op.Doubt, op.Host, op.ConfirmedBy,
+		op.Launch, op.Delivery)
 	return err
 }
 
@@ -221,7 +230,7 @@ func scanOperation(row scanner) (operation.Operation, error) {
 	err := row.Scan(&op.ID, &op.Kind, &op.Repository.ID, &op.Repository.Installation, &op.Repository.Owner, &op.Repository.Name,
 		&op.Environment, &op.State, &op.Attempt, &op.Pull, &pulls, &op.Branch, &op.Base, &op.Head, &op.Tree, &roots,
 		&op.Actor, &op.Reason, &op.Priority, &op.Confirmed, &op.ConfirmedBy, &op.Question, &op.Doubt, &op.GatheredIn,
-		&op.Message, &op.Host, &arrived, &started, &ended, &result)
+		&op.Message, &op.Host, &op.Launch, &op.Delivery, &op.Warned, &arrived, &started, &ended, &result)
 	if err != nil {
 		return op, err //nolint:wrapcheck // list wraps it
 	}

@@ -91,28 +91,25 @@ func (s *Store) Want(ctx context.Context, w Wish) error {
 	})
 }
 
+// Pause is an installation of which no surface is to be claimed now, because its budget of calls is used up.
+type Pause struct {
+	Installation int64
+	Bots         bool // only those ForBots; what people wait for may be claimed
+}
+
 // surfaceArgs is how many parameters ClaimSurface has beside the installations that it passes over.
 const surfaceArgs = 3
 
 // ClaimSurface takes the surface of the most urgent priority that has been due for longest, for the
-// time of lease; nobody else gets it meanwhile. Surfaces of the installations in except, whose budget
-// of calls is used up, are passed over. End it with Written or Unwritten. A claim that ended with
-// neither counts as a failed write, because GitHub may have got it.
-func (s *Store) ClaimSurface(ctx context.Context, lease time.Duration, except ...int64) (Surface, bool, error) {
-	args := make([]any, surfaceArgs, surfaceArgs+len(except))
-	passed := ""
-	if len(except) > 0 {
-		marks := make([]string, len(except))
-		for i, installation := range except {
-			args = append(args, installation)
-			marks[i] = "$" + strconv.Itoa(len(args))
-		}
-		passed = " AND installation NOT IN (" + strings.Join(marks, ", ") + ")"
-	}
+// time of lease; nobody else gets it meanwhile. Surfaces of the installations that pause are passed over.
+// End it with Written or Unwritten. A claim that ended with neither counts as a failed write, because
+// GitHub may have got it.
+func (s *Store) ClaimSurface(ctx context.Context, lease time.Duration, pauses ...Pause) (Surface, bool, error) {
 	var surface Surface
 	var ok bool
 	err := s.change(ctx, "claim surface", func(t *tx) (err error) {
 		for _, priority := range []int{ForPeople, ForBots} {
+			passed, args := passedOver(priority, pauses)
 			args[0], args[1], args[2] = t.now, t.now+lease.Milliseconds(), priority
 			surface, ok, err = one(ctx, t, scanSurface, `
 				UPDATE surfaces SET claimed = version, claim = claim + 1, due = $2,
@@ -128,6 +125,24 @@ func (s *Store) ClaimSurface(ctx context.Context, lease time.Duration, except ..
 		return nil
 	})
 	return surface, ok && err == nil, err
+}
+
+// passedOver is the condition that leaves out the installations that pause for a priority, and the parameters of
+// ClaimSurface with them, of which the first ones are still to be set.
+func passedOver(priority int, pauses []Pause) (string, []any) {
+	args := make([]any, surfaceArgs, surfaceArgs+len(pauses))
+	var marks []string
+	for _, pause := range pauses {
+		if pause.Bots && priority == ForPeople {
+			continue
+		}
+		args = append(args, pause.Installation)
+		marks = append(marks, "$"+strconv.Itoa(len(args)))
+	}
+	if len(marks) == 0 {
+		return "", args
+	}
+	return " AND installation NOT IN (" + strings.Join(marks, ", ") + ")", args
 }
 
 // Written records that GitHub shows the version that was claimed, under the ids in external. A newer
@@ -197,6 +212,7 @@ func (s *Store) Surface(ctx context.Context, repository int64, key string) (Surf
 type Pending struct {
 	Installation int64
 	Surfaces     int
+	Bots         int       // of Surfaces, those that nobody but bots waits for
 	Oldest       time.Time // when the one that has been due for longest was or will be due
 }
 
@@ -205,9 +221,10 @@ func (s *Store) PendingSurfaces(ctx context.Context) ([]Pending, error) {
 	pending, err := list(ctx, s.read, func(row scanner) (Pending, error) {
 		var p Pending
 		var oldest int64
-		err := row.Scan(&p.Installation, &p.Surfaces, &oldest)
+		err := row.Scan(&p.Installation, &p.Surfaces, &p.Bots, &oldest)
 		p.Oldest = moment(oldest)
 		return p, err //nolint:wrapcheck // list wraps it
-	}, `SELECT installation, COUNT(*), MIN(not_before) FROM surfaces WHERE version > written GROUP BY installation ORDER BY installation`)
+	}, `SELECT installation, COUNT(*), COUNT(CASE WHEN priority > 0 THEN 1 END), MIN(not_before) FROM surfaces
+		WHERE version > written GROUP BY installation ORDER BY installation`)
 	return pending, wrap("count surfaces", err)
 }

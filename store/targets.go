@@ -17,6 +17,7 @@ type TargetState struct {
 	Serial     int64
 	Operation  int64 // the one that applied
 	At         time.Time
+	Content    string // hash of what was applied, to be found by AppliedContent; not read by Targets
 }
 
 // Targets lists what is known of the targets of an environment, by root.

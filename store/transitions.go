@@ -1,6 +1,7 @@
 package store
 
 import (
+	"cmp"
 	"context"
 	"fmt"
 	"slices"
@@ -10,6 +11,9 @@ import (
 
 // wholeEnvironment is the scope of a hold on all roots of an environment.
 const wholeEnvironment = "*"
+
+// SaidYes begins the reason of the audit's line about a yes; the digest that it was to follows.
+const SaidYes = "said yes to "
 
 // ourselves is who the audit names when no person acted.
 const ourselves = "switchyard"
@@ -24,6 +28,7 @@ type Finish struct {
 	Question  string        // the digest that is asked about, for Unconfirmed
 	Doubt     string        // why a yes is needed whatever the plan says, as it was found by this attempt
 	Applied   []TargetState // targets that have the operation's commit now
+	Ledger    []operation.Entry
 }
 
 // transition moves an operation to another state, or returns ErrTransition. An operation that
@@ -37,7 +42,7 @@ func transition(ctx context.Context, t *tx, op *operation.Operation, next operat
 	switch {
 	case next == operation.Running:
 		op.Attempt++
-		op.Started, op.Message, op.Host = moment(t.now), "", ""
+		op.Started, op.Message, op.Host, op.Launch = moment(t.now), "", "", ""
 	case next.Ended():
 		op.Ended = moment(t.now)
 	}
@@ -59,7 +64,17 @@ func releaseHold(ctx context.Context, t *tx, op operation.Operation, who, why st
 	if err != nil || released == 0 {
 		return err
 	}
-	return appendAudit(ctx, t, lineOf(op, holdReleased, who, why))
+	switch {
+	case why == "" && op.State == operation.Unconfirmed:
+		why = "it waits for a yes"
+	case why == "":
+		why = "it ended as " + string(op.State)
+	}
+	line := lineOf(op, holdReleased, who, why)
+	if who == ourselves {
+		line.Delivery = op.Delivery
+	}
+	return appendAudit(ctx, t, line)
 }
 
 // lockOfLine is the name of what decides who is next in an environment.
@@ -189,7 +204,7 @@ func carry(op *operation.Operation, gathered []operation.Operation) {
 		op.Priority = min(op.Priority, old.Priority)
 		pulls = append(pulls, old.Pulls...)
 		if op.Doubt == "" {
-			op.Doubt = old.Doubt // nobody has said yes to it yet
+			op.Doubt = old.Warned // nobody has said yes to it yet
 		}
 	}
 	var all []int
@@ -222,7 +237,7 @@ func (s *Store) Start(ctx context.Context, id int64) (operation.Operation, bool,
 		case operation.Running:
 			started = true
 			op.Attempt++
-			op.Started, op.Host = moment(t.now), ""
+			op.Started, op.Host, op.Launch = moment(t.now), "", ""
 			if err := updateOperation(ctx, t, op); err != nil {
 				return err
 			}
@@ -234,19 +249,32 @@ func (s *Store) Start(ctx context.Context, id int64) (operation.Operation, bool,
 	return op, started && err == nil, err
 }
 
-// Launch records on which host the runner of an attempt is about to be started. It returns ErrLost
-// when the attempt is not the newest or does not run any more: then no runner may be started.
-func (s *Store) Launch(ctx context.Context, id int64, attempt int, host string) error {
+// Launch records on which host the runner of an attempt is about to be started, and the name of that
+// start, by which its result is known. It returns ErrLost when the attempt is not the newest, does not
+// run any more, or was launched before: then no runner may be started.
+func (s *Store) Launch(ctx context.Context, id int64, attempt int, host, launch string) error {
 	return s.change(ctx, "launch operation", func(t *tx) error {
 		op, err := findRunning(ctx, t, id, attempt)
 		if err != nil {
 			return err
 		}
-		op.Host = host
+		if op.Host != "" {
+			return fmt.Errorf("%w: %s was launched before, on host %q", ErrLost, op, op.Host)
+		}
+		op.Host, op.Launch = host, launch
 		if err := updateOperation(ctx, t, op); err != nil {
 			return err
 		}
-		return appendAudit(ctx, t, lineOf(op, string(op.Kind)+" launched", ourselves, "its runner is started on "+host))
+		name, known, err := one(ctx, t, scanValue[string], `SELECT name FROM replicas WHERE id = $1`, host)
+		if err != nil {
+			return err
+		}
+		if !known {
+			name = host
+		}
+		line := lineOf(op, string(op.Kind)+" launched", ourselves, "its runner is started on "+name)
+		line.Delivery = op.Delivery
+		return appendAudit(ctx, t, line)
 	})
 }
 
@@ -287,7 +315,9 @@ func (s *Store) TakeHold(ctx context.Context, repository int64, environment stri
 		if err := transition(ctx, t, &op, operation.Running, ourselves, "took the hold of "+environment); err != nil {
 			return err
 		}
-		return appendAudit(ctx, t, lineOf(op, holdTaken, ourselves, "it was next in line"))
+		line := lineOf(op, holdTaken, ourselves, "it was next in line")
+		line.Delivery = op.Delivery
+		return appendAudit(ctx, t, line)
 	})
 	return op, taken && err == nil, err
 }
@@ -330,8 +360,11 @@ func (s *Store) Finish(ctx context.Context, f Finish) (operation.Operation, erro
 			if err := saveTarget(ctx, t, state); err != nil {
 				return err
 			}
+			if err := saveContent(ctx, t, state); err != nil {
+				return err
+			}
 		}
-		return nil
+		return appendLedger(ctx, t, f.Ledger)
 	})
 	return op, err
 }
@@ -344,10 +377,11 @@ func (s *Store) Confirm(ctx context.Context, id int64, question, by string, comm
 			return fmt.Errorf("%w: %s asks about %q", ErrQuestion, op, op.Question)
 		}
 		op.Confirmed, op.ConfirmedBy, op.Message = question, by, ""
+		op.Delivery = cmp.Or(causeOf(ctx), op.Delivery)
 		if err := take(ctx, t, *op, comment); err != nil {
 			return err
 		}
-		return transition(ctx, t, op, operation.Queued, by, "said yes to "+question)
+		return transition(ctx, t, op, operation.Queued, by, SaidYes+question)
 	})
 }
 
@@ -377,23 +411,22 @@ func (s *Store) moveWaiting(
 	return op, err
 }
 
-// ReleaseHold takes the hold of an environment, for somebody, from the operation that has it, which
-// becomes interrupted: its outcome is not known. It reports false when nobody has the hold.
-func (s *Store) ReleaseHold(
-	ctx context.Context, repository int64, environment, by, message string,
-) (operation.Operation, bool, error) {
+// ReleaseHold takes the hold, for somebody, from the operation that they have seen to have it, which
+// becomes interrupted: its outcome is not known. It returns ErrLost when that is not so any more: the
+// operation ended, is at another attempt, or its runner was started meanwhile.
+func (s *Store) ReleaseHold(ctx context.Context, seen operation.Operation, by, message string) (operation.Operation, error) {
 	var op operation.Operation
-	var held bool
 	err := s.change(ctx, "release hold", func(t *tx) (err error) {
-		op, held, err = holder(ctx, t, repository, environment, t.dialect.forUpdate)
-		if err != nil || !held || op.State != operation.Running {
-			held = false // it ended while this waited for it
+		if op, err = findRunning(ctx, t, seen.ID, seen.Attempt); err != nil {
 			return err
+		}
+		if op.Host != seen.Host {
+			return fmt.Errorf("%w: the runner of %s is on host %q, not %q", ErrLost, op, op.Host, seen.Host)
 		}
 		op.Message = message
 		return transition(ctx, t, &op, operation.Interrupted, by, message)
 	})
-	return op, held && err == nil, err
+	return op, err
 }
 
 // Requeue puts back an operation that was started but whose runner never was, and gives its hold
@@ -410,7 +443,7 @@ func (s *Store) Requeue(ctx context.Context, id int64, attempt int, host, why st
 		}
 		// This is no transition in its life, so operation.State does not know it; the attempt rises so
 		// that the lost start stays fenced.
-		op.State, op.Started, op.Host = operation.Queued, moment(0), ""
+		op.State, op.Started, op.Host, op.Launch = operation.Queued, moment(0), "", ""
 		op.Attempt++
 		if err := updateOperation(ctx, t, op); err != nil {
 			return err

@@ -152,8 +152,8 @@ func TestStopIsGentleFirst(t *testing.T) {
 	root, _ := rootOf(t, fake, time.Hour)
 	ctx, cancel := context.WithCancelCause(t.Context())
 	go func() {
+		defer cancel(errStop) // also when it was not called in time
 		fake.Await(t, "plan")
-		cancel(errStop)
 	}()
 	var exit *terraform.Error
 	err := root.Plan(ctx, terraform.PlanOptions{Out: "x"})
@@ -165,11 +165,11 @@ func TestStopIsGentleFirst(t *testing.T) {
 func TestDeafTerraformIsKilledAfterTheGrace(t *testing.T) {
 	t.Parallel()
 	fake := terraformtest.New(t, map[string]terraformtest.Act{"plan": {Hang: true, Deaf: true, OnStop: "I heard you"}})
-	root, _ := rootOf(t, fake, 50*time.Millisecond)
+	root, _ := rootOf(t, fake, 5*time.Second) // long enough for it to say that it has heard, however busy the machine is
 	ctx, cancel := context.WithCancelCause(t.Context())
 	go func() {
+		defer cancel(errStop) // also when it was not called in time
 		fake.Await(t, "plan")
-		cancel(errStop)
 	}()
 	var exit *terraform.Error
 	err := root.Plan(ctx, terraform.PlanOptions{Out: "x"})
@@ -281,8 +281,8 @@ func TestVersion(t *testing.T) {
 		fake := terraformtest.New(t, map[string]terraformtest.Act{"version": {Hang: true}})
 		ctx, cancel := context.WithCancel(t.Context())
 		go func() {
+			defer cancel() // also when it was not called in time
 			fake.Await(t, "version")
-			cancel()
 		}()
 		if _, err := (terraform.Tool{Path: fake.Path}).Version(ctx); !errors.Is(err, context.Canceled) {
 			t.Errorf("got %v", err)

@@ -137,7 +137,7 @@ func commandTable() (string, error) {
 	help := commands.Help(config, commands.Person{Login: "you", Permission: "admin"})
 	var table strings.Builder
 	table.WriteString("| command | least permission | what it does |\n| --- | --- | --- |\n")
-	rows := regexp.MustCompile("(?m)^\\| (`/([a-z]+)[^`]*`) \\| (.*) \\|$").FindAllStringSubmatch(help, -1)
+	rows := regexp.MustCompile("(?m)^\\| (`/([a-z-]+)[^`]*`) \\| (.*) \\|$").FindAllStringSubmatch(help, -1)
 	if len(rows) != len(commands.Names()) {
 		return "", fmt.Errorf("help shows %d commands of %d", len(rows), len(commands.Names()))
 	}

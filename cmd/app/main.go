@@ -22,6 +22,9 @@ type cli struct {
 	Sandbox sandboxCommand `cmd:"" help:"Play the main job against a stand-in for GitHub on this machine."`
 	Check   checkCommand   `cmd:"" help:"Validate a configuration offline, and say what would happen."`
 	Audit   auditCommand   `cmd:"" help:"Print who did what and why in a repository, from the server's database."`
+	Jobs    jobsCommand    `cmd:"" help:"List the work that was given up, and have it done again."`
+	Ledger  ledgerCommand  `cmd:"" help:"Print the changes that applies made, with why each was there and who said yes to it."`
+	Verify  verifyCommand  `cmd:"" help:"Check the ledger again, offline: that every change was reviewed, or that somebody said yes to it."`
 	Schema  schemaCommand  `cmd:"" help:"Print the JSON Schema of .github/switchyard.yml."`
 	Run     runCommand     `cmd:"" hidden:"" help:"Run one operation; the executor calls this."`
 	Version versionCommand `cmd:"" help:"Print the version."`

@@ -6,6 +6,7 @@ package local
 
 import (
 	"bytes"
+	"cmp"
 	"context"
 	"encoding/json"
 	"errors"
@@ -39,7 +40,7 @@ const (
 	taskFile   = "task.json"
 	resultFile = "result.json"
 	logFile    = "log"
-	aliveFile  = "alive" // locked while anything of the attempt runs
+	aliveFile  = "alive" // locked by the runner while it lives; has the identity of its session
 )
 
 // How long an attempt may take beyond its own limits before it is taken for dead and killed.
@@ -127,14 +128,22 @@ func (l *Local) Start(ctx context.Context, task operation.Task) (executor.Run, e
 	return r, nil
 }
 
-// attemptDir is the directory of one attempt.
-func (l *Local) attemptDir(operationID int64, attempt int) string {
-	return filepath.Join(l.options.Dir, fmt.Sprintf("%d-%d", operationID, attempt))
+// attemptDir is the directory of one attempt. launch is in its name, because numbers of operations are given out once more
+// by a database that was restored from a backup.
+func (l *Local) attemptDir(operationID int64, attempt int, launch string) string {
+	name := fmt.Sprintf("%d-%d", operationID, attempt)
+	if launch != "" {
+		name += "-" + launch
+	}
+	return filepath.Join(l.options.Dir, name)
 }
 
 // start makes the directory and the process.
 func (l *Local) start(task operation.Task) (*process, error) {
-	dir := l.attemptDir(task.Operation, task.Attempt)
+	if task.Launch != "" && !filepath.IsLocal(task.Launch) {
+		return nil, fmt.Errorf("launch %q of the task cannot be part of a file's name", task.Launch)
+	}
+	dir := l.attemptDir(task.Operation, task.Attempt, task.Launch)
 	l.prune()
 	if err := os.Mkdir(dir, privateDir); err != nil {
 		if errors.Is(err, os.ErrExist) {
@@ -151,13 +160,14 @@ func (l *Local) start(task operation.Task) (*process, error) {
 		grace = defaultGrace
 	}
 	return &process{
-		attempt: attempt{dir: dir, operation: task.Operation, number: task.Attempt},
+		attempt: attempt{dir: dir, operation: task.Operation, number: task.Attempt, launch: task.Launch},
 		task:    task, cmd: cmd, grace: grace, ended: make(chan struct{}), stopped: make(chan struct{}),
 	}, nil
 }
 
 // launch starts the program. Its output goes straight to a file, and it holds a lock on another, so that neither the end
-// of this process nor a restart changes anything for it. All that it starts inherits the lock.
+// of this process nor a restart changes anything for it. It passes the lock on to nothing that it starts: code of a pull
+// request could let go of it, or keep it for ever. What the runner leaves behind is found by its session.
 func (l *Local) launch(dir string, task operation.Task) (cmd *exec.Cmd, err error) {
 	task.Isolation = l.options.Isolation
 	data, err := json.Marshal(task)
@@ -190,16 +200,28 @@ func (l *Local) launch(dir string, task operation.Task) (cmd *exec.Cmd, err erro
 	if err := cmd.Start(); err != nil {
 		return nil, fmt.Errorf("start %s: %w", l.options.Binary, err)
 	}
+	// It runs already, so that this cannot be written is no reason to say that it does not.
+	_, _ = alive.WriteString(identify(cmd.Process.Pid))
 	return cmd, nil
 }
 
-// prune removes directories of attempts that have ended, the oldest first, when there are too many.
+// prune removes directories of attempts that have ended, the oldest first, when there are too many. What counts is when
+// something last happened in one, not its number: an operation that has waited for long is old when it begins, and its
+// result must not be gone before it is read.
 func (l *Local) prune() {
 	entries, err := os.ReadDir(l.options.Dir)
 	if err != nil || len(entries) <= l.options.Keep {
 		return
 	}
-	slices.SortFunc(entries, func(a, b os.DirEntry) int { return number(a.Name()) - number(b.Name()) })
+	changed := map[string]time.Time{} // a directory that is just being removed by another start is the oldest
+	for _, entry := range entries {
+		if info, err := entry.Info(); err == nil {
+			changed[entry.Name()] = info.ModTime()
+		}
+	}
+	slices.SortFunc(entries, func(a, b os.DirEntry) int {
+		return cmp.Or(changed[a.Name()].Compare(changed[b.Name()]), number(a.Name())-number(b.Name()))
+	})
 	for _, entry := range entries[:len(entries)-l.options.Keep] {
 		if dir := filepath.Join(l.options.Dir, entry.Name()); !running(dir) {
 			_ = os.RemoveAll(dir) // tried again at the next start
@@ -217,15 +239,19 @@ func number(name string) int {
 	return n
 }
 
-// running reports whether anything of an attempt is still running: it holds the lock.
+// running reports whether anything of an attempt is still running: the runner, which holds the lock, or what it has left
+// behind in its session, as a rule Terraform.
 func running(dir string) bool {
 	file, err := os.Open(filepath.Join(dir, aliveFile)) //nolint:gosec // ours
 	if err != nil {
 		return false
 	}
-	err = syscall.Flock(int(file.Fd()), syscall.LOCK_SH|syscall.LOCK_NB)
-	_ = file.Close() // opened for reading
-	return errors.Is(err, syscall.EWOULDBLOCK)
+	defer func() { _ = file.Close() }() // opened for reading
+	if errors.Is(syscall.Flock(int(file.Fd()), syscall.LOCK_SH|syscall.LOCK_NB), syscall.EWOULDBLOCK) {
+		return true
+	}
+	identity, err := io.ReadAll(io.LimitReader(file, maxIdentity))
+	return err == nil && sessionLives(string(identity))
 }
 
 // attempt is what an attempt leaves on disk.
@@ -233,6 +259,7 @@ type attempt struct {
 	dir       string
 	operation int64
 	number    int
+	launch    string
 }
 
 // result reads the result; reason is what is known about the end when there is none.
@@ -244,7 +271,30 @@ func (a attempt) result(reason string) (operation.Result, error) {
 	if !errors.Is(err, os.ErrNotExist) {
 		reason += "; " + err.Error()
 	}
-	return operation.Result{}, &executor.InterruptedError{Reason: reason, Log: a.logTail(), Running: running(a.dir)}
+	return operation.Result{}, &executor.InterruptedError{Reason: reason, Log: a.logTail(), Running: lasting(a.dir)}
+}
+
+// How long, and how often, an attempt that has ended is asked whether anything of it is left.
+const (
+	lastingFor   = time.Second
+	lastingEvery = 10 * time.Millisecond
+)
+
+// lasting reports whether something of an attempt whose runner has ended goes on running. Another process that this one
+// was just starting has a copy of the lock until it executes its program, which on a busy host takes a while.
+func lasting(dir string) bool {
+	late := time.NewTimer(lastingFor)
+	defer late.Stop()
+	ticker := time.NewTicker(lastingEvery)
+	defer ticker.Stop()
+	for running(dir) {
+		select {
+		case <-late.C:
+			return true
+		case <-ticker.C:
+		}
+	}
+	return false
 }
 
 // read reads and checks the result file.
@@ -256,8 +306,11 @@ func (a attempt) read() (result operation.Result, err error) {
 	if err := json.Unmarshal(data, &result); err != nil {
 		return operation.Result{}, fmt.Errorf("decode result: %w", err)
 	}
-	if result.Error == "" && (result.Operation != a.operation || result.Attempt != a.number) {
-		return operation.Result{}, fmt.Errorf("the result is of operation %d, attempt %d", result.Operation, result.Attempt)
+	// A runner that could not read its task knows nothing of it; it has begun nothing.
+	nameless := result.Error != "" && result.Operation == 0 && result.Attempt == 0 && result.Launch == "" && len(result.Targets) == 0
+	if !nameless && (result.Operation != a.operation || result.Attempt != a.number || result.Launch != a.launch) {
+		return operation.Result{}, fmt.Errorf("the result is of operation %d, attempt %d, launch %q",
+			result.Operation, result.Attempt, result.Launch)
 	}
 	return result, nil
 }
@@ -392,7 +445,8 @@ func (p *process) stoppedEarly(interrupted *executor.InterruptedError) bool {
 // neverBegun is the result of an attempt that was stopped before it began.
 func neverBegun(task operation.Task) operation.Result {
 	result := operation.Result{
-		Version: operation.ContractVersion, Operation: task.Operation, Attempt: task.Attempt, Commit: task.Commit, Stopped: "cancelled",
+		Version: operation.ContractVersion, Operation: task.Operation, Attempt: task.Attempt, Launch: task.Launch,
+		Commit: task.Commit, Stopped: "cancelled",
 	}
 	for _, target := range task.Targets {
 		result.Targets = append(result.Targets, operation.TargetResult{
@@ -400,6 +454,47 @@ func neverBegun(task operation.Task) operation.Result {
 		})
 	}
 	return result
+}
+
+// maxIdentity bounds what is read of the identity of a session, in bytes.
+const maxIdentity = 256
+
+// identify names the session that a runner leads in a way that no later one has: by its number, when its leader began, and
+// the boot. Empty where that cannot be told.
+func identify(leader int) string {
+	boot, err := os.ReadFile("/proc/sys/kernel/random/boot_id")
+	if err != nil {
+		return ""
+	}
+	return fmt.Sprintf("%d %d %s", leader, statOf(leader, startField), strings.TrimSpace(string(boot)))
+}
+
+// sessionLives reports whether any process of a session lives. Its number is not given out again before that, and what is
+// there afterwards under the same number has another leader.
+func sessionLives(identity string) bool {
+	var session, began int
+	var boot string
+	if _, err := fmt.Sscanf(identity, "%d %d %s", &session, &began, &boot); err != nil || session <= 0 {
+		return false
+	}
+	now := identify(session)
+	if !strings.HasSuffix(now, " "+boot) {
+		return false // the machine was started anew
+	}
+	if leader := statOf(session, startField); leader != 0 && leader != began {
+		return false
+	}
+	entries, err := os.ReadDir("/proc")
+	if err != nil {
+		return false
+	}
+	for _, entry := range entries {
+		pid, err := strconv.Atoi(entry.Name())
+		if err == nil && sessionOf(pid) == session && !dead(pid) {
+			return true
+		}
+	}
+	return false
 }
 
 // killSession kills every process of a session, which is all that a runner has started.
@@ -417,21 +512,39 @@ func killSession(session int) {
 	}
 }
 
-// sessionOf reads the session of a process; 0 when there is no such process.
+// Fields of /proc/PID/stat after the name, counted from 0.
 // https://man7.org/linux/man-pages/man5/proc_pid_stat.5.html
-func sessionOf(pid int) int {
+const (
+	sessionField = 3  // after state, parent and group
+	startField   = 19 // in ticks since the boot
+)
+
+// sessionOf is the session of a process; 0 when there is no such process.
+func sessionOf(pid int) int { return statOf(pid, sessionField) }
+
+// dead reports whether a process has ended and only waits for its parent to notice, or is gone.
+func dead(pid int) bool {
+	fields := fieldsOf(pid)
+	return len(fields) == 0 || fields[0] == "Z" || fields[0] == "X"
+}
+
+// statOf reads a number that the kernel tells of a process; 0 when there is no such process.
+func statOf(pid, field int) int {
+	fields := fieldsOf(pid)
+	if len(fields) <= field {
+		return 0
+	}
+	value, err := strconv.Atoi(fields[field])
+	if err != nil {
+		return 0
+	}
+	return value
+}
+
+func fieldsOf(pid int) []string {
 	stat, err := os.ReadFile(fmt.Sprintf("/proc/%d/stat", pid))
 	if err != nil {
-		return 0
+		return nil
 	}
-	const afterName = 3 // state, parent, group, session
-	fields := strings.Fields(string(stat[bytes.LastIndexByte(stat, ')')+1:]))
-	if len(fields) <= afterName {
-		return 0
-	}
-	session, err := strconv.Atoi(fields[afterName])
-	if err != nil {
-		return 0
-	}
-	return session
+	return strings.Fields(string(stat[bytes.LastIndexByte(stat, ')')+1:]))
 }

@@ -39,7 +39,7 @@ func play(taskFile, resultFile string) {
 	must(err)
 	var task operation.Task
 	must(json.Unmarshal(data, &task))
-	result := operation.Result{Version: 1, Operation: task.Operation, Attempt: task.Attempt}
+	result := operation.Result{Version: 1, Operation: task.Operation, Attempt: task.Attempt, Launch: task.Launch}
 	fmt.Println("begun")
 	must(os.WriteFile(filepath.Join(task.WorkDir, fmt.Sprintf("begun-%d", task.Operation)), nil, 0o600))
 	switch task.Commit {
@@ -47,6 +47,7 @@ func play(taskFile, resultFile string) {
 		fmt.Println("a last word")
 		must(syscall.Kill(os.Getpid(), syscall.SIGKILL))
 	case "orphan":
+		syscall.CloseOnExec(3) // as the runner does
 		child := exec.CommandContext(context.Background(), "/bin/sleep", "600")
 		must(child.Start())
 		must(os.WriteFile(filepath.Join(task.WorkDir, "orphan"), []byte(strconv.Itoa(child.Process.Pid)), 0o600))
@@ -58,6 +59,8 @@ func play(taskFile, resultFile string) {
 		os.Exit(0)
 	case "another":
 		result.Attempt++
+	case "another launch":
+		result.Launch, result.Error = "of a database that was restored", "Nothing was begun."
 	case "wait":
 		<-signals
 		result.Stopped = "cancelled"
@@ -112,7 +115,7 @@ func newWorld(t *testing.T, change func(*local.Options)) *world {
 
 func (w *world) task(id int64, kind operation.Kind, what string) operation.Task {
 	return operation.Task{
-		Version: 1, Operation: id, Attempt: 1, Kind: kind, Commit: what, WorkDir: w.work, TimeLimit: time.Minute, StopGrace: time.Minute,
+		Version: 1, Operation: id, Attempt: 1, Launch: "a", Kind: kind, Commit: what, WorkDir: w.work, TimeLimit: time.Minute, StopGrace: time.Minute,
 		Targets: []operation.TargetTask{{Target: operation.Target{Root: "a", Environment: "dev"}}},
 	}
 }
@@ -149,7 +152,7 @@ func TestResultIsHandedBack(t *testing.T) {
 	if err != nil || result.Operation != 5 || result.Attempt != 1 {
 		t.Errorf("got %+v, %v", result, err)
 	}
-	if _, err := os.Stat(filepath.Join(w.options.Dir, "5-1", "task.json")); !os.IsNotExist(err) {
+	if _, err := os.Stat(filepath.Join(w.options.Dir, "5-1-a", "task.json")); !os.IsNotExist(err) {
 		t.Error("the task is still there")
 	}
 }
@@ -175,7 +178,7 @@ func TestRunnerDoesNotGetTheServersEnvironment(t *testing.T) {
 
 func TestAttemptWithoutAResultIsInterrupted(t *testing.T) {
 	t.Parallel()
-	for what, says := range map[string]string{"die": "signal: killed", "garbage": "decode result", "another": "attempt 2"} {
+	for what, says := range map[string]string{"die": "signal: killed", "garbage": "decode result", "another": "attempt 2", "another launch": "restored"} {
 		t.Run(what, func(t *testing.T) {
 			t.Parallel()
 			_, err := newWorld(t, nil).start(5, operation.Apply, what).Wait(t.Context())
@@ -299,7 +302,7 @@ func TestResume(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	run, err := again.Resume(5, 1)
+	run, err := again.Resume(5, 1, "a")
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -315,19 +318,94 @@ func TestResume(t *testing.T) {
 	if _, err := first.Wait(t.Context()); err != nil {
 		t.Error(err)
 	}
-	if _, err := again.Resume(6, 1); !errors.Is(err, executor.ErrUnknown) {
+	if _, err := again.Resume(6, 1, "a"); !errors.Is(err, executor.ErrUnknown) {
 		t.Errorf("never started: %v", err)
 	}
 	if _, err := w.start(7, operation.Apply, "die").Wait(t.Context()); err == nil {
 		t.Error("the one that died has a result")
 	}
-	run, err = again.Resume(7, 1)
+	run, err = again.Resume(7, 1, "a")
 	if err != nil {
 		t.Fatal(err)
 	}
 	var interrupted *executor.InterruptedError
 	if _, err := run.Wait(t.Context()); !errors.As(err, &interrupted) {
 		t.Errorf("one that died: %v", err)
+	}
+}
+
+func TestWhatWasNeverStartedIsUnknown(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t, nil)
+	if _, err := w.start(5, operation.Apply, "").Wait(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	dir := filepath.Join(w.options.Dir, "6-1-a") // the server was killed before it made the lock
+	if err := os.MkdirAll(dir, 0o700); err != nil {
+		t.Fatal(err)
+	}
+	if err := os.WriteFile(filepath.Join(dir, "task.json"), []byte("{}"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	for name, resume := range map[string]func() (executor.Run, error){
+		"an attempt without its lock":                        func() (executor.Run, error) { return w.Resume(6, 1, "a") },
+		"another start of the same attempt":                  func() (executor.Run, error) { return w.Resume(5, 1, "b") },
+		"an attempt that was recorded before starts had one": func() (executor.Run, error) { return w.Resume(5, 1, "") },
+		"a name that leads elsewhere":                        func() (executor.Run, error) { return w.Resume(5, 1, "/../5-1-a") },
+	} {
+		if _, err := resume(); !errors.Is(err, executor.ErrUnknown) {
+			t.Errorf("%s: %v", name, err)
+		}
+	}
+	task := w.task(5, operation.Apply, "")
+	task.Launch = "b" // the number was given out once more
+	run, err := w.Start(t.Context(), task)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if result, err := run.Wait(t.Context()); err != nil || result.Launch != "b" {
+		t.Errorf("another start of the same number: %+v, %v", result, err)
+	}
+	task.Launch = "../c"
+	if _, err := w.Start(t.Context(), task); err == nil {
+		t.Error("a launch that leads elsewhere was started")
+	}
+}
+
+// What a runner has left behind is found without a lock that it could let go of, also by a server that was started anew.
+func TestWhatARunnerLeftBehindIsWaitedForByALaterServer(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t, nil)
+	if _, err := w.start(5, operation.Apply, "orphan").Wait(t.Context()); err == nil {
+		t.Fatal("it has a result")
+	}
+	data, err := os.ReadFile(filepath.Join(w.work, "orphan"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	pid, err := strconv.Atoi(string(data))
+	if err != nil {
+		t.Fatal(err)
+	}
+	again, err := local.New(w.options)
+	if err != nil {
+		t.Fatal(err)
+	}
+	run, err := again.Resume(5, 1, "a")
+	if err != nil {
+		t.Fatal(err)
+	}
+	ctx, cancel := context.WithCancel(t.Context())
+	cancel()
+	if _, err := run.Wait(ctx); !errors.Is(err, context.Canceled) {
+		t.Errorf("while Terraform runs: %v", err)
+	}
+	if err := syscall.Kill(pid, syscall.SIGKILL); err != nil {
+		t.Fatal(err)
+	}
+	var interrupted *executor.InterruptedError
+	if _, err := run.Wait(t.Context()); !errors.As(err, &interrupted) || interrupted.Running {
+		t.Errorf("afterwards: %+v", err)
 	}
 }
 
@@ -349,12 +427,49 @@ func TestOldAttemptsAreRemoved(t *testing.T) {
 	for _, entry := range entries {
 		names = append(names, entry.Name())
 	}
-	if diff := cmp.Diff([]string{"1-1", "10-1", "11-1", "12-1"}, names); diff != "" {
+	if diff := cmp.Diff([]string{"1-1-a", "10-1-a", "11-1-a", "12-1-a"}, names); diff != "" {
 		t.Error(diff)
 	}
 	w.release()
 	if _, err := running.Wait(t.Context()); err != nil {
 		t.Error(err)
+	}
+}
+
+func TestAnAttemptThatEndedLastIsNotTheOldest(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t, func(o *local.Options) { o.Keep = 2 })
+	for _, id := range []int64{8, 9, 10, 1, 11} { // 1 had to wait for long
+		if _, err := w.start(id, operation.Plan, "").Wait(t.Context()); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if left, err := filepath.Glob(filepath.Join(w.options.Dir, "1-1*", "result.json")); err != nil || len(left) != 1 {
+		t.Errorf("its result is gone: %v, %v", left, err)
+	}
+}
+
+func TestALockThatAnotherStartHasForAMomentIsNoSignOfLife(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t, nil)
+	run := w.start(5, operation.Apply, "die")
+	left, err := filepath.Glob(filepath.Join(w.options.Dir, "5-1*", "alive"))
+	if err != nil || len(left) != 1 {
+		t.Fatal(left, err)
+	}
+	lock, err := os.Open(left[0])
+	if err != nil {
+		t.Fatal(err)
+	}
+	if !terraformtest.Eventually(func() bool { return syscall.Flock(int(lock.Fd()), syscall.LOCK_EX|syscall.LOCK_NB) == nil }) {
+		t.Fatal("the runner did not die")
+	}
+	released := time.AfterFunc(100*time.Millisecond, func() { _ = lock.Close() })
+	defer released.Stop()
+	_, err = run.Wait(t.Context())
+	var interrupted *executor.InterruptedError
+	if !errors.As(err, &interrupted) || interrupted.Running {
+		t.Errorf("got %+v", err)
 	}
 }
 

@@ -19,16 +19,20 @@ import (
 const resumePoll = 200 * time.Millisecond
 
 // Resume finds an attempt that an earlier process of the server started: its runner may still be at work, or have left
-// its result. An attempt that was never started gives executor.ErrUnknown.
-func (l *Local) Resume(operationID int64, number int) (executor.Run, error) {
-	dir := l.attemptDir(operationID, number)
-	if _, err := os.Stat(dir); err != nil {
+// its result. An attempt that was never started gives executor.ErrUnknown: one without a directory, and one whose directory
+// has no lock, which is made before the runner is started and stays.
+func (l *Local) Resume(operationID int64, number int, launch string) (executor.Run, error) {
+	if launch != "" && !filepath.IsLocal(launch) {
+		return nil, fmt.Errorf("operation %d, attempt %d, launch %q: %w", operationID, number, launch, executor.ErrUnknown)
+	}
+	dir := l.attemptDir(operationID, number, launch)
+	if _, err := os.Stat(filepath.Join(dir, aliveFile)); err != nil {
 		if errors.Is(err, os.ErrNotExist) {
 			return nil, fmt.Errorf("operation %d, attempt %d: %w", operationID, number, executor.ErrUnknown)
 		}
 		return nil, fmt.Errorf("look for the attempt: %w", err)
 	}
-	return &resumed{attempt: attempt{dir: dir, operation: operationID, number: number}}, nil
+	return &resumed{attempt: attempt{dir: dir, operation: operationID, number: number, launch: launch}}, nil
 }
 
 // resumed is an attempt that another process started.

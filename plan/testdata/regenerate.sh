@@ -1,21 +1,50 @@
 #!/bin/sh
-# Makes create.json and change.json anew from terraform/before and terraform/after with the Terraform
-# on PATH (made with 1.11.4). Only the built-in provider is used, so nothing is downloaded.
+# Makes the plans in this directory anew from the configurations in terraform/ with the Terraform on PATH (made with 1.11.4):
+# create and change, and reasons, with the built-in provider only, so that nothing is downloaded. With the argument
+# MIRROR, a directory that ../../runner/testdata/providers.sh makes, also providers. handmade.json is what these cannot make:
+# a deferred change (needs an experimental build), a deposed object (needs a provider that fails), sensitive values in odd places, OpenTofu.
 # Afterwards: go test ./plan -update, and read the difference.
 set -eu
 cd "$(dirname "$0")"
 here=$PWD
+mirror=${1:-}
 work=$(mktemp -d)
 trap 'rm -rf "$work"' EXIT
-export TF_CLI_CONFIG_FILE=/dev/null CHECKPOINT_DISABLE=1 TF_IN_AUTOMATION=1
+export CHECKPOINT_DISABLE=1 TF_IN_AUTOMATION=1 TF_CLI_CONFIG_FILE="$work/config.tfrc"
+if [ -n "$mirror" ]; then
+	printf 'provider_installation {\n  filesystem_mirror {\n    path = "%s"\n  }\n}\n' "$mirror" >"$TF_CLI_CONFIG_FILE"
+else
+	: >"$TF_CLI_CONFIG_FILE"
+fi
+state() { printf '{"version":4,"terraform_version":"1.11.4","serial":1,"lineage":"x","outputs":{%s},"resources":[]}' "$1"; }
+begin() { # a configuration
+	rm -rf "$work/root" && cp -r "$here/terraform/$1" "$work/root" && cd "$work/root"
+	state '"network":{"value":"10.0.0.0/16","type":"string"}' >remote.tfstate
+	printf 'one' >input.txt
+	terraform init -input=false -no-color >/dev/null
+}
+plan() { terraform plan -input=false -no-color -out=plan.bin "$@" >/dev/null; }
+write() { terraform show -json plan.bin >"$here/$1.json"; }
+apply() { terraform apply -input=false -no-color plan.bin >/dev/null 2>&1; }
 
-cp terraform/before/main.tf "$work/main.tf"
-cd "$work"
-terraform init -input=false -no-color >/dev/null
-terraform plan -input=false -no-color -out=plan.bin >/dev/null
-terraform show -json plan.bin >"$here/create.json"
-terraform apply -input=false -no-color plan.bin >/dev/null
+begin before
+plan && write create && apply
 cp "$here/terraform/after/main.tf" main.tf
-printf '{"version":4,"terraform_version":"1.11.4","serial":1,"lineage":"x","outputs":{},"resources":[]}' >remote.tfstate
-terraform plan -input=false -no-color -out=plan.bin >/dev/null
-terraform show -json plan.bin >"$here/change.json"
+state '' >remote.tfstate
+plan && write change
+
+begin reasons-before
+plan && apply
+plan -var version_of_it=2 && ! apply # an object is not made wholly
+cp "$here/terraform/reasons-after/main.tf" main.tf
+state '"network":{"value":"10.1.0.0/16","type":"string"}' >remote.tfstate
+terraform get -no-color >/dev/null
+plan && write reasons
+
+[ -n "$mirror" ] || exit 0
+begin providers-before
+plan && apply
+cp "$here/terraform/providers-after/main.tf" main.tf
+rm kept.txt
+printf 'two' >input.txt
+plan && write providers

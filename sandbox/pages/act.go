@@ -106,6 +106,13 @@ func actOnThread(r *http.Request, repository *sandbox.Repository, as string) (st
 		next += fmt.Sprintf("#issuecomment-%d", id)
 	case "merge":
 		_, err = repository.Merge(r.Context(), as, number, r.PostForm.Get("method"))
+	case "approve":
+		next, err = review(r, repository, as, number, sandbox.Approved)
+	case "request-changes":
+		if strings.TrimSpace(typed(r, "body")) == "" {
+			return "", errors.New("a request for changes needs some text: say what to change")
+		}
+		next, err = review(r, repository, as, number, sandbox.ChangesRequested)
 	case "close":
 		err = repository.ClosePull(r.Context(), as, number)
 	case "reopen":
@@ -117,6 +124,19 @@ func actOnThread(r *http.Request, repository *sandbox.Repository, as string) (st
 		return "", fmt.Errorf("%s as %s: %w", r.PathValue("act"), as, err)
 	}
 	return next, nil
+}
+
+// review gives a review with the text that was typed, and returns the address of its place on the page.
+func review(r *http.Request, repository *sandbox.Repository, as string, number int, state string) (string, error) {
+	var body []string
+	if text := typed(r, "body"); strings.TrimSpace(text) != "" {
+		body = append(body, text)
+	}
+	id, err := repository.Review(r.Context(), as, number, state, body...)
+	if err != nil {
+		return "", fmt.Errorf("review: %w", err)
+	}
+	return fmt.Sprintf("/pull/%d#pullrequestreview-%d", number, id), nil
 }
 
 func actOnRun(r *http.Request, repository *sandbox.Repository, as string) (string, error) {

@@ -1,5 +1,5 @@
 // Package pages shows the repositories of the GitHub stand-in as a person would see them on
-// github.com, and lets that person act: comment, merge, close, press a check's button. The stand-in
+// github.com, and lets that person act: comment, review, merge, close, press a check's button. The stand-in
 // serves its handler for every path that is neither API nor git. It reads and acts only through the
 // Go API of the stand-in, keeps no state, and trusts no text that it shows.
 package pages

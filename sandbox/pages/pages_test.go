@@ -11,6 +11,8 @@ import (
 	"time"
 
 	"github.com/google/go-cmp/cmp"
+
+	"github.com/switchyard-dev/switchyard/sandbox"
 )
 
 func TestPagesShowWhatIsThere(t *testing.T) { //nolint:funlen // a table
@@ -30,6 +32,10 @@ func TestPagesShowWhatIsThere(t *testing.T) { //nolint:funlen // a table
 	commentID, err := w.network.Comment(t.Context(), "ana", number, "/plan")
 	w.must(err)
 	w.post(fmt.Sprintf("/api/v3/repos/acme/network/issues/comments/%d/reactions", commentID), map[string]any{"content": "eyes"})
+	_, err = w.network.Review(t.Context(), "otto", number, sandbox.ChangesRequested, "Which *region*?")
+	w.must(err)
+	reviewID, err := w.network.Review(t.Context(), "ana", number, sandbox.Approved)
+	w.must(err)
 	merged := w.pull("feature/done", "Already done", "")
 	sha, err := w.network.Merge(t.Context(), "ana", merged, "merge")
 	w.must(err)
@@ -60,6 +66,8 @@ func TestPagesShowWhatIsThere(t *testing.T) { //nolint:funlen // a table
 			"comment was hidden as outdated", "<em>old</em>", "/plan", `title="eyes"`,
 			"All checks have passed", "switchyard / plan (dev)", "2 to add", "The <strong>plan</strong>", "Plan again",
 			`<span class="line add">+ new</span>`, `<span class="line del">- old</span>`, `<span class="line change">! changed</span>`,
+			"<strong>otto</strong> requested changes to", "Which <em>region</em>?", "<strong>ana</strong> approved",
+			fmt.Sprintf(`id="pullrequestreview-%d"`, reviewID), `/approve">Approve</button>`, `/request-changes">Request changes</button>`,
 			"ana (maintain)", "otto (read)", "Merge pull request", "Close pull request", `<label class="comment-head" for="body">`,
 		}},
 		"a merged pull request": {fmt.Sprintf("/acme/network/pull/%d", merged), []string{
@@ -114,6 +122,8 @@ func TestHostileTextIsOnlyText(t *testing.T) {
 		"output": map[string]any{"title": attack, "summary": body, "text": body},
 	})
 	_, err = w.network.OpenIssue(t.Context(), "otto", attack, body)
+	w.must(err)
+	_, err = w.network.Review(t.Context(), "otto", number, sandbox.Commented, body)
 	w.must(err)
 	view, _ := w.network.PullView(number)
 
@@ -183,6 +193,27 @@ func TestAPersonCanAct(t *testing.T) {
 	}
 	wantContains(t, got.body, `<option value="ana" selected>`)
 
+	got = w.do(w.form(pull+"/approve", url.Values{"as": {"ana"}, "body": {""}}))
+	if got.status != http.StatusOK || got.path != pull {
+		t.Fatalf("approve: %d at %s\n%s", got.status, got.path, got.body)
+	}
+	w.do(w.form(pull+"/request-changes", url.Values{"as": {"otto"}, "body": {"no:\r\nnot yet"}}))
+	_, pushErr := w.network.Push(t.Context(), "ben", "feature/a", map[string]string{"c.tf": "c"}, "More work on a")
+	w.must(pushErr)
+	w.do(w.form(pull+"/approve", url.Values{"as": {"ana"}, "body": {"better"}}))
+	view, _ = w.network.PullView(number)
+	var reviews []string
+	for _, r := range view.Reviews {
+		reviews = append(reviews, fmt.Sprintf("%s %s %t %q", r.Author, r.State, r.Commit == view.Head.SHA, r.Body))
+	}
+	want := []string{`ana approved false ""`, `otto changes_requested false "no:\nnot yet"`, `ana approved true "better"`}
+	if diff := cmp.Diff(want, reviews); diff != "" {
+		t.Errorf("reviews (-want +got):\n%s", diff)
+	}
+	if n := strings.Count(w.page(pull), "older commit"); n != 2 {
+		t.Errorf("%d reviews are shown as of an older commit, want 2", n)
+	}
+
 	w.do(w.form(pull+"/close", url.Values{"as": {"ben"}}))
 	w.state(number, "closed")
 	w.do(w.form(pull+"/reopen", url.Values{"as": {"ben"}}))
@@ -249,9 +280,11 @@ func TestWhatIsRefusedIsExplainedAndKeepsTheText(t *testing.T) {
 		"somebody unknown": {
 			pull + "/comment", url.Values{"as": {"eve"}, "body": {"kept <b>"}}, []string{"nobody here is called", "kept &lt;b&gt;"},
 		},
-		"the App itself":           {pull + "/comment", url.Values{"as": {"switchyard[bot]"}, "body": {"x"}}, []string{"nobody here is called"}},
-		"an unknown button":        {pull + "/delete", url.Values{"as": {"ana"}}, []string{"this page has no such button"}},
-		"an issue without a title": {"/acme/network/issues", url.Values{"as": {"ana"}}, []string{"an issue needs a title"}},
+		"the App itself":             {pull + "/comment", url.Values{"as": {"switchyard[bot]"}, "body": {"x"}}, []string{"nobody here is called"}},
+		"a review of one's own work": {pull + "/approve", url.Values{"as": {"ben"}}, []string{"Can not approve your own pull request"}},
+		"a request without a word":   {pull + "/request-changes", url.Values{"as": {"ana"}, "body": {" "}}, []string{"say what to change"}},
+		"an unknown button":          {pull + "/delete", url.Values{"as": {"ana"}}, []string{"this page has no such button"}},
+		"an issue without a title":   {"/acme/network/issues", url.Values{"as": {"ana"}}, []string{"an issue needs a title"}},
 		"a pull request to nowhere": {
 			"/acme/network/pull", url.Values{"as": {"ben"}, "from": {"--x"}, "to": {"develop"}}, []string{"That did not work."},
 		},

@@ -63,6 +63,8 @@ type deployment struct {
 type event struct {
 	At         time.Time
 	Comment    *sandbox.Comment
+	Review     *sandbox.Review
+	Stale      bool // the review is of an older commit than the newest
 	Deployment *deployment
 	State      string // "merged", "closed" or "commits"
 	By         string
@@ -261,7 +263,7 @@ func (p *pages) showThread(w http.ResponseWriter, r *http.Request, repository *s
 			Draft        string
 		}{
 			f, pull, pullEvents(repository, pull), checkBoxes(repository, pull), deploymentsOf(repository, pull),
-			participants(pull.Author, pull.Comments), draft,
+			participants(pull.Author, pull.Comments, pull.Reviews...), draft,
 		})
 		return
 	}
@@ -386,7 +388,7 @@ func commentEvents(comments []sandbox.Comment) []event {
 	return events
 }
 
-// pullEvents is the timeline of a pull request: comments, deployments and its end, in the order in which they happened.
+// pullEvents is the timeline of a pull request: comments, reviews, deployments and its end, in the order in which they happened.
 func pullEvents(repository *sandbox.Repository, pull sandbox.PullView) []event {
 	events := commentEvents(pull.Comments)
 	switch {
@@ -394,6 +396,10 @@ func pullEvents(repository *sandbox.Repository, pull sandbox.PullView) []event {
 		events = append(events, event{At: pull.MergedAt, State: "merged", By: pull.MergedBy, SHA: pull.MergeCommit})
 	case !pull.ClosedAt.IsZero():
 		events = append(events, event{At: pull.ClosedAt, State: "closed"})
+	}
+	for i := range pull.Reviews {
+		review := &pull.Reviews[i]
+		events = append(events, event{At: review.SubmittedAt, Review: review, Stale: review.Commit != pull.Head.SHA})
 	}
 	for _, d := range deploymentsOf(repository, pull) {
 		events = append(events, event{At: d.CreatedAt, Deployment: &d})
@@ -405,11 +411,16 @@ func pullEvents(repository *sandbox.Repository, pull sandbox.PullView) []event {
 	return events
 }
 
-func participants(author string, comments []sandbox.Comment) []string {
+func participants(author string, comments []sandbox.Comment, reviews ...sandbox.Review) []string {
 	list := []string{author}
 	for _, comment := range comments {
 		if !slices.Contains(list, comment.Author) {
 			list = append(list, comment.Author)
+		}
+	}
+	for _, review := range reviews {
+		if !slices.Contains(list, review.Author) {
+			list = append(list, review.Author)
 		}
 	}
 	return list

@@ -28,6 +28,7 @@ func (p *pages) functions() template.FuncMap {
 		"exact": func(t time.Time) string { return t.UTC().Format("2 Jan 2006, 15:04:05 UTC") },
 		"stamp": func(t time.Time) string { return t.UTC().Format(time.RFC3339) },
 		"took":  took, "web": web, "reactions": reactions, "dict": dict, "deploymentLook": deploymentLook,
+		"reviewLook": reviewLook, "reviewWords": reviewWords,
 		"words": func(state string) string { return strings.ReplaceAll(state, "_", " ") },
 	}
 }
@@ -139,6 +140,34 @@ func deploymentLook(state string) string {
 		return "neutral"
 	default:
 		return "queued"
+	}
+}
+
+// reviewLook is how a review looks. One of an older commit says nothing about the newest.
+func reviewLook(state string, stale bool) string {
+	switch {
+	case stale:
+		return "neutral"
+	case state == sandbox.Approved:
+		return "success"
+	case state == sandbox.ChangesRequested:
+		return "failure"
+	default:
+		return "neutral"
+	}
+}
+
+// reviewWords says what somebody did to a commit.
+func reviewWords(state string) string {
+	switch state {
+	case sandbox.Approved:
+		return "approved"
+	case sandbox.ChangesRequested:
+		return "requested changes to"
+	case sandbox.Dismissed:
+		return "had reviewed, and the review was dismissed, of"
+	default:
+		return "commented on"
 	}
 }
 

@@ -43,7 +43,15 @@ type entry struct {
 	Target    string    `json:"target"` // name of the state file
 	Operation int64     `json:"operation"`
 	Attempt   int       `json:"attempt"`
-	What      string    `json:"what"` // begin, end, overlap, stale
+	Real      bool      `json:"real"` // the real Terraform did it
+	What      string    `json:"what"` // begin, end, overlap
+}
+
+// hold names what only one apply may have at a time: all the targets of an environment. The name of a state file is
+// APP-ENVIRONMENT or APP-ROOT-ENVIRONMENT, and none of the three has a hyphen of its own.
+func (e entry) hold() string {
+	parts := strings.Split(strings.TrimSuffix(e.Target, ".tfstate"), "-")
+	return parts[0] + "-" + parts[len(parts)-1]
 }
 
 // fakeState is the stand-in's state file.
@@ -83,7 +91,7 @@ func actTerraform(dir, command string, args []string) (int, error) {
 	}
 	if notReal == nil {
 		if command == "apply" {
-			return journalled(dir, func() (int, error) { return runReal(dir) })
+			return journalled(dir, true, func() (int, error) { return runReal(dir) })
 		}
 		return runReal(dir)
 	}
@@ -95,7 +103,7 @@ func actTerraform(dir, command string, args []string) (int, error) {
 	case "show":
 		return 0, fakeShow(args[len(args)-1])
 	case "apply":
-		return journalled(dir, func() (int, error) { return 0, fakeApply(args[len(args)-1]) })
+		return journalled(dir, false, func() (int, error) { return 0, fakeApply(args[len(args)-1]) })
 	default:
 		return 0, fmt.Errorf("the stand-in has no command %q", command)
 	}
@@ -177,8 +185,9 @@ func fakePlan(args []string) error {
 		if err != nil {
 			return err
 		}
-		sum := sha256.Sum256(data)
-		want[strings.TrimSuffix(file, ".tf")] = hex.EncodeToString(sum[:8])
+		if name := strings.TrimSuffix(file, ".tf"); name != "main" { // which has the backend only
+			want[name] = hashOf(data)
+		}
 	}
 	shown, err := json.Marshal(map[string]any{
 		"format_version": "1.2", "terraform_version": "1.11.4", "applyable": true, "complete": true,
@@ -201,6 +210,35 @@ func fakePlan(args []string) error {
 		}
 	}
 	return errors.New("plan without -out")
+}
+
+// hashOf is what stands for the content of a file.
+func hashOf(data []byte) string {
+	sum := sha256.Sum256(data)
+	return hex.EncodeToString(sum[:8])
+}
+
+// resourcesIn are the resources of a state file: of the stand-in with their hashes, of the real Terraform by name only.
+func resourcesIn(path string) (map[string]string, error) {
+	state, err := readState(path)
+	if err != nil {
+		return nil, err
+	}
+	var file struct {
+		Resources []struct{ Name string } `json:"resources"`
+	}
+	data, err := os.ReadFile(path) //nolint:gosec // the test's
+	if errors.Is(err, os.ErrNotExist) {
+		return state.Resources, nil
+	}
+	if err != nil {
+		return nil, err
+	}
+	err = json.Unmarshal(data, &file)
+	for _, resource := range file.Resources {
+		state.Resources[resource.Name] = ""
+	}
+	return state.Resources, err
 }
 
 func changesOf(have, want map[string]string) []map[string]any {
@@ -239,8 +277,9 @@ func fakeShow(plan string) error {
 	return err
 }
 
-// applyTakes is how long the stand-in needs between begin and end, so that two at once would be seen.
-const applyTakes = 60 * time.Millisecond
+// applyTakes is how long the stand-in needs between begin and end: so long that two at once would be seen, that others
+// have to wait, and that servers are killed meanwhile.
+const applyTakes = 700 * time.Millisecond
 
 func fakeApply(plan string) error {
 	members, err := readZip(plan)
@@ -280,7 +319,7 @@ func fakeApply(plan string) error {
 var attemptOf = regexp.MustCompile(`/apply-(\d+)-(\d+)(/|$)`) //nolint:gochecknoglobals // a constant in all but name
 
 // journalled does an apply between its begin and its end.
-func journalled(dir string, do func() (int, error)) (int, error) {
+func journalled(dir string, isReal bool, do func() (int, error)) (int, error) {
 	path, err := statePath()
 	if err != nil {
 		return 0, err
@@ -293,11 +332,11 @@ func journalled(dir string, do func() (int, error)) (int, error) {
 	if found == nil {
 		return 0, fmt.Errorf("an apply in %s", cwd)
 	}
-	line := entry{Target: filepath.Base(path)}
+	line := entry{Target: filepath.Base(path), Real: isReal}
 	line.Operation, _ = strconv.ParseInt(found[1], 10, 64)
 	line.Attempt, _ = strconv.Atoi(found[2])
 	journal := filepath.Join(dir, journalFile)
-	lock := filepath.Join(dir, line.Target+".busy")
+	lock := filepath.Join(dir, line.hold()+".busy")
 	if err := os.Mkdir(lock, 0o700); err != nil {
 		return exitOverlap, errors.Join(line.write(journal, "overlap"), err)
 	}

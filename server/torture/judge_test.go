@@ -4,17 +4,18 @@ import (
 	"cmp"
 	"context"
 	"database/sql"
+	"encoding/json"
 	"fmt"
 	"maps"
+	"os/exec"
 	"path/filepath"
 	"slices"
+	"strconv"
 	"strings"
 	"time"
 
 	_ "github.com/jackc/pgx/v5/stdlib" // the driver
 	_ "modernc.org/sqlite"             // the driver
-
-	"github.com/switchyard-dev/switchyard/sandbox"
 )
 
 // question opens the servers' database, to ask it.
@@ -89,97 +90,70 @@ func (w *world) texts(db *sql.DB, query string, args ...any) []string {
 	return all
 }
 
-// judge asks whether all that was promised was kept.
+// judge asks whether all that was promised was kept. It collects what is there; what is wrong with it is said by
+// functions of their own, each of which is tested with a world in which its promise is broken.
 func (w *world) judge() {
 	w.Helper()
 	db := w.question()
-	w.judgeJournal()
-	w.judgeOrder(db)
+	journal, err := readJournal(w.fake)
+	w.must(err)
+	w.report(overlaps(journal), repeats(journal), reals(journal, w.repos))
+	w.judgeOrder(db, journal)
 	w.judgeOutcome(db)
-	asking := map[string]bool{} // repository, environment and commit that wait for a person
-	for _, where := range w.texts(db, `SELECT name || ' ' || environment || ' ' || head FROM operations WHERE state = 'unconfirmed'`) {
-		asking[where] = true
+	w.judgeSurfaces(db)
+	targets, operations, byReal := map[string]bool{}, map[int64]bool{}, map[int64]bool{}
+	for _, e := range journal {
+		targets[e.Target], operations[e.Operation] = true, true
+		if e.Real {
+			byReal[e.Operation] = true
+		}
 	}
-	for _, r := range w.repos {
-		w.judgeComments(r)
-		w.judgeChecks(r, asking)
-	}
+	w.Logf("%d applies of %d targets, %d of them with the real Terraform", len(operations), len(targets), len(byReal))
 	if w.Failed() {
 		w.Logf("logs and databases are in %s", w.dir)
 	}
 }
 
-// judgeJournal: no two applies of one target overlapped, each that began has ended, and none was done twice.
-func (w *world) judgeJournal() {
+func (w *world) report(all ...[]string) {
 	w.Helper()
-	journal, err := readJournal(w.fake)
-	w.must(err)
-	busy := map[string]entry{}
-	begun := map[int64]int{}
-	for _, e := range journal {
-		switch e.What {
-		case "begin":
-			if other, ok := busy[e.Target]; ok {
-				w.Errorf("%s: operation %d began while %d was applying", e.Target, e.Operation, other.Operation)
-			}
-			busy[e.Target] = e
-			begun[e.Operation]++
-		case "end":
-			delete(busy, e.Target)
-		default:
-			w.Errorf("%s: operation %d: %s", e.Target, e.Operation, e.What)
-		}
+	for _, fault := range slices.Concat(all...) {
+		w.Error(fault)
 	}
-	for target, e := range busy {
-		w.Errorf("%s: operation %d began and never ended", target, e.Operation)
-	}
-	for id, times := range begun {
-		if times > 1 {
-			w.Errorf("operation %d was applied %d times", id, times)
-		}
-	}
-	w.Logf("%d applies of %d targets", len(begun), countTargets(journal))
 }
 
-func countTargets(journal []entry) int {
-	targets := map[string]bool{}
-	for _, e := range journal {
-		targets[e.Target] = true
-	}
-	return len(targets)
-}
-
-// started is an apply as the database tells of it.
-type started struct {
-	id, arrived, started int64
-}
-
-// judgeOrder: the applies of one hold began in the order of their arrival within their priority.
-func (w *world) judgeOrder(db *sql.DB) {
+// judgeOrder asks in which order applies began: as the database tells it, which knows those with nothing to change
+// too, and as the journal does, which is there whatever the servers believe.
+func (w *world) judgeOrder(db *sql.DB, journal []entry) {
 	w.Helper()
-	rows, err := db.QueryContext(w.Context(), `SELECT id, name, environment, priority, arrived, started FROM operations
-		WHERE exclusive = 1 AND started > 0 AND attempt = 1 AND confirmed = ''`)
+	rows, err := db.QueryContext(w.Context(), `SELECT id, name || ' ' || environment, priority, arrived, started, attempt FROM operations
+		WHERE exclusive = 1 AND started > 0 AND confirmed = ''`)
 	w.must(err)
 	defer func() { _ = rows.Close() }()
-	holds := map[string][]started{}
-	for rows.Next() {
-		var s started
-		var name, environment string
-		var priority int
-		w.must(rows.Scan(&s.id, &name, &environment, &priority, &s.arrived, &s.started))
-		hold := fmt.Sprintf("%s %s %d", name, environment, priority)
-		holds[hold] = append(holds[hold], s)
-	}
-	w.must(rows.Err())
-	for hold, ops := range holds {
-		slices.SortFunc(ops, func(a, b started) int { return cmp.Or(cmp.Compare(a.started, b.started), cmp.Compare(a.id, b.id)) })
-		for i := 1; i < len(ops); i++ {
-			if ops[i].arrived < ops[i-1].arrived && ops[i].id < ops[i-1].id { // a later one may have the arrival of what it gathered
-				w.Errorf("%s: operation %d began before %d, which had arrived earlier", hold, ops[i-1].id, ops[i].id)
-			}
+	lines := map[int64]int64{} // operation → line of the journal
+	for i, e := range journal {
+		if _, ok := lines[e.Operation]; !ok {
+			lines[e.Operation] = int64(i)
 		}
 	}
+	var told, done []turn
+	for rows.Next() {
+		var t turn
+		var attempt int
+		w.must(rows.Scan(&t.id, &t.hold, &t.priority, &t.arrived, &t.began, &attempt))
+		if attempt == 1 { // else it began, was put back and began anew
+			told = append(told, t)
+		}
+		if line, ok := lines[t.id]; ok {
+			t.began = line
+			done = append(done, t)
+		}
+	}
+	w.must(rows.Err())
+	w.report(disorder(told), disorder(done))
 }
+
+// branches are the branches that deploy, with their environments.
+var branches = map[string]string{"develop": "dev", "release/1": "test", "main": "prod"} //nolint:gochecknoglobals // a constant in all but name
 
 // judgeOutcome: every commit of a mapped branch is applied, or an operation says with words why it is not.
 func (w *world) judgeOutcome(db *sql.DB) {
@@ -191,79 +165,128 @@ func (w *world) judgeOutcome(db *sql.DB) {
 		FROM operations WHERE state IN ('interrupted', 'failed') ORDER BY id LIMIT 20`) {
 		w.Errorf("neither Terraform nor a runner ever fails here, but operation %s", op)
 	}
+	for _, hold := range w.texts(db, `SELECT CAST(repository AS TEXT) || ' ' || environment || ' by operation ' || CAST(operation AS TEXT)
+		FROM holds WHERE released IS NULL`) {
+		w.Errorf("a hold was never given back: %s", hold)
+	}
 	words := map[string]string{} // repository, environment and commit → why it is not applied
 	for _, line := range w.texts(db, `SELECT name || ' ' || environment || ' ' || head || ' ' || state || ' ' || message FROM operations
-		WHERE exclusive = 1 AND state IN ('unconfirmed', 'failed', 'cancelled') ORDER BY id`) {
+		WHERE exclusive = 1 AND state IN ('unconfirmed', 'failed', 'cancelled') AND message <> '' ORDER BY id`) {
 		fields := strings.SplitN(line, " ", 4)
 		words[strings.Join(fields[:3], " ")] = fields[3]
 	}
-	applied := map[string]string{}
-	for _, line := range w.texts(db, `SELECT repositories.name || ' ' || environment || ' ' || applied || ' ' || baseline
+	applied := map[string]target{} // repository, environment and root → what was done there
+	for _, line := range w.texts(db, `SELECT repositories.name || ' ' || environment || ' ' || root || ',' || applied || ',' || baseline
 		FROM targets JOIN repositories ON repositories.id = targets.repository`) {
-		fields := strings.Split(line, " ")
-		applied[fields[0]+" "+fields[1]] = cmp.Or(fields[2], fields[3])
+		fields := strings.Split(line, ",")
+		applied[fields[0]] = target{applied: fields[1], baseline: fields[2]}
 	}
 	outcomes := map[string]int{}
 	for _, r := range w.repos {
-		for branch, environment := range map[string]string{"develop": "dev", "release/1": "test", "main": "prod"} {
+		for branch, environment := range branches {
 			tip := r.Branches()[branch]
 			where := r.Name() + " " + environment
 			why, explained := words[where+" "+tip]
+			left := 0
+			for _, root := range r.roots {
+				t := applied[where+" "+root]
+				w.judgeState(r, environment, root, t.applied)
+				if !maps.Equal(w.files(r, root, cmp.Or(t.applied, t.baseline)), w.files(r, root, tip)) {
+					left++
+				}
+			}
 			switch {
-			case applied[where] == tip:
+			case left == 0:
 				outcomes["applied"]++
 			case explained:
 				state, _, _ := strings.Cut(why, " ")
 				outcomes[state]++
 			default:
-				w.Errorf("%s: %s is at %s, but %q was applied last, and nothing says why", where, branch, tip[:7], applied[where])
+				w.Errorf("%s: %s is at %s, which is not applied in %d roots, and nothing says why: %v", where, branch, tip[:7], left, applied)
 			}
 		}
 	}
 	w.Logf("environments: %v", outcomes)
 }
 
-// judgeComments: each open pull request has exactly one plan comment that is not minimised, and it is about its head.
-func (w *world) judgeComments(r *repository) {
+// target is what the servers believe of a root in an environment: commits.
+type target struct{ applied, baseline string }
+
+// files are the resources of a root at a commit, each with the hash that the stand-in for Terraform makes of it.
+func (w *world) files(r *repository, root, commit string) map[string]string {
 	w.Helper()
-	for _, pull := range r.Pulls() {
-		var plans []sandbox.Comment
-		for _, comment := range pull.Comments {
-			if comment.Bot && !comment.Minimized && strings.Contains(comment.Body, "<!-- switchyard:pull:") {
-				plans = append(plans, comment)
-			}
-		}
-		if len(plans) > 1 || (pull.State == "open" && len(plans) != 1) {
-			w.Errorf("%s#%d, %s: %d plan comments", r.Name(), pull.Number, pull.State, len(plans))
+	files := map[string]string{}
+	if commit == "" {
+		return files
+	}
+	dir := filepath.Join(w.dir, "github", strconv.FormatInt(r.ID(), 10)+".git")
+	//nolint:gosec // the test's
+	list, err := exec.CommandContext(w.Context(), "git", "--git-dir", dir, "ls-tree", "--name-only", commit, root+"/").Output()
+	w.must(err)
+	for path := range strings.Lines(string(list)) {
+		path = strings.TrimSpace(path)
+		name, ours := strings.CutSuffix(filepath.Base(path), ".tf")
+		if !ours || name == "main" {
 			continue
 		}
-		if pull.State == "open" && !strings.Contains(plans[0].Body, pull.Head.SHA[:7]) {
-			w.Errorf("%s#%d: the plan comment is not about %s:\n%s", r.Name(), pull.Number, pull.Head.SHA[:7], plans[0].Body)
+		text, _, err := r.ReadFile(w.Context(), commit, path)
+		w.must(err)
+		files[name] = hashOf([]byte(text))
+	}
+	return files
+}
+
+// judgeState asks whether Terraform's own state is what the servers believe they have applied.
+func (w *world) judgeState(r *repository, environment, root, applied string) {
+	w.Helper()
+	name := r.Name() + "-" + environment
+	if root != "infra" {
+		name = r.Name() + "-" + root + "-" + environment
+	}
+	have, err := resourcesIn(filepath.Join(w.dir, "states", name+".tfstate"))
+	w.must(err)
+	want := w.files(r, root, applied)
+	if r.real {
+		for resource := range want {
+			want[resource] = "" // its state has no hashes
 		}
+	}
+	if applied != "" && !maps.Equal(have, want) {
+		w.Errorf("%s: %s was applied, so the state should have %v; it has %v", name, applied[:7], want, have)
+	}
+	if applied == "" && len(have) > 0 {
+		w.Errorf("%s: nothing was applied, but the state has %v", name, have)
 	}
 }
 
-// judgeChecks: no check is left open.
-func (w *world) judgeChecks(r *repository, asking map[string]bool) {
+// judgeSurfaces: what GitHub shows is final, there once, and all that was asked for.
+func (w *world) judgeSurfaces(db *sql.DB) {
 	w.Helper()
-	for sha := range maps.Keys(r.heads) {
-		for _, check := range r.Checks(sha) {
-			if check.Status != "completed" {
-				w.Errorf("%s: check %q of %s is %s", r.Name(), check.Name, sha[:7], check.Status)
-			}
-		}
+	asking := map[string]bool{} // repository, environment and commit that wait for a person
+	for _, where := range w.texts(db, `SELECT name || ' ' || environment || ' ' || head FROM operations WHERE state = 'unconfirmed'`) {
+		asking[where] = true
 	}
-	for _, deployment := range r.Deployments("") {
-		if len(deployment.States) == 0 {
-			w.Errorf("%s: deployment %d to %s has no status", r.Name(), deployment.ID, deployment.Environment)
-			continue
+	wanted := map[string]string{} // repository and pull request → its comment
+	for _, text := range w.texts(db, `SELECT name || ' ' || wanted FROM surfaces WHERE kind = 'comment'`) {
+		name, data, _ := strings.Cut(text, " ")
+		var comment struct {
+			Number int
+			Body   string
 		}
-		switch state := deployment.States[len(deployment.States)-1].State; state {
-		case "in_progress", "pending":
-			if state == "pending" && asking[r.Name()+" "+deployment.Environment+" "+deployment.SHA] {
-				continue
-			}
-			w.Errorf("%s: deployment %d to %s is %s", r.Name(), deployment.ID, deployment.Environment, state)
-		}
+		w.must(json.Unmarshal([]byte(data), &comment))
+		wanted[fmt.Sprintf("%s#%d", name, comment.Number)] = comment.Body
 	}
+	answers := 0
+	for _, r := range w.repos {
+		for _, pull := range r.Pulls() {
+			name := fmt.Sprintf("%s#%d", r.Name(), pull.Number)
+			w.report(planComments(name, pull, wanted[name]), unanswered(name, pull.Comments), missingChecks(name, pull))
+			answers += len(commandsOf(pull.Comments))
+		}
+		for sha := range maps.Keys(r.heads) {
+			w.report(openChecks(r.Name(), r.Checks(sha)))
+		}
+		w.report(openDeployments(r.Name(), r.Deployments(""), asking))
+	}
+	w.Logf("%d commands were answered", answers)
 }

@@ -12,6 +12,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"regexp"
 	"slices"
 	"strings"
 	"sync"
@@ -35,10 +36,11 @@ var (
 // What the world is made of.
 const (
 	repositories = 20
-	realOnes     = 2    // of them have the real Terraform
+	realEvery    = 7    // each so many-th of them has the real Terraform: 3 of 20
+	twoRootsEach = 4    // each so many-th of them has two roots in its one hold
 	faultShare   = 0.20 // of GitHub's answers
 	actors       = 4
-	settleLimit  = 2 * time.Minute
+	settleLimit  = 5 * time.Minute
 )
 
 const config = `version: 1
@@ -47,10 +49,14 @@ environments:
   dev:  { branch: develop }
   test: { branch: [release, "release/*"] }
   prod: { branch: main }
+executor: local
 roots:
   - dir: infra
     backend: { path: "STATES/APP-{environment}.tfstate" }
-executor: local
+`
+
+const secondRoot = `  - dir: edge
+    backend: { path: "STATES/APP-edge-{environment}.tfstate" }
 `
 
 const rootFile = `terraform {
@@ -92,11 +98,15 @@ type world struct {
 	database string // data source; empty: SQLite in the data directory of the only replica
 	acts     atomic.Int64
 	kills    int
+	calls    struct{ all, faults atomic.Int64 } // of GitHub's API
 }
 
 // repository is one of the repositories, and what was done in it.
 type repository struct {
 	*sandbox.Repository
+
+	roots []string
+	real  bool // the real Terraform works in it
 
 	mu    sync.Mutex
 	next  int
@@ -129,9 +139,18 @@ func newWorld(t *testing.T, replicas int, database string) *world {
 	w.must(os.Symlink(realPath, filepath.Join(w.fake, realBinary)))
 	w.must(os.Mkdir(filepath.Join(w.dir, "states"), 0o700))
 
+	held := contract.Watch(t)
 	w.box, err = sandbox.Start(context.WithoutCancel(t.Context()), sandbox.Options{
 		Dir: filepath.Join(w.dir, "github"), Seed: int64(w.seed), RateLimit: 1_000_000, Log: zerolog.Nop(), //nolint:gosec // any bits will do
-		Observe: contract.Watch(t).Observe,
+		Observe: func(e sandbox.Exchange) {
+			if e.Event == "" {
+				w.calls.all.Add(1)
+			}
+			if e.Fault {
+				w.calls.faults.Add(1)
+			}
+			held.Observe(e)
+		},
 	})
 	w.must(err)
 	t.Cleanup(func() {
@@ -173,10 +192,19 @@ func (w *world) populate() {
 	var names []string
 	for i := range repositories {
 		name := fmt.Sprintf("app%02d", i+1)
-		text := strings.NewReplacer("APP", name, "STATES", filepath.Join(w.dir, "states")).Replace(config)
-		files := map[string]string{".github/switchyard.yml": text, "infra/main.tf": rootFile, "README.md": name + "\n"}
-		if i < realOnes {
-			files["infra/"+realMarker] = "\n"
+		r := &repository{roots: []string{"infra"}, real: i%realEvery == 0, heads: map[string]bool{}}
+		text := config
+		if i%twoRootsEach == 1 {
+			text += secondRoot
+			r.roots = append(r.roots, "edge")
+		}
+		text = strings.NewReplacer("APP", name, "STATES", filepath.Join(w.dir, "states")).Replace(text)
+		files := map[string]string{".github/switchyard.yml": text, "README.md": name + "\n"}
+		for _, root := range r.roots {
+			files[root+"/main.tf"] = rootFile
+			if r.real {
+				files[root+"/"+realMarker] = "\n"
+			}
 		}
 		repo, err := w.box.CreateRepository(w.Context(), "acme", name, sandbox.Seed{
 			DefaultBranch: "main",
@@ -184,7 +212,7 @@ func (w *world) populate() {
 			Roles:         map[string]sandbox.Role{"ana": sandbox.Maintain, "ben": sandbox.Write},
 		})
 		w.must(err)
-		r := &repository{Repository: repo, heads: map[string]bool{}}
+		r.Repository = repo
 		for _, sha := range repo.Branches() {
 			r.heads[sha] = true
 		}
@@ -197,23 +225,32 @@ func (w *world) populate() {
 // torture does everything at once for a while, lets it settle, and judges.
 func (w *world) torture() {
 	w.settle() // the installation
+	reviewed := w.review()
+	before := w.calls.all.Load()
 	w.box.SetFaultShare(faultShare)
 	w.box.SetLostShare(faultShare / 4)
 	w.balancer.wicked.Store(true)
 	ctx, cancel := context.WithTimeout(w.Context(), time.Duration(*seconds)*time.Second)
 	defer cancel()
 	var doing sync.WaitGroup
+	doing.Go(func() { // so that the real Terraform applies something, however short the torture is
+		for _, merge := range reviewed {
+			merge()
+		}
+	})
 	for i := range actors {
 		chance := chances(w.seed + 10 + uint64(i))
 		doing.Go(func() {
 			for ctx.Err() == nil {
-				w.act(ctx, w.repos[pick(chance, len(w.repos))], chance)
+				// What was begun is done, also when the time is up: half a push is no push.
+				w.act(context.WithoutCancel(ctx), w.repos[pick(chance, len(w.repos))], chance)
 				pause(ctx, time.Duration(chance()*float64(800*time.Millisecond)))
 			}
 		})
 	}
 	doing.Go(func() { w.killer(ctx) })
 	doing.Wait()
+	share := 100 * float64(w.calls.faults.Load()) / float64(max(1, w.calls.all.Load()-before))
 	w.box.SetFaultShare(0)
 	w.box.SetLostShare(0)
 	w.balancer.wicked.Store(false)
@@ -221,7 +258,24 @@ func (w *world) torture() {
 	w.settle()
 	w.Logf("%d acts, %d kills; deliveries: %d handed on, %d doubled, %d delayed, %d failed", w.acts.Load(), w.kills,
 		w.balancer.counts.forwarded.Load(), w.balancer.counts.doubled.Load(), w.balancer.counts.delayed.Load(), w.balancer.counts.failed.Load())
+	w.Logf("%d calls of GitHub's API, of which %.0f %% failed or lost their answer while it was tortured", w.calls.all.Load(), share)
 	w.judge()
+}
+
+// review opens a pull request in each repository that has the real Terraform, waits for the plans, and returns what
+// merges them.
+func (w *world) review() (merges []func()) {
+	w.Helper()
+	chance := chances(w.seed + 3)
+	for _, r := range w.repos {
+		if !r.real {
+			continue
+		}
+		r.openPull(w.Context(), chance)
+		merges = append(merges, func() { r.merge(w.Context(), r.Pulls()[0].Number) })
+	}
+	w.settle()
+	return merges
 }
 
 // killer kills a replica every few seconds and starts it again.
@@ -246,20 +300,24 @@ func (w *world) act(ctx context.Context, r *repository, chance func() float64) {
 	open := slices.DeleteFunc(r.Pulls(), func(p sandbox.PullView) bool { return p.State != "open" })
 	kind := chance()
 	switch {
-	case len(open) == 0 || kind < 0.30:
+	case len(open) == 0 || kind < 0.25:
 		r.openPull(ctx, chance)
-	case kind < 0.45:
+	case kind < 0.33:
 		pull := open[pick(chance, len(open))]
 		r.push(ctx, pull.Head.Name, r.change(chance))
-	case kind < 0.75:
-		pull := open[pick(chance, len(open))]
-		if sha, err := r.Merge(ctx, "ana", pull.Number, sandbox.MergeCommit); err == nil {
-			r.saw(sha)
+	case kind < 0.63:
+		if planned := slices.DeleteFunc(slices.Clone(open), func(p sandbox.PullView) bool {
+			return len(missingChecks("", p)) > 0
+		}); len(planned) > 0 && chance() < 0.8 { // people mostly wait for the plan
+			open = planned
 		}
-	case kind < 0.80:
+		r.merge(ctx, open[pick(chance, len(open))].Number)
+	case kind < 0.67:
 		_ = r.ClosePull(ctx, "ben", open[pick(chance, len(open))].Number) // it may have been merged meanwhile
-	case kind < 0.88:
+	case kind < 0.70:
 		r.push(ctx, "develop", r.change(chance)) // reviewed by nobody
+	case kind < 0.90:
+		r.confirm(ctx, chance)
 	default:
 		comments := []string{"/plan", "/apply dev", "/apply test", "/status", "/why", "/cancel dev", "/aply dev", "hello"}
 		pulls := r.Pulls()
@@ -267,15 +325,21 @@ func (w *world) act(ctx context.Context, r *repository, chance func() float64) {
 	}
 }
 
-// change is one file of the root, new or other than before.
+// change is one file of each root, or of one of them, new or other than before.
 func (r *repository) change(chance func() float64) map[string]string {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	r.next++
 	name := fmt.Sprintf("part%d", r.next)
-	return map[string]string{
-		"infra/" + name + ".tf": fmt.Sprintf("resource \"terraform_data\" %q {\n  input = \"%f\"\n}\n", name, chance()),
+	roots := r.roots
+	if chance() < 0.5 { //nolint:mnd // half of them
+		roots = roots[:1]
 	}
+	files := map[string]string{}
+	for _, root := range roots {
+		files[root+"/"+name+".tf"] = fmt.Sprintf("resource \"terraform_data\" %q {\n  input = \"%f\"\n}\n", name, chance())
+	}
+	return files
 }
 
 func (r *repository) openPull(ctx context.Context, chance func() float64) {
@@ -294,6 +358,35 @@ func (r *repository) openPull(ctx context.Context, chance func() float64) {
 	}
 	r.saw(sha)
 	_, _ = r.OpenPull(ctx, "ben", sandbox.Pull{From: branch, To: to, Title: branch})
+}
+
+func (r *repository) merge(ctx context.Context, number int) {
+	if sha, err := r.Merge(ctx, "ana", number, sandbox.MergeCommit); err == nil {
+		r.saw(sha)
+	}
+}
+
+// asked is the command that a comment of ours asks a person for.
+var asked = regexp.MustCompile("comment `(/apply [a-z]+ [0-9a-f]+)`") //nolint:gochecknoglobals // a constant in all but name
+
+// confirm says yes to some question that is or was asked.
+func (r *repository) confirm(ctx context.Context, chance func() float64) {
+	type question struct {
+		pull int
+		yes  string
+	}
+	var questions []question
+	for _, pull := range r.Pulls() {
+		for _, comment := range pull.Comments {
+			if found := asked.FindStringSubmatch(comment.Body); comment.Bot && found != nil {
+				questions = append(questions, question{pull.Number, found[1]})
+			}
+		}
+	}
+	if len(questions) > 0 {
+		q := questions[pick(chance, len(questions))]
+		_, _ = r.Comment(ctx, "ana", q.pull, q.yes) // always allowed
+	}
 }
 
 func (r *repository) push(ctx context.Context, branch string, files map[string]string) {

@@ -45,7 +45,7 @@ CREATE TABLE turns (
     class TEXT   NOT NULL PRIMARY KEY,
     next  BIGINT NOT NULL
 );
-INSERT INTO turns (class, next) VALUES ('quick', 1), ('long', 1);
+INSERT INTO turns (class, next) VALUES ('quick', 1), ('long', 1), ('bots', 1);
 
 CREATE TABLE operations (
     id           IDENTITY,
@@ -75,6 +75,9 @@ CREATE TABLE operations (
     gathered_in  BIGINT NOT NULL,
     message      TEXT   NOT NULL,
     host         TEXT   NOT NULL, -- where the runner of this attempt is or was; empty before it is started
+    launch       TEXT   NOT NULL DEFAULT '', -- names that start of a runner; empty before it
+    delivery     TEXT   NOT NULL DEFAULT '', -- GUID of the webhook that led to it, or to the yes to it
+    warned       TEXT   NOT NULL DEFAULT '', -- the doubt that it was queued with
     stop         BIGINT NOT NULL DEFAULT 0, -- somebody asked the runner to stop and it was not told yet
     arrived      BIGINT NOT NULL,
     started      BIGINT NOT NULL,

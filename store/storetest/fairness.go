@@ -129,6 +129,36 @@ func revived(t *testing.T, w *world) {
 	}
 }
 
+func hastened(t *testing.T, w *world) {
+	ctx := t.Context()
+	of := func(key string, class queue.Class) queue.Job {
+		j := job(key, key)
+		j.Class, j.Lane = class, "repository"
+		return j
+	}
+	must(t, w.Enqueue(ctx, of("b1", queue.Bots), of("b2", queue.Bots), of("b3", queue.Bots), of("b3", queue.Bots), of("p1", queue.Long)))
+	claim := func(class queue.Class, want string) queue.Claim {
+		t.Helper()
+		c, ok, err := w.Claim(ctx, class, "w", lease)
+		must(t, err)
+		if ok != (want != "") || c.Job.Key != want {
+			t.Fatalf("claimed %q of %s, want %q", c.Job.Key, class, want)
+		}
+		return c
+	}
+	running := claim(queue.Bots, "b1")
+	for _, key := range []string{"b1", "b3", "b3", "nothing"} { // one that runs stays, and twice is as good as once
+		must(t, w.Hasten(ctx, key, queue.Long))
+	}
+	claim(queue.Long, "p1")
+	must(t, w.Done(ctx, claim(queue.Long, "b3")))
+	must(t, w.Done(ctx, claim(queue.Long, "b3"))) // the one behind it too
+	claim(queue.Long, "")
+	must(t, w.Done(ctx, running))
+	claim(queue.Bots, "b2")
+	claim(queue.Bots, "")
+}
+
 func peopleFirst(t *testing.T, w *world) {
 	ctx := t.Context()
 	for i := range 20 {
@@ -162,16 +192,29 @@ func pausedInstallations(t *testing.T, w *world) {
 		{Installation: 0, Surfaces: 2, Oldest: now}, {Installation: 1, Surfaces: 2, Oldest: now}, {Installation: 2, Surfaces: 2, Oldest: now},
 	})
 	for range 2 {
-		surface, ok, err := w.ClaimSurface(ctx, lease, 0, 2)
+		surface, ok, err := w.ClaimSurface(ctx, lease, store.Pause{Installation: 0}, store.Pause{Installation: 2})
 		must(t, err)
 		if !ok || surface.Repository.Installation != 1 {
 			t.Errorf("claimed %+v, %v", surface, ok)
 		}
 	}
-	if surface, ok, err := w.ClaimSurface(ctx, lease, 0, 2); ok || err != nil {
+	if surface, ok, err := w.ClaimSurface(ctx, lease, store.Pause{Installation: 0}, store.Pause{Installation: 2}); ok || err != nil {
 		t.Errorf("claimed of a paused installation: %+v, %v", surface, err)
 	}
 	w.claimSurface(t, `"0 0"`)
+
+	wish := check("by a bot", "bot")
+	wish.Repository, wish.Priority = operation.Repository{ID: 9, Installation: 9}, store.ForBots
+	must(t, w.Want(ctx, wish))
+	wish.Key, wish.Wanted, wish.Priority = "by a person", "person", store.ForPeople
+	must(t, w.Want(ctx, wish))
+	pauses := []store.Pause{{Installation: 0}, {Installation: 2}, {Installation: 9, Bots: true}}
+	if surface, ok, err := w.ClaimSurface(ctx, lease, pauses...); !ok || err != nil || string(surface.Wanted) != `"person"` {
+		t.Errorf("claimed %s, %v", surface.Wanted, err)
+	}
+	if surface, ok, err := w.ClaimSurface(ctx, lease, pauses...); ok || err != nil {
+		t.Errorf("claimed for a bot that has to wait: %s, %v", surface.Wanted, err)
+	}
 }
 
 func replicas(t *testing.T, w *world) {
@@ -250,8 +293,10 @@ func auditedHolds(t *testing.T, w *world) {
 	}
 	first := w.queueApply(t, apply("develop", "h1"))
 	op := w.takeHold(t)
-	must(t, w.Launch(ctx, op.ID, op.Attempt, "host-1"))
-	_, _, err := w.ReleaseHold(ctx, acme.ID, "dev", "ana", "unlocked by ana")
+	must(t, w.Beat(ctx, "id-of-host-1", "host-1"))
+	must(t, w.Launch(ctx, op.ID, op.Attempt, "id-of-host-1", "a"))
+	op.Host = "id-of-host-1"
+	_, err := w.ReleaseHold(ctx, op, "ana", "unlocked by ana")
 	must(t, err)
 	second := w.queueApply(t, apply("main", "h2"))
 	op = w.takeHold(t)
@@ -265,6 +310,61 @@ func auditedHolds(t *testing.T, w *world) {
 %[2]d hold taken by switchyard: it was next in line
 %[2]d hold released by switchyard: the server stopped
 %[2]d apply cancelled by bob: not today`, first.ID, second.ID))
+}
+
+// The job that drives an environment may have been queued by the webhook of another operation.
+func auditedDeliveries(t *testing.T, w *world) {
+	merged := func(head string) operation.Operation {
+		op := apply("develop", head)
+		op.Reason = "#41 was merged"
+		return op
+	}
+	merge := store.Because(t.Context(), "merge")
+	op, _, err := w.QueueApply(merge, merged("h1"))
+	must(t, err)
+	other := store.Because(t.Context(), "another one's")
+	step := func() operation.Operation {
+		t.Helper()
+		op, _, err := w.TakeHold(other, acme.ID, "dev")
+		must(t, err)
+		must(t, w.Launch(other, op.ID, op.Attempt, "one", "nonce"))
+		return op
+	}
+	running := step()
+	_, err = w.Finish(other, store.Finish{Operation: op.ID, Attempt: running.Attempt, State: operation.Unconfirmed, Question: "7f3a"})
+	must(t, err)
+	_, err = w.Confirm(store.Because(t.Context(), "comment"), op.ID, "7f3a", "bob", 1)
+	must(t, err)
+	running = step()
+	_, err = w.Finish(other, store.Finish{Operation: op.ID, Attempt: running.Attempt, State: operation.Succeeded})
+	must(t, err)
+	_, _, err = w.QueueApply(merge, merged("h2"))
+	must(t, err)
+	_, _, err = w.QueueApply(store.Because(t.Context(), "later merge"), merged("h3"))
+	must(t, err)
+	trail, err := w.AuditTrail(t.Context(), store.AuditFilter{Repository: acme.ID, Ascending: true})
+	must(t, err)
+	var lines []string
+	for _, line := range trail {
+		lines = append(lines, fmt.Sprintf("%s: %s (%s)", line.What, line.Delivery, line.Why))
+	}
+	equal(t, lines, []string{
+		"apply queued: merge (#41 was merged)",
+		"apply running: merge (took the hold of dev)",
+		"hold taken: merge (it was next in line)",
+		"apply launched: merge (its runner is started on one)",
+		"apply unconfirmed: merge (#41 was merged, by ana)",
+		"hold released: merge (it waits for a yes)",
+		"apply queued: comment (said yes to 7f3a)",
+		"apply running: comment (took the hold of dev)",
+		"hold taken: comment (it was next in line)",
+		"apply launched: comment (its runner is started on one)",
+		"apply succeeded: comment (#41 was merged, by ana; bob said yes to 7f3a)",
+		"hold released: comment (it ended as succeeded)",
+		"apply queued: merge (#41 was merged)",
+		"apply queued: later merge (#41 was merged)",
+		"apply gathered: later merge (operation 3 carries its commits)",
+	})
 }
 
 // What a hostile plan prints must not keep the end of its operation from being recorded.

@@ -55,11 +55,13 @@ func Run(t *testing.T, open Open) {
 		"lanes take turns, whatever their number of jobs":                     lanes,
 		"a lane that failed for a while takes turns when it comes back":       lanesComeBack,
 		"a job that was given up can be revived":                              revived,
+		"a job that a person wants now is done in another class":              hastened,
 		"what people wait for is written first":                               peopleFirst,
 		"installations whose budget is used up are passed over":               pausedInstallations,
 		"replicas are alive for fifteen seconds after a sign of life":         replicas,
 		"the audit is read by what a filter names":                            auditFilters,
 		"holds taken and released are in the audit":                           auditedHolds,
+		"each step of an operation names the webhook that led to it":          auditedDeliveries,
 		"text that a database cannot hold is stored all the same":             unstorable,
 		"a database that takes deliveries says so and keeps nothing of it":    pings,
 		"a baseline is set once and an apply keeps it":                        baselines,
@@ -73,6 +75,10 @@ func Run(t *testing.T, open Open) {
 		"a writer whose claim has ended is fenced":                            fencedSurface,
 		"each surface is claimed by one of many":                              surfacesOfMany,
 		"every transition is in the audit, with who and why":                  audited,
+		"the ledger is read by what a filter names":                           ledgered,
+		"evidence is kept for the attempt that runs":                          evidence,
+		"a blocked change is approved for one commit":                         unblocks,
+		"an operation that waited for something is considered again":          reconsidered,
 		"waiters are woken by what becomes due, and not by what is no change": wakes,
 	} {
 		t.Run(name, func(t *testing.T) {
@@ -640,23 +646,38 @@ func refused(t *testing.T, w *world) {
 	}
 }
 
+// Whoever releases a hold has looked at who has it, and that may be somebody else by now.
 func released(t *testing.T, w *world) {
-	if _, ok, err := w.ReleaseHold(t.Context(), acme.ID, "dev", "ana", "m"); ok || err != nil {
-		t.Errorf("with no hold: %v, %v", ok, err)
+	lost := func(name string, seen operation.Operation) {
+		t.Helper()
+		if _, err := w.ReleaseHold(t.Context(), seen, "ana", "m"); !errors.Is(err, store.ErrLost) {
+			t.Errorf("%s gives %v", name, err)
+		}
+		if !w.held(t) {
+			t.Errorf("%s released the hold", name)
+		}
 	}
 	w.queueApply(t, apply("develop", "h1"))
-	next := w.takeHold(t)
-	w.queueApply(t, apply("develop", "h2"))
-	op, ok, err := w.ReleaseHold(t.Context(), acme.ID, "dev", "ana", "ana unlocked dev")
+	seen := w.takeHold(t)
+	_, err := w.Requeue(t.Context(), seen.ID, seen.Attempt, "", "the server stopped")
 	must(t, err)
-	if !ok || op.ID != next.ID || op.State != operation.Interrupted || op.Message != "ana unlocked dev" {
-		t.Errorf("released: %v, %+v", ok, op)
+	next := w.takeHold(t)
+	lost("releasing an attempt that was put back", seen)
+	must(t, w.Launch(t.Context(), next.ID, next.Attempt, "one", "nonce"))
+	lost("releasing what was not launched when it was seen", next)
+	next.Host = "one"
+	op, err := w.ReleaseHold(t.Context(), next, "ana", "ana unlocked dev")
+	must(t, err)
+	if op.ID != next.ID || op.State != operation.Interrupted || op.Message != "ana unlocked dev" || w.held(t) {
+		t.Errorf("released: %+v", op)
 	}
 	_, err = w.Finish(t.Context(), store.Finish{Operation: op.ID, Attempt: op.Attempt, State: operation.Succeeded})
 	if !errors.Is(err, store.ErrTransition) {
 		t.Errorf("its end afterwards gives %v", err)
 	}
+	w.queueApply(t, apply("develop", "h2"))
 	w.takeHold(t)
+	lost("releasing twice", next)
 }
 
 // A plan that is running when its job is claimed lost its worker: nobody else could have claimed it.
@@ -665,7 +686,7 @@ func startedAnew(t *testing.T, w *world) {
 	must(t, err)
 	old, _, err := w.Start(t.Context(), p.ID)
 	must(t, err)
-	must(t, w.Launch(t.Context(), p.ID, old.Attempt, "one"))
+	must(t, w.Launch(t.Context(), p.ID, old.Attempt, "one", "nonce"))
 	w.clock.Advance(time.Minute)
 	p, ok, err := w.Start(t.Context(), p.ID)
 	must(t, err)
@@ -677,7 +698,7 @@ func startedAnew(t *testing.T, w *world) {
 			t.Errorf("the end of the lost attempt gives %v", err)
 		}
 	}
-	if err := w.Launch(t.Context(), p.ID, old.Attempt, "one"); !errors.Is(err, store.ErrLost) {
+	if err := w.Launch(t.Context(), p.ID, old.Attempt, "one", "nonce"); !errors.Is(err, store.ErrLost) {
 		t.Errorf("the launch of the lost attempt gives %v", err)
 	}
 	w.finish(t, p, operation.Succeeded)
@@ -691,18 +712,21 @@ func startedAnew(t *testing.T, w *world) {
 
 func launched(t *testing.T, w *world) {
 	queued := w.queueApply(t, apply("develop", "h1"))
-	if err := w.Launch(t.Context(), queued.ID, queued.Attempt, "one"); !errors.Is(err, store.ErrLost) {
+	if err := w.Launch(t.Context(), queued.ID, queued.Attempt, "one", "nonce"); !errors.Is(err, store.ErrLost) {
 		t.Errorf("launching what waits gives %v", err)
 	}
 	op := w.takeHold(t)
 	if op.Host != "" {
 		t.Errorf("before its launch it is on %q", op.Host)
 	}
-	must(t, w.Launch(t.Context(), op.ID, op.Attempt, "one"))
+	must(t, w.Launch(t.Context(), op.ID, op.Attempt, "one", "nonce"))
 	holder, _, err := w.Holder(t.Context(), acme.ID, "dev")
 	must(t, err)
-	if holder.Host != "one" {
-		t.Errorf("the holder is on %q", holder.Host)
+	if holder.Host != "one" || holder.Launch != "nonce" {
+		t.Errorf("the holder is on %q, launched as %q", holder.Host, holder.Launch)
+	}
+	if err := w.Launch(t.Context(), op.ID, op.Attempt, "one", "another"); !errors.Is(err, store.ErrLost) {
+		t.Errorf("launching twice gives %v", err)
 	}
 	// Somebody read it before the launch, and would put back what runs.
 	if _, err := w.Requeue(t.Context(), op.ID, op.Attempt, "", "it was never started"); !errors.Is(err, store.ErrLost) {
@@ -713,7 +737,7 @@ func launched(t *testing.T, w *world) {
 	if back.State != operation.Queued || back.Host != "" || w.held(t) || !back.Arrived.Equal(queued.Arrived) {
 		t.Errorf("put back: %+v, held: %v", back, w.held(t))
 	}
-	if err := w.Launch(t.Context(), op.ID, op.Attempt, "two"); !errors.Is(err, store.ErrLost) {
+	if err := w.Launch(t.Context(), op.ID, op.Attempt, "two", "nonce"); !errors.Is(err, store.ErrLost) {
 		t.Errorf("launching what was put back gives %v", err)
 	}
 	if again := w.takeHold(t); again.ID != op.ID || again.Attempt <= op.Attempt {

@@ -136,8 +136,8 @@ func audited(t *testing.T, w *world) {
 	at := w.clock.Now()
 	equal(t, trail, []store.Audit{
 		{At: at, Repository: 7, Environment: "dev", Who: "bob", What: "apply queued", Why: "said yes to 7f3a", Operation: op.ID},
-		{At: at, Repository: 7, Environment: "dev", Who: "switchyard", What: "hold released", Operation: op.ID},
-		{At: at, Repository: 7, Environment: "dev", Who: "switchyard", What: "apply unconfirmed", Operation: op.ID},
+		{At: at, Repository: 7, Environment: "dev", Who: "switchyard", What: "hold released", Why: "it waits for a yes", Operation: op.ID},
+		{At: at, Repository: 7, Environment: "dev", Who: "switchyard", What: "apply unconfirmed", Why: "#41 was merged, by ana", Operation: op.ID},
 		{At: at, Repository: 7, Environment: "dev", Who: "switchyard", What: "hold taken", Why: "it was next in line", Operation: op.ID},
 		{At: at, Repository: 7, Environment: "dev", Who: "switchyard", What: "apply running", Why: "took the hold of dev", Operation: op.ID},
 		{At: at, Repository: 7, Environment: "dev", Who: "ana", What: "apply queued", Why: "#41 was merged", Operation: op.ID},

@@ -1,0 +1,131 @@
+package deploy
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"slices"
+	"strings"
+
+	"github.com/switchyard-dev/switchyard/operation"
+	"github.com/switchyard-dev/switchyard/plan"
+	"github.com/switchyard-dev/switchyard/render"
+	"github.com/switchyard-dev/switchyard/store"
+)
+
+// entriesOf are the lines of the ledger about an apply: every change that it made, with why it was there
+// and who said yes.
+func entriesOf(op operation.Operation, result operation.Result, evidence operation.Evidence) []operation.Entry {
+	var entries []operation.Entry
+	for _, target := range result.Targets {
+		if target.Outcome != operation.Applied {
+			continue
+		}
+		for _, change := range target.ChangeSet.Changes {
+			if change.Action == operation.Read {
+				continue // it changes nothing
+			}
+			asked := explained(&change, target)
+			entry := operation.Entry{
+				Repository: op.Repository.ID, Target: target.Target, Operation: op.ID, Commit: op.Head, Change: change,
+			}
+			for _, review := range evidence.Reviews {
+				if change.Cause != nil && slices.Contains(change.Cause.Pulls, review.Pull) {
+					entry.ApprovedBy = append(entry.ApprovedBy, review.Approved...)
+				}
+			}
+			slices.Sort(entry.ApprovedBy)
+			entry.ApprovedBy = slices.Compact(entry.ApprovedBy)
+			if asked || op.Doubt != "" {
+				entry.ConfirmedBy = op.ConfirmedBy
+			}
+			entries = append(entries, entry)
+		}
+	}
+	return entries
+}
+
+// explained gives a change its cause where the runner found one out, and reports whether a person was asked about it.
+func explained(change *operation.Change, target operation.TargetResult) bool {
+	find := func(changes []operation.Change) bool {
+		i := slices.IndexFunc(changes, func(other operation.Change) bool { return sameChange(other, *change) })
+		if i >= 0 && changes[i].Cause != nil {
+			change.Cause = changes[i].Cause
+		}
+		return i >= 0
+	}
+	if find(target.Unexpected) {
+		return true
+	}
+	find(target.Tolerated)
+	return false
+}
+
+// sameChange compares the two places in a result that name one change.
+func sameChange(a, b operation.Change) bool {
+	return a.Address == b.Address && a.Deposed == b.Deposed && a.Action == b.Action &&
+		plan.Digest([]operation.Change{a}) == plan.Digest([]operation.Change{b})
+}
+
+// LedgerViews gives entries of the ledger what people want to know of the applies that made them.
+func LedgerViews(ctx context.Context, data *store.Store, entries []operation.Entry) ([]render.LedgerEntry, error) {
+	views := make([]render.LedgerEntry, 0, len(entries))
+	known := map[int64]operation.Operation{}
+	for _, entry := range entries {
+		op, ok := known[entry.Operation]
+		if !ok {
+			var err error
+			if op, err = data.Operation(ctx, entry.Operation); err != nil {
+				return nil, fmt.Errorf("read the apply of %s: %w", entry.Change.Address, err)
+			}
+			known[entry.Operation] = op
+		}
+		view := render.LedgerEntry{
+			At: entry.At, Target: entry.Target, Change: entry.Change, Outcome: operation.Applied, Operation: entry.Operation,
+			Pull: op.Pull, Commit: entry.Commit, Actor: op.Actor, Approved: entry.ApprovedBy, Confirmed: entry.ConfirmedBy,
+		}
+		if entry.ConfirmedBy != "" {
+			view.Digest = op.Confirmed
+		}
+		views = append(views, view)
+	}
+	return views, nil
+}
+
+// RecordOf gathers everything that was kept about an apply, for plan.Verify.
+func RecordOf(ctx context.Context, data *store.Store, id int64) (plan.Record, error) {
+	record := plan.Record{Plans: map[int64]operation.Operation{}}
+	var err error
+	if record.Operation, err = data.Operation(ctx, id); err != nil {
+		return record, fmt.Errorf("read apply %d: %w", id, err)
+	}
+	if record.Evidence, err = data.Evidence(ctx, id, record.Operation.Attempt); err != nil {
+		return record, fmt.Errorf("read the evidence of apply %d: %w", id, err)
+	}
+	if record.Entries, err = data.Ledger(ctx, store.LedgerFilter{Operation: id, Ascending: true}); err != nil {
+		return record, fmt.Errorf("read the ledger of apply %d: %w", id, err)
+	}
+	for _, review := range record.Evidence.Reviews {
+		if review.Plan == 0 {
+			continue
+		}
+		planned, err := data.Operation(ctx, review.Plan)
+		if errors.Is(err, store.ErrNotFound) {
+			continue // that is what there is to be told
+		}
+		if err != nil {
+			return record, fmt.Errorf("read plan %d: %w", review.Plan, err)
+		}
+		record.Plans[review.Plan] = planned
+	}
+	trail, err := data.AuditTrail(ctx, store.AuditFilter{Operation: id, Ascending: true})
+	if err != nil {
+		return record, fmt.Errorf("read the audit of apply %d: %w", id, err)
+	}
+	for _, line := range trail {
+		if question, ok := strings.CutPrefix(line.Why, store.SaidYes); ok {
+			record.Yes = append(record.Yes, plan.Yes{Who: line.Who, Question: question})
+		}
+	}
+	return record, nil
+}

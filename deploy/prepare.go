@@ -1,0 +1,107 @@
+package deploy
+
+import (
+	"context"
+	"fmt"
+	"strings"
+
+	"github.com/rs/zerolog"
+
+	"github.com/switchyard-dev/switchyard/operation"
+	"github.com/switchyard-dev/switchyard/repoconfig"
+	"github.com/switchyard-dev/switchyard/store"
+)
+
+// prepareAndApply observes anew what an apply covers, what of it people reviewed and what speaks against it,
+// and has it run. An error means that no runner was started.
+func (d *Deploy) prepareAndApply(ctx context.Context, op operation.Operation) (store.Finish, error) {
+	if err := d.Git.Fetch(ctx, op.Repository); err != nil { // another replica may have seen the push
+		return store.Finish{}, fmt.Errorf("fetch: %w", err)
+	}
+	branch, err := d.defaultBranch(ctx, op.Repository)
+	if err != nil {
+		return store.Finish{}, err
+	}
+	config, err := d.configuration(ctx, op.Repository, branch)
+	if err != nil {
+		return store.Finish{}, err
+	}
+	end := store.Finish{Operation: op.ID, Attempt: op.Attempt, Doubt: op.Doubt}
+	if config.Problem != "" || config.Default {
+		end.State = operation.Failed
+		end.Message = "Nothing was changed, because " + repoconfig.Path + " on " + branch + " cannot be used."
+		return end, nil
+	}
+	due, err := d.outstandingAt(ctx, op.Repository, config.Config, op.Environment, op.Head)
+	if err != nil {
+		return store.Finish{}, err
+	}
+	if len(due.Roots) == 0 {
+		end.State = operation.Succeeded
+		end.Message = "Nothing was left to apply."
+		return end, nil
+	}
+	op.Roots = op.Roots[:0]
+	for _, root := range due.Roots {
+		op.Roots = append(op.Roots, root.Root)
+	}
+	seen, err := d.evidence(ctx, &op, config.Config, due)
+	if err != nil {
+		return store.Finish{}, err
+	}
+	if op.Tree, err = d.Git.Tree(ctx, op.Repository, op.Head); err != nil {
+		return store.Finish{}, fmt.Errorf("find the tree of %s: %w", short(op.Head), err)
+	}
+	if err := d.show(ctx, op); err != nil { // its end is shown
+		zerolog.Ctx(ctx).Warn().Err(err).Msg("could not show that an apply runs")
+	}
+	return d.execute(ctx, op, seen)
+}
+
+// evidence gathers what the explanation of an apply's changes rests on, and says in the operation's doubt
+// what a yes is needed for whatever its plan shows.
+func (d *Deploy) evidence(ctx context.Context, op *operation.Operation, config repoconfig.Config, due outstanding) (reviewed, error) {
+	before, err := d.appliedBefore(ctx, *op)
+	if err != nil {
+		return reviewed{}, err
+	}
+	found, err := d.reviewedOf(ctx, *op, config, before)
+	if err != nil {
+		return reviewed{}, err
+	}
+	found.evidence.Before = before
+	if found.evidence.Content, err = d.contents(ctx, *op, config); err != nil {
+		return reviewed{}, err
+	}
+	if found.evidence.Promotions, err = d.promotions(ctx, *op, config, found.evidence.Content); err != nil {
+		return reviewed{}, err
+	}
+	op.Doubt = op.Warned
+	for _, doubt := range []string{due.Doubt, unproven(found.evidence.Promotions)} {
+		if !strings.Contains(op.Doubt, doubt) {
+			op.Doubt = strings.TrimSpace(op.Doubt + " " + doubt)
+		}
+	}
+	found.evidence.Doubt = op.Doubt
+	heads := []string{op.Head}
+	for _, review := range found.evidence.Reviews {
+		heads = append(heads, review.Head)
+	}
+	found.unblocked, err = d.Store.Unblocked(ctx, op.Repository.ID, op.Environment, heads)
+	return found, wrap("find which blocked changes were approved", err)
+}
+
+// appliedBefore is the applied commit of each root of an operation.
+func (d *Deploy) appliedBefore(ctx context.Context, op operation.Operation) (map[string]string, error) {
+	states, err := d.Store.Targets(ctx, op.Repository.ID, op.Environment)
+	if err != nil {
+		return nil, fmt.Errorf("read targets: %w", err)
+	}
+	before := map[string]string{}
+	for _, root := range op.Roots {
+		if commit := appliedCommit(states, operation.Target{Root: root, Environment: op.Environment}); commit != "" {
+			before[root] = commit
+		}
+	}
+	return before, nil
+}

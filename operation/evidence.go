@@ -1,0 +1,48 @@
+package operation
+
+import "time"
+
+// Evidence is what was found out for an attempt before its runner was started: the explanation of its
+// changes rests on it, and it can be checked again later.
+type Evidence struct {
+	Before     map[string]string `json:"before,omitempty"`     // root → applied commit at that time; absent before the first apply
+	Content    map[string]string `json:"content,omitempty"`    // root → hash of the files that its plan is made of, but for those of other environments
+	Reviews    []Review          `json:"reviews,omitempty"`    // apply: the pull requests that it carries, in the order of their merges
+	Promotions []Promotion       `json:"promotions,omitempty"` // apply: by root, then stage
+	Doubt      string            `json:"doubt,omitempty"`      // apply: why a yes was needed whatever the plan said
+}
+
+// Review is what people said about one pull request that an apply carries.
+type Review struct {
+	Pull     int      `json:"pull"`
+	Plan     int64    `json:"plan,omitempty"`     // the operation whose changes they saw; 0: there is none
+	Head     string   `json:"head,omitempty"`     // the commit that was planned and merged
+	Authors  []string `json:"authors,omitempty"`  // whose approvals do not count
+	Approved []string `json:"approved,omitempty"` // logins
+	Missing  string   `json:"missing,omitempty"`  // why its changes do not count as reviewed, one sentence; empty when they do
+}
+
+// Promotion is the proof that what an apply brings was applied in an earlier stage.
+type Promotion struct {
+	Root      string    `json:"root"`
+	Stage     string    `json:"stage"`               // the environment that comes before
+	Commit    string    `json:"commit,omitempty"`    // with which the same content was applied there; empty when it was not
+	Operation int64     `json:"operation,omitempty"` // that applied it; 0 for what was there when Switchyard first saw the branch
+	At        time.Time `json:"at,omitzero"`
+}
+
+// Proven reports whether the content was applied in the stage.
+func (p Promotion) Proven() bool { return p.Commit != "" }
+
+// Entry is one change that an apply made, with why it was there and who said yes: a line of the ledger.
+type Entry struct {
+	ID          int64     `json:"id"` // rises with each entry
+	At          time.Time `json:"at"`
+	Repository  int64     `json:"repository"`
+	Target      Target    `json:"target"`
+	Operation   int64     `json:"operation"`
+	Commit      string    `json:"commit"`
+	Change      Change    `json:"change"`                 // with its cause
+	ApprovedBy  []string  `json:"approved_by,omitempty"`  // on the pull requests of its cause, where approvals are asked for
+	ConfirmedBy string    `json:"confirmed_by,omitempty"` // who said yes to it although nobody had reviewed it
+}

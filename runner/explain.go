@@ -1,0 +1,85 @@
+package runner
+
+import (
+	"context"
+	"fmt"
+	"io"
+	"os"
+	"path/filepath"
+	"time"
+
+	"github.com/switchyard-dev/switchyard/operation"
+	"github.com/switchyard-dev/switchyard/plan"
+)
+
+// readOptions is what the plan of a target is read with.
+func (j *job) readOptions(task operation.TargetTask) plan.Options {
+	options := plan.Options{Checkout: j.work.tree(), Beside: filepath.Dir(j.work.dir)}
+	if j.task.Kind == operation.Apply && task.Expected != nil {
+		options.Reviewed = *task.Expected
+	}
+	return options
+}
+
+// explain finds the cause of each change of an apply. Where something is not covered by what was reviewed, the target is
+// planned once more at once, to learn which values are another in each plan; the first plan is the one that is applied.
+func (j *job) explain(ctx context.Context, task operation.TargetTask, p *planned) error {
+	facts := plan.Facts{
+		Data: task.Data, Reviewed: j.task.Reviewed, Present: tools([]planned{*p}, j.task.Terraform.Path),
+		Binding: j.task.Binding, Stateful: j.task.Stateful, Block: j.task.Block, Approved: j.task.Approved,
+	}
+	if task.Expected != nil {
+		facts.Expected = *task.Expected
+	}
+	explained := plan.Explain(facts, p.read, nil)
+	if explained.Uncertain() {
+		again, err := j.planAgain(ctx, task, p)
+		if err != nil {
+			return fmt.Errorf("plan once more, to learn which values are another in each plan: %w", err)
+		}
+		explained = plan.Explain(facts, p.read, &again)
+	}
+	p.result.ChangeSet.Changes = explained.Changes
+	p.result.Unexpected, p.result.Tolerated = explained.Asked, explained.Tolerated
+	p.result.Risks, p.result.Blocked = explained.Risks, explained.Blocked
+	return nil
+}
+
+// planAgain makes a second plan, without the state lock and not to be applied, and reads it. Terraform gives the time of a
+// plan in whole seconds, so the second plan is made in another second than the first.
+// https://developer.hashicorp.com/terraform/language/functions/plantimestamp
+func (j *job) planAgain(ctx context.Context, task operation.TargetTask, p *planned) (again plan.Plan, err error) {
+	if made, err := time.Parse(time.RFC3339, p.read.Made); err == nil {
+		if wait := made.Add(time.Second).Sub(j.clock.Now()); wait > 0 && wait <= time.Second {
+			select {
+			case <-ctx.Done():
+				return plan.Plan{}, context.Cause(ctx) //nolint:wrapcheck // ours
+			case <-j.clock.After(wait):
+			}
+		}
+	}
+	options, err := j.planOptions(ctx, task)
+	if err != nil {
+		return plan.Plan{}, err
+	}
+	options.Out, options.Lock = j.work.path("plans", targetKey(task.Target)+".again.tfplan"), false
+	took, err := j.progress.step(&task.Target, StepPlan, func() error { return p.root.Plan(ctx, options) })
+	p.result.Timings.Plan += took
+	if err != nil {
+		return plan.Plan{}, err
+	}
+	took, err = j.progress.step(&task.Target, StepShow, func() error {
+		return p.root.Show(ctx, options.Out, func(r io.Reader) (err error) {
+			again, err = plan.Read(r, j.readOptions(task))
+			return err //nolint:wrapcheck // the caller says what was read
+		})
+	})
+	p.result.Timings.Show += took
+	if err != nil {
+		return plan.Plan{}, err
+	}
+	if err := os.Remove(filepath.Clean(options.Out)); err != nil {
+		return plan.Plan{}, fmt.Errorf("remove the second plan: %w", err)
+	}
+	return again, nil
+}

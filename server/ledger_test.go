@@ -1,0 +1,205 @@
+package server_test
+
+import (
+	"fmt"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+
+	"github.com/switchyard-dev/switchyard/operation"
+	"github.com/switchyard-dev/switchyard/sandbox"
+	"github.com/switchyard-dev/switchyard/sandbox/story"
+	"github.com/switchyard-dev/switchyard/store"
+)
+
+const staged = `version: 1
+application: shop
+environments:
+  dev:  { branch: develop }
+  prod: { branch: main, after: [dev] }
+roots:
+  - dir: infra
+    var_files: ["env/{environment}.tfvars"]
+    backend: { path: "STATES/{application}-{environment}.tfstate" }
+executor: local
+`
+
+const sizedFile = `variable "size" {
+  type    = number
+  default = 1
+}
+
+resource "terraform_data" "sized" {
+  input = var.size
+}
+`
+
+func configured(t *testing.T, config string, files map[string]string) *shop {
+	t.Helper()
+	all := map[string]string{".github/switchyard.yml": config}
+	for name, content := range files {
+		all[name] = content
+	}
+	return newShop(t, all)
+}
+
+func with(old, replacement string) string { return strings.Replace(oneRoot, old, replacement, 1) }
+
+func TestApprovalsAreOfThePlanAndOfOtherPeople(t *testing.T) {
+	t.Parallel()
+	s := configured(t, with("branch: develop, binding: strict", "branch: develop, approvals: 1"), nil)
+	number := s.open("feature/second", "develop", map[string]string{"infra/second.tf": secondFile})
+	s.planned(number, "dev")
+	head := func() string { view, _ := s.repo.PullView(number); return view.Head.SHA }()
+
+	// Nobody but its author has approved it, so what it shows counts as reviewed by nobody.
+	sha := s.merge(number)
+	s.checkIs(sha, "switchyard / apply (dev)", "action_required")
+	digest := s.digest(number, "dev")
+	s.said(number, "terraform_data.second", fmt.Sprintf("#%d is not approved", number))
+	s.comment(story.Ben, number, "/apply dev "+digest)
+	s.said(number, "ask somebody else")
+	if strings.Contains(s.state("dev"), "second") {
+		t.Fatal("it was applied with its author's yes alone")
+	}
+
+	if _, err := s.repo.Review(s.ctx, story.Ana, number, "approved"); err != nil {
+		t.Fatal(err)
+	}
+	s.checkIs(sha, "switchyard / apply (dev)", "success")
+	s.comment(story.Ana, number, "/why terraform_data.second")
+	s.said(number, "terraform_data.second", fmt.Sprintf("#%d", number), "ana")
+	if entries := s.ledger(store.LedgerFilter{}); len(entries) != 2 || strings.Join(entries[1].ApprovedBy, " ") != story.Ana {
+		t.Errorf("the ledger has %+v, want two changes, approved by ana (head %s)", entries, head)
+	}
+}
+
+func TestAPullRequestThatWasApprovedIsAppliedWithoutAQuestion(t *testing.T) {
+	t.Parallel()
+	s := configured(t, with("branch: develop, binding: strict", "branch: develop, approvals: 1"), nil)
+	number := s.open("feature/second", "develop", map[string]string{"infra/second.tf": secondFile})
+	s.planned(number, "dev")
+	if _, err := s.repo.Review(s.ctx, story.Ana, number, "approved"); err != nil {
+		t.Fatal(err)
+	}
+	s.checkIs(s.merge(number), "switchyard / apply (dev)", "success")
+}
+
+func TestAContentIsPromotedOnlyAfterItWasAppliedInTheStageBefore(t *testing.T) {
+	t.Parallel()
+	s := configured(t, staged, map[string]string{
+		"infra/main.tf": rootFile + sizedFile, "infra/env/dev.tfvars": "size = 1\n", "infra/env/prod.tfvars": "size = 10\n",
+	})
+	// It goes to dev with a value for dev and one for prod.
+	number := s.open("feature/second", "develop", map[string]string{
+		"infra/second.tf": secondFile, "infra/env/dev.tfvars": "size = 2\n", "infra/env/prod.tfvars": "size = 20\n",
+	})
+	s.planned(number, "dev")
+	s.checkIs(s.merge(number), "switchyard / apply (dev)", "success")
+
+	// What prod alone has does not count: the content is what was applied in dev.
+	s.push("release/1.0", map[string]string{"infra/env/prod.tfvars": "size = 30\n"}, sandbox.PushOptions{From: "develop"})
+	release, err := s.repo.OpenPull(s.ctx, story.Ben, sandbox.Pull{From: "release/1.0", To: "main", Title: "Release 1.0"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	s.planned(release, "prod")
+	s.checkIs(s.merge(release), "switchyard / apply (prod)", "success")
+	s.said(release, "dev", "same content")
+
+	// A hotfix was never in dev: it waits for a yes that names that.
+	hotfix := s.open("hotfix/third", "main", map[string]string{"infra/third.tf": strings.ReplaceAll(secondFile, "second", "third")})
+	s.planned(hotfix, "prod")
+	sha := s.merge(hotfix)
+	s.checkIs(sha, "switchyard / apply (prod)", "action_required")
+	digest := s.digest(hotfix, "prod")
+	s.said(hotfix, "was not applied in dev before")
+	s.comment(story.Ana, hotfix, "/apply prod "+digest)
+	s.checkIs(sha, "switchyard / apply (prod)", "success")
+}
+
+func TestABlockedChangeWaitsForASecondPerson(t *testing.T) {
+	t.Parallel()
+	s := configured(t, oneRoot+"risk: { block: [destroy-stateful], stateful: [terraform_data] }\n", nil)
+	first := s.open("feature/second", "develop", map[string]string{"infra/second.tf": secondFile})
+	s.planned(first, "dev")
+	s.checkIs(s.merge(first), "switchyard / apply (dev)", "success")
+
+	number := s.open("feature/remove", "develop", map[string]string{"infra/second.tf": "# nothing\n"})
+	s.planned(number, "dev")
+	sha := s.merge(number)
+	s.checkIs(sha, "switchyard / apply (dev)", "action_required")
+	s.said(number, "/approve-replace terraform_data.second")
+	s.comment(story.Ben, number, "/approve-replace terraform_data.second")
+	s.said(number, "needs maintain")
+	s.comment(story.Ana, number, "/approve-replace terraform_data.first")
+	s.said(number, "No change of `terraform_data.first` is held back")
+	if !strings.Contains(s.state("dev"), "second") {
+		t.Fatal("it was destroyed without a second person")
+	}
+	s.comment(story.Ana, number, "/approve-replace terraform_data.second") // she merged it
+	s.said(number, "wrote or asked for this change")
+	s.repo.SetRole(story.Cleo, sandbox.Maintain)
+	s.comment(story.Cleo, number, "/approve-replace terraform_data.second")
+	s.checkIs(sha, "switchyard / apply (dev)", "success")
+	if strings.Contains(s.state("dev"), "second") {
+		t.Error("it was not destroyed")
+	}
+}
+
+func TestWhatSomebodyChangedInTheStateIsAskedAboutAlone(t *testing.T) {
+	t.Parallel()
+	s := newShop(t, map[string]string{"infra/main.tf": rootFile + sizedFile})
+	number := s.open("feature/second", "develop", map[string]string{"infra/second.tf": secondFile})
+	s.planned(number, "dev")
+	s.checkIs(s.merge(number), "switchyard / apply (dev)", "success")
+
+	next := s.open("feature/third", "develop", map[string]string{"infra/third.tf": strings.ReplaceAll(secondFile, "second", "third")})
+	s.planned(next, "dev")
+	s.laptop("dev", `"two"`, `"by hand"`)
+	sha := s.merge(next)
+	s.checkIs(sha, "switchyard / apply (dev)", "action_required")
+	digest := s.digest(next, "dev")
+	notice := s.said(next, "/apply dev "+digest, "by hand", "notice/dev")
+	if strings.Contains(notice.Body, "terraform_data.third`") && !strings.Contains(notice.Body, "terraform_data.second") {
+		t.Errorf("it asks about what was reviewed:\n%s", notice.Body)
+	}
+	s.comment(story.Ana, next, "/apply dev "+digest)
+	s.checkIs(sha, "switchyard / apply (dev)", "success")
+	if state := s.state("dev"); strings.Contains(state, "by hand") || !strings.Contains(state, "third") {
+		t.Errorf("the state after the yes:\n%s", state)
+	}
+}
+
+// ledger reads the ledger of the server's database.
+func (s *shop) ledger(filter store.LedgerFilter) []operation.Entry {
+	s.t.Helper()
+	data, err := store.OpenToRead(s.ctx, "sqlite:"+filepath.Join(s.data, "switchyard.db"))
+	if err != nil {
+		s.t.Fatal(err)
+	}
+	defer func() { _ = data.Close() }()
+	filter.Ascending = true
+	entries, err := data.Ledger(s.ctx, filter)
+	if err != nil {
+		s.t.Fatal(err)
+	}
+	return entries
+}
+
+// laptop changes a state as somebody does who applies from elsewhere: its serial rises.
+func (s *shop) laptop(environment, old, replacement string) {
+	s.t.Helper()
+	file := filepath.Join(s.States, "shop-"+environment+".tfstate")
+	state := strings.ReplaceAll(s.state(environment), old, replacement)
+	var serial int
+	_, rest, _ := strings.Cut(state, `"serial": `)
+	if _, err := fmt.Sscanf(rest, "%d", &serial); err != nil {
+		s.t.Fatal(err)
+	}
+	state = strings.Replace(state, fmt.Sprintf(`"serial": %d`, serial), fmt.Sprintf(`"serial": %d`, serial+1), 1)
+	if err := os.WriteFile(file, []byte(state), 0o600); err != nil {
+		s.t.Fatal(err)
+	}
+}

@@ -1,0 +1,201 @@
+package store
+
+import (
+	"context"
+	"encoding/json"
+	"fmt"
+	"slices"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/switchyard-dev/switchyard/operation"
+)
+
+// SaveEvidence keeps what was found out for an attempt before its runner is started. It returns ErrLost
+// when the attempt is not the newest or does not run any more.
+func (s *Store) SaveEvidence(ctx context.Context, id int64, attempt int, evidence operation.Evidence) error {
+	data, err := json.Marshal(evidence)
+	if err != nil {
+		return fmt.Errorf("save evidence: %w", err)
+	}
+	return s.change(ctx, "save evidence", func(t *tx) error {
+		if _, err := findRunning(ctx, t, id, attempt); err != nil {
+			return err
+		}
+		_, err := exec(ctx, t, `
+			INSERT INTO evidence (operation, attempt, data) VALUES ($1, $2, $3)
+			ON CONFLICT (operation, attempt) DO UPDATE SET data = excluded.data`, id, attempt, string(data))
+		return err
+	})
+}
+
+// Evidence is what was found out for an attempt at an operation; nothing where that was not kept.
+func (s *Store) Evidence(ctx context.Context, id int64, attempt int) (operation.Evidence, error) {
+	var evidence operation.Evidence
+	data, ok, err := one(ctx, s.read, scanValue[string],
+		`SELECT data FROM evidence WHERE operation = $1 AND attempt = $2`, id, attempt)
+	if err == nil && ok {
+		err = json.Unmarshal([]byte(data), &evidence)
+	}
+	return evidence, wrap("read evidence", err)
+}
+
+// appendLedger adds the entries of an apply. Their number and time are set here.
+func appendLedger(ctx context.Context, t *tx, entries []operation.Entry) error {
+	for _, entry := range entries {
+		change, err := json.Marshal(entry.Change)
+		if err != nil {
+			return fmt.Errorf("write %s: %w", entry.Change.Address, err)
+		}
+		approved, err := json.Marshal(entry.ApprovedBy)
+		if err != nil {
+			return fmt.Errorf("write who approved %s: %w", entry.Change.Address, err)
+		}
+		if _, err := exec(ctx, t, `
+			INSERT INTO ledger (at, repository, environment, root, operation, head, address, previous, change, approved_by, confirmed_by)
+			VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11)`,
+			t.now, entry.Repository, entry.Target.Environment, entry.Target.Root, entry.Operation, entry.Commit, entry.Change.Address,
+			entry.Change.PreviousAddress, string(change), string(approved), entry.ConfirmedBy); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// LedgerFilter selects entries of the ledger; a zero field selects all.
+type LedgerFilter struct {
+	Repository  int64
+	Environment string
+	Address     string // also of what moved away from it
+	Operation   int64
+	Since       time.Time // this time and later
+	Limit       int
+	Ascending   bool // oldest first; otherwise newest first
+}
+
+// Ledger reads the entries that a filter selects.
+func (s *Store) Ledger(ctx context.Context, f LedgerFilter) ([]operation.Entry, error) {
+	var where []string
+	var args []any
+	bind := func(condition string, value any) {
+		args = append(args, value)
+		where = append(where, strings.ReplaceAll(condition, "?", "$"+strconv.Itoa(len(args))))
+	}
+	if f.Repository != 0 {
+		bind("repository = ?", f.Repository)
+	}
+	if f.Environment != "" {
+		bind("environment = ?", f.Environment)
+	}
+	if f.Address != "" {
+		bind("(address = ? OR previous = ?)", f.Address)
+	}
+	if f.Operation != 0 {
+		bind("operation = ?", f.Operation)
+	}
+	if !f.Since.IsZero() {
+		bind("at >= ?", millis(f.Since))
+	}
+	query := `SELECT id, at, repository, environment, root, operation, head, change, approved_by, confirmed_by FROM ledger`
+	if len(where) > 0 {
+		query += " WHERE " + strings.Join(where, " AND ")
+	}
+	query += " ORDER BY id"
+	if !f.Ascending {
+		query += " DESC"
+	}
+	if f.Limit > 0 {
+		query += " LIMIT " + strconv.Itoa(f.Limit)
+	}
+	entries, err := list(ctx, s.read, scanEntry, query, args...)
+	return entries, wrap("read the ledger", err)
+}
+
+func scanEntry(row scanner) (operation.Entry, error) {
+	var entry operation.Entry
+	var at int64
+	var change, approved string
+	if err := row.Scan(&entry.ID, &at, &entry.Repository, &entry.Target.Environment, &entry.Target.Root, &entry.Operation,
+		&entry.Commit, &change, &approved, &entry.ConfirmedBy); err != nil {
+		return entry, err //nolint:wrapcheck // list wraps it
+	}
+	entry.At = moment(at)
+	if err := json.Unmarshal([]byte(change), &entry.Change); err != nil {
+		return entry, fmt.Errorf("read a change: %w", err)
+	}
+	if err := json.Unmarshal([]byte(approved), &entry.ApprovedBy); err != nil {
+		return entry, fmt.Errorf("read who approved: %w", err)
+	}
+	return entry, nil
+}
+
+// saveContent notes that the content of a target was applied. The first commit that brought it stays.
+func saveContent(ctx context.Context, t *tx, state TargetState) error {
+	if state.Content == "" {
+		return nil
+	}
+	_, err := exec(ctx, t, `
+		INSERT INTO contents (repository, environment, root, content, head, operation, at) VALUES ($1, $2, $3, $4, $5, $6, $7)
+		ON CONFLICT DO NOTHING`,
+		state.Repository, state.Target.Environment, state.Target.Root, state.Content, state.Applied, state.Operation, t.now)
+	return err
+}
+
+// AppliedContent tells by which apply a content was first applied to a target; false when it never was.
+func (s *Store) AppliedContent(
+	ctx context.Context, repository int64, target operation.Target, content string,
+) (operation.Promotion, bool, error) {
+	promotion, ok, err := one(ctx, s.read, func(row scanner) (operation.Promotion, error) {
+		found := operation.Promotion{Root: target.Root, Stage: target.Environment}
+		var at int64
+		err := row.Scan(&found.Commit, &found.Operation, &at)
+		found.At = moment(at)
+		return found, err //nolint:wrapcheck // list wraps it
+	}, `SELECT head, operation, at FROM contents WHERE repository = $1 AND environment = $2 AND root = $3 AND content = $4`,
+		repository, target.Environment, target.Root, content)
+	return promotion, ok, wrap("find where a content was applied", err)
+}
+
+// Unblock records that a person approved a change that the configuration blocks, for one commit.
+func (s *Store) Unblock(ctx context.Context, repository int64, environment, head, address, who string, comment int64) error {
+	return s.change(ctx, "approve a blocked change", func(t *tx) error {
+		rows, err := exec(ctx, t, `
+			INSERT INTO unblocked (repository, environment, head, address, who, comment, at) VALUES ($1, $2, $3, $4, $5, $6, $7)
+			ON CONFLICT DO NOTHING`, repository, environment, head, address, who, comment, t.now)
+		if err != nil || rows == 0 {
+			return err
+		}
+		return appendAudit(ctx, t, Audit{
+			Repository: repository, Environment: environment, Who: who, What: "approved a blocked change",
+			Why: fmt.Sprintf("comment %d: %s at %s", comment, address, head),
+		})
+	})
+}
+
+// Unblocked lists the addresses whose blocked changes were approved for one of some commits, sorted.
+func (s *Store) Unblocked(ctx context.Context, repository int64, environment string, heads []string) ([]string, error) {
+	var addresses []string
+	for _, head := range heads {
+		found, err := list(ctx, s.read, scanValue[string],
+			`SELECT DISTINCT address FROM unblocked WHERE repository = $1 AND environment = $2 AND head = $3`, repository, environment, head)
+		if err != nil {
+			return nil, wrap("read approvals of blocked changes", err)
+		}
+		addresses = append(addresses, found...)
+	}
+	slices.Sort(addresses)
+	return slices.Compact(addresses), nil
+}
+
+// Reconsider queues an unconfirmed operation again because what it waited for has come: an approval, or
+// somebody's yes to what was blocked. It brings no confirmation, and returns ErrTransition when the
+// operation does not wait any more.
+func (s *Store) Reconsider(ctx context.Context, id int64, who, why string) (operation.Operation, error) {
+	return s.moveWaiting(ctx, "consider again", id, func(t *tx, op *operation.Operation) error {
+		if op.State != operation.Unconfirmed {
+			return fmt.Errorf("%w: %s is %s, not unconfirmed", ErrTransition, op, op.State)
+		}
+		return transition(ctx, t, op, operation.Queued, who, why)
+	})
+}
