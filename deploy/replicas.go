@@ -194,6 +194,7 @@ func (d *Deploy) takeUp(ctx context.Context, read operation.Operation) error {
 		return err
 	}
 	result, err := d.wait(ctx, op.ID, run)
+	err = d.outlast(ctx, op, err)
 	if ctx.Err() != nil {
 		return fmt.Errorf("wait for %s: %w", op, context.Cause(ctx))
 	}
@@ -207,6 +208,51 @@ func (d *Deploy) takeUp(ctx context.Context, read operation.Operation) error {
 	}
 	// What follows shows the end again, so it is queued even where that could not be shown here.
 	return errors.Join(d.finish(ctx, end), wrap("go on", d.enqueue(ctx, driveJob(op))))
+}
+
+// outlasting is how often it is looked whether Terraform has ended whose runner was killed.
+const outlasting = 2 * time.Second
+
+// outlast waits, where the runner of an apply has ended without a result and Terraform goes on without it,
+// until that has ended, too, or must have: nothing may be begun under its hold before. It returns the error
+// that it was given.
+func (d *Deploy) outlast(ctx context.Context, op operation.Operation, ended error) error {
+	interrupted := (*executor.InterruptedError)(nil)
+	if !op.Kind.Exclusive() || !errors.As(ended, &interrupted) || !interrupted.Running {
+		return ended
+	}
+	until := d.certain(op, store.Replica{})
+	if err := d.sayHeld(ctx, op, "Its runner was killed, and Terraform goes on without it. The hold ends when Terraform has ended, at the latest at "+
+		until.UTC().Format("15:04 UTC")+"; how far it came will not be known."); err != nil {
+		zerolog.Ctx(ctx).Error().Err(err).Msg("could not say that Terraform goes on without its runner")
+	}
+	for interrupted.Running && d.Clock.Now().Before(until) {
+		select {
+		case <-ctx.Done():
+			return ended
+		case <-d.Clock.After(outlasting):
+		}
+		run, err := d.Executor.Resume(op.ID, op.Attempt, op.Launch)
+		if err != nil {
+			return ended
+		}
+		if _, err := run.Wait(ctx); !errors.As(err, &interrupted) {
+			return ended
+		}
+	}
+	return ended
+}
+
+// sayHeld keeps words with an apply that runs, and shows them.
+func (d *Deploy) sayHeld(ctx context.Context, op operation.Operation, words string) error {
+	op, _, err := d.Store.Remark(ctx, op.ID, op.Attempt, words)
+	if errors.Is(err, store.ErrLost) {
+		return nil
+	}
+	if err != nil {
+		return fmt.Errorf("keep a remark: %w", err)
+	}
+	return d.showHeld(ctx, op)
 }
 
 // answerAgain takes back what people were told while this server did not answer.

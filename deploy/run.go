@@ -157,6 +157,8 @@ func (d *Deploy) execute(ctx context.Context, op operation.Operation, seen revie
 		return store.Finish{}, fmt.Errorf("record the start: %w", err)
 	}
 	result, err := d.watch(ctx, task)
+	op.Launch = task.Launch
+	err = d.outlast(ctx, op, err)
 	if starting := (*startError)(nil); errors.As(err, &starting) {
 		return store.Finish{}, err
 	}

@@ -201,6 +201,10 @@ type TargetTask struct {
 	Vars     map[string]string `json:"vars"`               // -var key=value, only for variables that the root declares
 	Expected *ChangeSet        `json:"expected,omitempty"` // apply: the union of what was reviewed
 	Data     map[string]string `json:"data,omitempty"`     // apply: TargetResult.Data of the reviewed plans; where they differ, of the newest
+
+	// Protected has the resources that prevent_destroy kept at the applied commit (plan: at the base), as terraform.Protected
+	// lists them: losing that is a risk.
+	Protected []string `json:"protected,omitempty"`
 }
 
 // Tool is one program or provider that took part.

@@ -20,6 +20,7 @@ type Facts struct {
 	Stateful []string             // types that hold data, beside those of the table
 	Block    []operation.RiskRule // what stops an apply until somebody approves it by address
 	Approved []string             // those addresses
+	Lost     []string             // resources that prevent_destroy does not keep any more, see LostProtection
 }
 
 // Explanation is why each change of a plan is there, and what follows from that.
@@ -47,7 +48,8 @@ func Explain(facts Facts, actual Plan, again *Plan) Explanation {
 	if again != nil {
 		e.second = byObject(again.Set.Changes)
 	}
-	risks := Risks(actual.Set, facts.Stateful)
+	risks := append(Risks(actual.Set, facts.Stateful), LostProtection(facts.Lost, actual.Set)...)
+	sortRisks(risks)
 	result := Explanation{Risks: risks, Blocked: blocked(risks, facts)}
 	rules := map[object][]operation.RiskRule{}
 	for _, risk := range risks {

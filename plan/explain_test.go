@@ -118,6 +118,25 @@ func TestExplain(t *testing.T) {
 			actual:   one(updateOf(group, `{"v":1,"m":{"a":1,"b":1}}`, `{"v":2,"m":{"a":1,"b":1}}`)),
 			want:     []string{"asked update " + group + ": unexplained"},
 		},
+		"a reviewed element that is nowhere contradicts": {
+			reviewed: one(updateOf(group, `{"v":1,"l":["a"]}`, `{"v":2,"l":["a","b"]}`)), actual: one(updateOf(group, `{"v":1,"l":["a"]}`, `{"v":2,"l":["a"]}`)),
+			want: []string{"asked update " + group + ": unexplained"},
+		},
+		"the rest of a reviewed creation is covered": {
+			reviewed: one(resourceChange(group, `"create"`, `null`, `{"v":1,"w":2}`, `{"id":true}`)),
+			actual:   one(resourceChange(group, `"update"`, `{"v":1,"w":1,"id":"i"}`, `{"v":1,"w":2,"id":"i"}`, `{}`)),
+			want:     []string{"covered update " + group + ": reviewed [41]"},
+		},
+		"more than the rest of a reviewed creation is not": {
+			reviewed: one(resourceChange(group, `"create"`, `null`, `{"v":1,"w":2}`, `{"id":true}`)),
+			actual:   one(updateOf(group, `{"v":1,"w":1,"x":1}`, `{"v":1,"w":2,"x":2}`)),
+			want:     []string{"asked update " + group + ": unexplained"},
+		},
+		"an update of which nothing is there is no rest of a creation": {
+			reviewed: one(resourceChange(group, `"create"`, `null`, `{"v":1,"w":2}`, `{}`)),
+			actual:   one(updateOf(group, `{"v":7,"w":7}`, `{"v":1,"w":2}`)),
+			want:     []string{"asked update " + group + ": unexplained"},
+		},
 		"a value that is unknown now contradicts the reviewed one": {
 			reviewed: one(updateOf(group, `{"v":1,"w":1}`, `{"v":2,"w":2}`)),
 			actual:   one(resourceChange(group, `"update"`, `{"v":1,"w":1}`, `{"v":2}`, `{"w":true}`)),

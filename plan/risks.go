@@ -42,13 +42,40 @@ func Risks(set operation.ChangeSet, stateful []string) []operation.Risk {
 			publicRisk(change, kind, add)
 		}
 	}
+	sortRisks(risks)
+	return risks
+}
+
+// LostProtection lists the dangers of resources that prevent_destroy does not keep any more: TYPE.NAME, as often as a set
+// changes one of that name, or once where it changes none. A plan's JSON has no lifecycle: who calls this has read the
+// configuration, before and now.
+func LostProtection(unprotected []string, set operation.ChangeSet) []operation.Risk {
+	var risks []operation.Risk
+	for _, name := range unprotected {
+		risk := operation.Risk{Address: name, Rule: operation.RiskUnprotected, Reason: "`prevent_destroy` does not keep it from being destroyed any more."}
+		found := false
+		for _, change := range set.Changes {
+			if plain := unkeyed(change.Address); plain == name || strings.HasPrefix(plain, "module.") && strings.HasSuffix(plain, "."+name) {
+				found = true
+				risk.Address, risk.Deposed, risk.Action = change.Address, change.Deposed, change.Action
+				risks = append(risks, risk)
+			}
+		}
+		if !found {
+			risks = append(risks, risk)
+		}
+	}
+	sortRisks(risks)
+	return slices.Compact(risks)
+}
+
+func sortRisks(risks []operation.Risk) {
 	slices.SortStableFunc(risks, func(a, b operation.Risk) int {
 		return cmp.Or(
 			cmp.Compare(slices.Index(ruleOrder, a.Rule), slices.Index(ruleOrder, b.Rule)),
 			cmp.Compare(a.Address, b.Address), cmp.Compare(a.Deposed, b.Deposed),
 		)
 	})
-	return risks
 }
 
 // note adds a risk of the change that is looked at.

@@ -6,10 +6,13 @@ import (
 	"io"
 	"os"
 	"path/filepath"
+	"slices"
+	"strings"
 	"time"
 
 	"github.com/switchyard-dev/switchyard/operation"
 	"github.com/switchyard-dev/switchyard/plan"
+	"github.com/switchyard-dev/switchyard/terraform"
 )
 
 // readOptions is what the plan of a target is read with.
@@ -26,6 +29,7 @@ func (j *job) readOptions(task operation.TargetTask) plan.Options {
 func (j *job) explain(ctx context.Context, task operation.TargetTask, p *planned) error {
 	facts := plan.Facts{
 		Data: task.Data, Reviewed: j.task.Reviewed, Present: tools([]planned{*p}, j.task.Terraform.Path),
+		Lost:    j.lost(ctx, task),
 		Binding: j.task.Binding, Stateful: j.task.Stateful, Block: j.task.Block, Approved: j.task.Approved,
 	}
 	if task.Expected != nil {
@@ -43,6 +47,25 @@ func (j *job) explain(ctx context.Context, task operation.TargetTask, p *planned
 	p.result.Unexpected, p.result.Tolerated = explained.Asked, explained.Tolerated
 	p.result.Risks, p.result.Blocked = explained.Risks, explained.Blocked
 	return nil
+}
+
+// lost lists the resources that were protected by prevent_destroy before, and are not any more.
+func (j *job) lost(ctx context.Context, task operation.TargetTask) []string {
+	if len(task.Protected) == 0 {
+		return nil
+	}
+	now, err := terraform.Protected(ctx, terraform.TreeReader(j.tree), task.Dir)
+	if err != nil {
+		return nil // the configuration was read before: what cannot be read now was not planned either
+	}
+	var lost []string
+	for _, resource := range task.Protected {
+		if !slices.Contains(now, resource) {
+			_, name, _ := strings.Cut(resource, ":")
+			lost = append(lost, name)
+		}
+	}
+	return lost
 }
 
 // planAgain makes a second plan, without the state lock and not to be applied, and reads it. Terraform gives the time of a

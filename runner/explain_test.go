@@ -150,6 +150,23 @@ func TestABlockedRiskWaitsForItsApproval(t *testing.T) {
 	}
 }
 
+func TestALostProtectionIsARisk(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	protected := "resource \"terraform_data\" \"kept\" {\n  lifecycle {\n    prevent_destroy = true\n  }\n}\n"
+	tree := w.tree(map[string]string{"a/main.tf": root(protected + data("free", "1"))})
+	task := w.task(operation.Plan, tree, "a")
+	task.Targets[0].Protected = []string{"a:terraform_data.kept", "a:terraform_data.free", "m:terraform_data.gone"}
+	target := w.do(task).Targets[0]
+	var got []string
+	for _, risk := range target.Risks {
+		got = append(got, strings.TrimSpace(fmt.Sprintf("%s %s %s", risk.Rule, risk.Address, risk.Action)))
+	}
+	if diff := cmp.Diff([]string{"unprotected terraform_data.free create", "unprotected terraform_data.gone"}, got); diff != "" || target.Error != "" {
+		t.Error(diff, target.Error)
+	}
+}
+
 func TestResultsOfHugePlansStaySmall(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t)

@@ -5,8 +5,11 @@ import (
 	"math/rand/v2"
 	"os"
 	"path/filepath"
+	"runtime"
 	"strings"
 	"testing"
+
+	"golang.org/x/sync/errgroup"
 
 	"github.com/switchyard-dev/switchyard/operation"
 	"github.com/switchyard-dev/switchyard/plan"
@@ -291,64 +294,77 @@ type alarms struct {
 	asked              []operation.Change
 }
 
+// player plays one history. The first error ends it.
+type player struct {
+	*world
+	generated  generated
+	mirror     string
+	operations int
+	found      alarms
+	err        error
+}
+
 // play plays one history.
-func (g generated) play(tb testing.TB, mirror string) alarms {
+func (g generated) play(tb testing.TB, mirror string) (alarms, error) {
 	tb.Helper()
-	w := newWorld(tb)
+	p := &player{world: newWorld(tb), generated: g, mirror: mirror}
 	other := `{"version":4,"terraform_version":"1.11.4","serial":1,"lineage":"x","outputs":{"v":{"value":"other","type":"string"}},"resources":[]}`
-	if err := os.WriteFile(filepath.Join(w.states, "other.tfstate"), []byte(other), 0o600); err != nil {
-		tb.Fatal(err)
+	if err := os.WriteFile(filepath.Join(p.states, "other.tfstate"), []byte(other), 0o600); err != nil {
+		return alarms{}, err
 	}
-	operations := 0
-	run := func(kind operation.Kind, a, b bool, reviews ...plan.Review) operation.TargetResult {
-		task := w.task(kind, w.tree(g.files(a, b, w.states)), "a")
-		operations++
-		task.WorkDir = filepath.Join(w.states, "work", fmt.Sprintf("%s-%d", kind, operations)) // another directory each time
-		task.Commit = fmt.Sprintf("%040x", operations)
-		task.Env = map[string]string{"ARM_CLIENT_ID": "planner"}
-		if mirror != "" {
-			task.Env["TF_CLI_CONFIG_FILE"] = mirrorConfig(tb, mirror)
-		}
-		if kind == operation.Apply {
-			task.Env["ARM_CLIENT_ID"] = "applier"
-			expected := plan.Expected(reviews)
-			task.Targets[0].Expected = &expected
-			task.Targets[0].Data = map[string]string{}
-		}
-		result := runner.Run(tb.Context(), task, nopWriter{})
-		if result.Error != "" || result.Targets[0].Error != "" {
-			tb.Fatalf("%s of %v, %v: %s %s\n%s", kind, a, b, result.Error, result.Targets[0].Error, g.files(a, b, w.states)["a/main.tf"])
-		}
-		return result.Targets[0]
-	}
-	found := alarms{}
-	apply := func(a, b bool, reviews ...plan.Review) {
-		target := run(operation.Apply, a, b, reviews...)
-		found.changes += len(target.ChangeSet.Changes)
-		found.tolerated += len(target.Tolerated)
-		found.asked = append(found.asked, target.Unexpected...)
-	}
-	review := func(pull int, a, b bool, knew ...int) plan.Review {
-		return plan.Review{Pull: pull, Set: run(operation.Plan, a, b).ChangeSet, Knew: knew}
-	}
-	apply(false, false, review(1, false, false))
-	if len(found.asked) > 0 {
-		return found
-	}
+	p.apply(false, false, p.review(1, false, false))
 	switch g.history {
 	case together:
-		apply(true, true, review(2, true, false), review(3, false, true))
+		p.apply(true, true, p.review(2, true, false), p.review(3, false, true))
 	case oneAfterOther:
-		first, second := review(2, true, false), review(3, false, true)
-		apply(true, false, first)
-		apply(true, true, second)
+		first, second := p.review(2, true, false), p.review(3, false, true)
+		p.apply(true, false, first)
+		p.apply(true, true, second)
 	case plannedOnFirst:
-		first := review(2, true, false)
-		second := review(3, true, true, 2)
-		apply(true, false, first)
-		apply(true, true, second)
+		first := p.review(2, true, false)
+		second := p.review(3, true, true, 2)
+		p.apply(true, false, first)
+		p.apply(true, true, second)
 	}
-	return found
+	return p.found, p.err
+}
+
+// run does one operation on the configuration with or without each of the pull requests, in a directory of its own, by one
+// identity for plans and another for applies.
+func (p *player) run(kind operation.Kind, a, b bool, reviews ...plan.Review) operation.TargetResult {
+	if p.err != nil {
+		return operation.TargetResult{}
+	}
+	files := p.generated.files(a, b, p.states)
+	task := p.task(kind, p.tree(files), "a")
+	p.operations++
+	task.WorkDir = filepath.Join(p.states, "work", fmt.Sprintf("%s-%d", kind, p.operations))
+	task.Commit = fmt.Sprintf("%040x", p.operations)
+	task.Env = map[string]string{"ARM_CLIENT_ID": string(kind) + "-identity"}
+	if p.mirror != "" {
+		task.Env["TF_CLI_CONFIG_FILE"] = mirrorConfig(p.t, p.mirror)
+	}
+	if kind == operation.Apply {
+		expected := plan.Expected(reviews)
+		task.Targets[0].Expected = &expected
+	}
+	result := runner.Run(p.t.Context(), task, nopWriter{})
+	if result.Error != "" || result.Targets[0].Error != "" {
+		p.err = fmt.Errorf("%s of %v, %v: %s %s\n%s", kind, a, b, result.Error, result.Targets[0].Error, files["a/main.tf"])
+		return operation.TargetResult{}
+	}
+	return result.Targets[0]
+}
+
+func (p *player) apply(a, b bool, reviews ...plan.Review) {
+	target := p.run(operation.Apply, a, b, reviews...)
+	p.found.changes += len(target.ChangeSet.Changes)
+	p.found.tolerated += len(target.Tolerated)
+	p.found.asked = append(p.found.asked, target.Unexpected...)
+}
+
+func (p *player) review(pull int, a, b bool, knew ...int) plan.Review {
+	return plan.Review{Pull: pull, Set: p.run(operation.Plan, a, b).ChangeSet, Knew: knew}
 }
 
 // mirrorConfig is a file that makes Terraform take providers from a directory.
@@ -390,7 +406,11 @@ func TestReviewedChangesAreNotAskedAbout(t *testing.T) {
 	for seed := range uint64(histories) {
 		t.Run(fmt.Sprintf("history %d", seed), func(t *testing.T) {
 			t.Parallel()
-			if _, asked := report(t, []alarms{generate(seed, false).play(t, "")}); asked > 0 {
+			found, err := generate(seed, false).play(t, "")
+			if err != nil {
+				t.Fatal(err)
+			}
+			if _, asked := report(t, []alarms{found}); asked > 0 {
 				t.Error("what was reviewed was asked about")
 			}
 		})
@@ -407,9 +427,18 @@ func BenchmarkFalseAlarms(b *testing.B) {
 		b.Log("only the built-in provider: SWITCHYARD_TEST_PROVIDERS is not set")
 	}
 	for range b.N {
-		var all []alarms
+		all := make([]alarms, configurations)
+		var group errgroup.Group
+		group.SetLimit(runtime.GOMAXPROCS(0))
 		for seed := range uint64(configurations) {
-			all = append(all, generate(seed, mirror != "").play(b, mirror))
+			group.Go(func() error {
+				found, err := generate(seed, mirror != "").play(b, mirror)
+				all[seed] = found
+				return err
+			})
+		}
+		if err := group.Wait(); err != nil {
+			b.Fatal(err)
 		}
 		changes, asked := report(b, all)
 		b.ReportMetric(float64(changes), "changes")

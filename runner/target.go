@@ -199,7 +199,7 @@ func (j *job) read(ctx context.Context, task operation.TargetTask, p *planned) e
 		p.result.Notes = append(p.result.Notes, versionNotes(j.task.Reviewed, p, j.task.Terraform.Path)...)
 		return j.explain(ctx, task, p)
 	}
-	p.result.Risks = plan.Risks(p.read.Set, j.task.Stateful)
+	p.result.Risks = plan.Explain(plan.Facts{Stateful: j.task.Stateful, Lost: j.lost(ctx, task)}, p.read, nil).Risks
 	return nil
 }
 

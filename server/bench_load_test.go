@@ -329,7 +329,7 @@ func (l *load) send(i int, d delivery) {
 // drained waits until no job is left.
 func (l *load) drained() {
 	l.b.Helper()
-	ctx, cancel := context.WithTimeout(l.ctx, 10*patience)
+	ctx, cancel := context.WithTimeout(l.ctx, 30*patience)
 	defer cancel()
 	ticker := time.NewTicker(20 * time.Millisecond) //nolint:forbidigo // another process gives no signal
 	defer ticker.Stop()

@@ -44,8 +44,8 @@ func metrics() []metric {
 		},
 		{
 			name: "switchyard_jobs", labels: "class, state",
-			words: "Jobs in the queue: `quick` ones look and decide, `long` ones drive operations; `waiting`, `running`, or `dead`, which were " +
-				"given up after 8 failures.",
+			words: "Jobs in the queue: `quick` ones look and decide, `long` ones drive operations, `bots` are plans of bots' pull requests; `waiting`, `running`, or `dead`, which were " +
+				"given up after 20 failures.",
 			alert: "`dead` rises: read the log line \"this work was given up\".",
 		},
 		{

@@ -2,7 +2,10 @@ package story
 
 import (
 	"context"
+	"encoding/json"
 	"fmt"
+	"os"
+	"path/filepath"
 	"strings"
 	"time"
 )
@@ -167,6 +170,10 @@ func (s *Story) promotion(ctx context.Context) error {
 	if err := s.planThenMerge(ctx, release, "prod"); err != nil {
 		return err
 	}
+	err = s.expectAll(ctx, s.comment(release, "a proof says that the same content was applied in test", "same content", "test"))
+	if err != nil {
+		return err
+	}
 	err = s.open(ctx, Cleo, hotfix, "main", "main", "Halve the load on the gateway", map[string]string{
 		"src/terraform/env/prod.tfvars": tfvars(3, 3, 150, 0, false),
 	})
@@ -250,4 +257,65 @@ func (s *Story) seen(number int, comment int64) bool {
 		}
 	}
 	return false
+}
+
+// drift has somebody change prod past Switchyard after the hotfix was planned, and merges the hotfix.
+func (s *Story) drift(ctx context.Context) error {
+	if err := s.byHand("network-prod.tfstate", "10.30.0.0/16", "10.99.0.0/16"); err != nil {
+		return err
+	}
+	s.sayf("%s changes the address space of prod by hand, past Switchyard", Cleo)
+	if err := s.merge(ctx, Ana, hotfix); err != nil {
+		return err
+	}
+	const command = "comment `/apply prod "
+	err := s.expectAll(ctx,
+		s.check(s.merged(hotfix), "switchyard / apply (prod)", "action_required"),
+		s.comment(hotfix, "a new comment asks about that change alone, with its cause", command, "10.99.0.0/16", "outside of"),
+	)
+	if err != nil {
+		return err
+	}
+	asked := s.commentsWith(hotfix, command, "10.99.0.0/16")
+	if strings.Contains(asked[len(asked)-1].Body, "request_limit") {
+		return fmt.Errorf("the comment asks about what was reviewed, too:\n%s", asked[len(asked)-1].Body)
+	}
+	_, digest, _ := strings.Cut(asked[len(asked)-1].Body, command)
+	digest, _, _ = strings.Cut(digest, "`")
+	if err := s.ask(ctx, Ana, "/apply prod 000000", "a yes to something else is refused", []string{"000000", "not what is being asked"}); err != nil {
+		return err
+	}
+	if err := s.ask(ctx, Ana, "/apply prod "+digest, "a yes to exactly this change is taken", []string{"yes", "is taken"}); err != nil {
+		return err
+	}
+	err = s.expectAll(ctx,
+		s.check(s.merged(hotfix), "switchyard / apply (prod)", "success"),
+		s.deployment("prod", s.merged(hotfix), "success"),
+	)
+	if err != nil {
+		return err
+	}
+	return s.ask(ctx, Ben, `/why module.stamp["westeurope"].terraform_data.network`, "/why names who said yes to it", []string{"ana", "10.30.0.0/16"})
+}
+
+// byHand changes a state as somebody does who applies from elsewhere: its serial rises.
+func (s *Story) byHand(name, old, replacement string) error {
+	file := filepath.Join(s.states, name)
+	data, err := os.ReadFile(file) //nolint:gosec // of the story's own directory
+	if err != nil {
+		return fmt.Errorf("read the state: %w", err)
+	}
+	var state map[string]any
+	if err := json.Unmarshal([]byte(strings.ReplaceAll(string(data), old, replacement)), &state); err != nil {
+		return fmt.Errorf("read the state: %w", err)
+	}
+	serial, _ := state["serial"].(float64)
+	state["serial"] = serial + 1
+	if data, err = json.MarshalIndent(state, "", "  "); err != nil {
+		return fmt.Errorf("write the state: %w", err)
+	}
+	if err := os.WriteFile(file, data, 0o600); err != nil { //nolint:mnd // only the owner
+		return fmt.Errorf("write the state: %w", err)
+	}
+	return nil
 }

@@ -43,6 +43,7 @@ type Story struct {
 	printing sync.Mutex // guards out
 	out      io.Writer
 	began    time.Time
+	states   string // directory of Terraform's states
 	step     string // that is being played
 	checked  []checked
 	pulls    map[string]int    // number by head branch
@@ -67,6 +68,7 @@ func (s *Story) Steps() []Step {
 		{"three merges one second apart: one applies, one waits, the third gathers it", s.threeMerges},
 		{"a fix goes to test, the release to prod, a hotfix plans prod", s.promotion},
 		{"comments are answered: /plan, /apply, /status, /why, /help, a typo, an outsider", s.comments},
+		{"somebody changed prod by hand: the hotfix's apply asks about that alone, and takes a yes to exactly it", s.drift},
 	}
 }
 
@@ -102,7 +104,7 @@ func Prepare(ctx context.Context, box *sandbox.Sandbox, states string, out io.Wr
 	if err != nil {
 		return nil, fmt.Errorf("create repository: %w", err)
 	}
-	return &Story{Sandbox: box, Repo: repo, out: out, began: time.Now(), pulls: map[string]int{}, merges: map[string]string{}}, nil
+	return &Story{Sandbox: box, Repo: repo, out: out, states: states, began: time.Now(), pulls: map[string]int{}, merges: map[string]string{}}, nil
 }
 
 // Files are the files of the sample repository, by path, with the directory of the states filled in.
@@ -228,7 +230,7 @@ type place struct {
 
 // check expects a check of the pull request's head or of a commit to be completed so.
 func (s *Story) check(at place, name, conclusion string) expectation {
-	colour := map[string]string{"success": "green", "failure": "red", "neutral": "grey"}[conclusion]
+	colour := map[string]string{"success": "green", "failure": "red", "neutral": "grey", "action_required": "yellow"}[conclusion]
 	find := func() (sandbox.Check, bool) {
 		for _, c := range s.Repo.Checks(at.sha()) {
 			if c.Name == name && c.Status == "completed" && c.Conclusion == conclusion {
