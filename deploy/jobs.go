@@ -105,13 +105,14 @@ func (i Installed) Job() queue.Job {
 	return job(queue.Quick, KindInstallation, 0, fmt.Sprintf("installation %d", i.Installation), i)
 }
 
-// job makes a job whose lane is its repository, so that one with many jobs does not hold up others.
+// job makes a job whose lane is its repository, so that one with many jobs does not hold up others. Each reads
+// the truth when it is done, so one that says the same as one that waits is needless.
 func job(class queue.Class, kind string, repository int64, key string, payload any) queue.Job {
 	data, err := json.Marshal(payload)
 	if err != nil { // the payload types above have nothing that cannot be marshalled
 		panic(fmt.Sprintf("deploy: marshal %s: %v", kind, err))
 	}
-	j := queue.Job{Class: class, Kind: kind, Key: key, Payload: data}
+	j := queue.Job{Class: class, Kind: kind, Key: key, Payload: data, Alike: true}
 	if repository != 0 {
 		j.Lane = strconv.FormatInt(repository, 10)
 	}

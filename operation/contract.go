@@ -118,7 +118,9 @@ type Attribute struct {
 	After     json.RawMessage `json:"after,omitempty"`  // compact JSON; absent when there will be no value, when Unknown, or when Sensitive
 	Unknown   bool            `json:"unknown,omitempty"`
 	Sensitive bool            `json:"sensitive,omitempty"`
-	Volatile  bool            `json:"volatile,omitempty"` // another value in each plan, After is this one's: it has the time in it, or two plans differed
+
+	// Volatile: it has another value in each plan, and After is that of this one. It has the time in it, or two plans differed.
+	Volatile bool `json:"volatile,omitempty"`
 }
 
 // Counts sums up a change set the way Terraform does: a replacement is one to add and one to destroy.

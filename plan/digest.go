@@ -195,6 +195,9 @@ func canonical(raw json.RawMessage) string {
 	if len(raw) == 0 {
 		return ""
 	}
+	if simple(raw) {
+		return string(raw)
+	}
 	decoder := json.NewDecoder(bytes.NewReader(raw))
 	decoder.UseNumber()
 	var value any
@@ -209,6 +212,21 @@ func canonical(raw json.RawMessage) string {
 		return string(raw)
 	}
 	return string(text)
+}
+
+// simple reports whether a JSON value is a string of plain ASCII characters, which has one form only.
+func simple(raw json.RawMessage) bool {
+	return len(raw) >= 2 && raw[0] == '"' && raw[len(raw)-1] == '"' && plain(string(raw[1:len(raw)-1]))
+}
+
+// plain reports whether a text is the same in a JSON string.
+func plain(text string) bool {
+	for i := range len(text) {
+		if c := text[i]; c < ' ' || c > '~' || c == '"' || c == '\\' {
+			return false
+		}
+	}
+	return true
 }
 
 // marshal is compact JSON with sorted keys and without HTML escapes.

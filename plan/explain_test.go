@@ -357,7 +357,7 @@ func TestDataSourcesAreFoundThroughModules(t *testing.T) {
 	const text = `{"format_version":"1.2",
 	"resource_changes":[{"address":"module.stamp[\"west.europe\"].azurerm_x.a[\"k.]\"]","provider_name":"p","change":{"actions":["update"],"before":{"v":1},"after":{"v":2}}}],
 	"prior_state":{"values":{"root_module":{"child_modules":[{"address":"module.net","resources":[
-		{"address":"module.net.data.http.ip","mode":"data","values":{"b":%d},"sensitive_values":{}}]}]}}},
+		{"address":"module.net.data.http.ip[0]","mode":"data","values":{"b":%d},"sensitive_values":{}}]}]}}},
 	"configuration":{"root_module":{"module_calls":{
 		"net":{"module":{"outputs":{"ip":{"expression":{"references":["data.http.ip.b","data.http.ip"]}}}}},
 		"stamp":{"expressions":{"ip":{"references":["module.net.ip","module.net"]}},"for_each_expression":{},
@@ -370,7 +370,7 @@ func TestDataSourcesAreFoundThroughModules(t *testing.T) {
 		return made
 	}
 	explained := plan.Explain(plan.Facts{Data: read(1).Data}, read(2), nil)
-	want := []string{`asked update module.stamp["west.europe"].azurerm_x.a["k.]"]: data module.net.data.http.ip`}
+	want := []string{`asked update module.stamp["west.europe"].azurerm_x.a["k.]"]: data module.net.data.http.ip[0]`}
 	if diff := cmp.Diff(want, told(explained)); diff != "" {
 		t.Error(diff)
 	}

@@ -77,7 +77,7 @@ func (o Options) checkout() checkout {
 // would be applied without a name.
 func Read(from io.Reader, options Options) (Plan, error) {
 	r := reader{
-		json: newStream(from), checkout: options.checkout(), secrets: newSecrets(), paths: map[string]string{},
+		json: newStream(from), checkout: options.checkout(), secrets: newSecrets(), shared: newShared(),
 		reviewed: pathsOf(options.Reviewed),
 		plan: Plan{
 			Data: map[string]string{}, Providers: map[string]string{},
@@ -126,7 +126,7 @@ type reader struct {
 	checkout checkout
 	secrets  secrets                    // of the whole plan
 	reviewed map[object]map[string]bool // see pathsOf
-	paths    map[string]string          // each path of an attribute once: many objects have the same
+	shared   *shared
 	sources  sources
 	plan     Plan
 	version  string
@@ -376,7 +376,7 @@ func (r *reader) change(resource tfjson.ResourceChange, action operation.Action)
 	known.collect(resource.Change)
 	r.secrets.merge(known)
 	key := object{change.Address, change.Deposed}
-	f := flattener{checkout: r.checkout, secrets: known, asked: r.reviewed[key], stands: map[string]text{}, paths: r.paths}
+	f := flattener{checkout: r.checkout, secrets: known, asked: r.reviewed[key], stands: map[string]text{}, shared: r.shared}
 	attributes, err := f.attributes(resource.Change)
 	if err != nil {
 		return operation.Change{}, err

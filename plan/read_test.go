@@ -13,6 +13,7 @@ import (
 	"slices"
 	"strings"
 	"testing"
+	"testing/iotest"
 
 	"github.com/google/go-cmp/cmp"
 
@@ -352,6 +353,67 @@ func TestALargePlanIsStreamed(t *testing.T) {
 	}
 }
 
+func TestItDoesNotMatterInWhichPiecesAPlanArrives(t *testing.T) {
+	t.Parallel()
+	for _, name := range []string{"change", "reasons", "providers", "handmade"} {
+		text, err := os.ReadFile(filepath.Join("testdata", name+".json"))
+		if err != nil {
+			t.Fatal(err)
+		}
+		whole, err := plan.Read(bytes.NewReader(text), plan.Options{})
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, r := range []io.Reader{iotest.OneByteReader(bytes.NewReader(text)), iotest.DataErrReader(bytes.NewReader(text))} {
+			pieces, err := plan.Read(r, plan.Options{})
+			if err != nil {
+				t.Fatal(err)
+			}
+			if diff := cmp.Diff(describe(whole.Set, whole.Notes)+describeRest(whole), describe(pieces.Set, pieces.Notes)+describeRest(pieces)); diff != "" {
+				t.Errorf("%s: %s", name, diff)
+			}
+		}
+		for _, cut := range []int{1, len(text) / 3, len(text) / 2, len(text) - 3} {
+			if _, err := plan.Read(bytes.NewReader(text[:cut]), plan.Options{}); !errors.Is(err, io.ErrUnexpectedEOF) {
+				t.Errorf("%s, cut at byte %d: %v", name, cut, err)
+			}
+		}
+	}
+	broken := errors.New("broken pipe")
+	if _, err := plan.Read(iotest.ErrReader(broken), plan.Options{}); !errors.Is(err, broken) {
+		t.Errorf("got %v", err)
+	}
+}
+
+func TestPathsOfOtherCheckoutsAreReplacedToo(t *testing.T) {
+	t.Parallel()
+	after := func(text string) string {
+		t.Helper()
+		read, err := plan.Read(strings.NewReader(one(`{"actions":["create"],"before":null,"after":{"v":"`+text+`"},"after_unknown":{}}`)),
+			plan.Options{Checkout: "/data/work/7/pull-3/tree", Beside: "/data/work/7"})
+		if err != nil {
+			t.Fatal(err)
+		}
+		return string(read.Set.Changes[0].Attributes[0].After)
+	}
+	for text, want := range map[string]string{
+		"/data/work/7/pull-3/tree/a":                             `"{checkout}/a"`,
+		"/data/work/7/apply-12-1/tree":                           `"{checkout}"`,
+		"x:/data/work/7/a/tree:/data/work/7/b/tree/c":            `"x:{checkout}:{checkout}/c"`,
+		"/data/work/7/apply-12-1/treetop":                        `"/data/work/7/apply-12-1/treetop"`,
+		"/data/work/7/a/b/tree":                                  `"/data/work/7/a/b/tree"`,
+		"/data/work/7//tree":                                     `"/data/work/7//tree"`,
+		"/data/work/8/pull-3/tree":                               `"/data/work/8/pull-3/tree"`,
+		"/data/work/7/two words/tree":                            `"/data/work/7/two words/tree"`,
+		"/data/work/7/":                                          `"/data/work/7/"`,
+		"/data/work/7/x/data and then /data/work/7/pull-3/tree/": `"/data/work/7/x/data and then {checkout}/"`,
+	} {
+		if got := after(text); got != want {
+			t.Errorf("%s: got %s, want %s", text, got, want)
+		}
+	}
+}
+
 func BenchmarkRead(b *testing.B) {
 	for b.Loop() {
 		pr, pw := io.Pipe()
@@ -363,7 +425,7 @@ func BenchmarkRead(b *testing.B) {
 }
 
 func FuzzRead(f *testing.F) {
-	for _, name := range []string{"create.json", "change.json", "handmade.json"} {
+	for _, name := range []string{"create.json", "change.json", "handmade.json", "reasons.json", "providers.json"} {
 		data, err := os.ReadFile(filepath.Join("testdata", name))
 		if err != nil {
 			f.Fatal(err)

@@ -52,7 +52,9 @@ func Risks(set operation.ChangeSet, stateful []string) []operation.Risk {
 func LostProtection(unprotected []string, set operation.ChangeSet) []operation.Risk {
 	var risks []operation.Risk
 	for _, name := range unprotected {
-		risk := operation.Risk{Address: name, Rule: operation.RiskUnprotected, Reason: "`prevent_destroy` does not keep it from being destroyed any more."}
+		risk := operation.Risk{
+			Address: name, Rule: operation.RiskUnprotected, Reason: "`prevent_destroy` does not keep it from being destroyed any more.",
+		}
 		found := false
 		for _, change := range set.Changes {
 			if plain := unkeyed(change.Address); plain == name || strings.HasPrefix(plain, "module.") && strings.HasSuffix(plain, "."+name) {

@@ -166,7 +166,7 @@ func there(reviewed operation.Attribute, actual []operation.Attribute, stands ma
 	case known:
 		return string(value) == canonical(reviewed.After)
 	default:
-		return true // it was to go away, and there is no such place any more
+		return len(reviewed.After) == 0 // it was to go away, and there is no such place any more
 	}
 }
 

@@ -21,5 +21,6 @@ type Job struct {
 	Lane    string          // who takes turns with others: many jobs of one lane do not hold up those of another; empty: Key
 	Payload json.RawMessage // arguments of that function
 	Once    bool            // left out when a job of this key and kind is already waiting
+	Alike   bool            // left out when one of this key and kind with the same payload waits: it looks at the world as it is by then
 	Cause   string          // the webhook delivery it came from, for logs; empty for our own
 }

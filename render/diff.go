@@ -89,13 +89,7 @@ func because(change operation.Change) string {
 	return strings.Join(change.ReplacePaths, ", ") + " cannot be changed in place"
 }
 
-// planBlock is the plan of one target as a code block, without what another place shows; ok is false when
-// it would be longer than limit.
-func planBlock(target operation.TargetResult, shownIn repeats, detail detail, limit int) (string, bool) {
-	groups, elsewhere := shownIn.once(target)
-	return diffBlock(groups, append(elsewhere, omittedWords(target.ChangeSet.Omitted)...), detail, limit)
-}
-
+// omittedWords says how many changes a result left out.
 func omittedWords(omitted int) []string {
 	if omitted == 0 {
 		return nil

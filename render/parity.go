@@ -12,7 +12,7 @@ import (
 
 // maxGrouped is how many changes of one result are compared with one another. A result has fewer as a
 // rule, and of more than these too few are shown for it to matter.
-const maxGrouped = 20_000
+const maxGrouped = 10_000
 
 // grouped finds what the targets of a result, and the stamps within them, do alike.
 func grouped(result *operation.Result, regions []string) plan.Grouping {
@@ -92,6 +92,9 @@ func (r repeats) same(target operation.TargetResult) (operation.Target, bool) {
 // once divides the changes of a target into those that are shown here, each run of them below words about
 // where else they are made, and words about those that are shown elsewhere.
 func (r repeats) once(target operation.TargetResult) ([]caused, []string) {
+	if len(r.first) == 0 {
+		return []caused{{changes: target.ChangeSet.Changes}}, nil
+	}
 	var shown []caused
 	var elsewhere []string
 	counts := map[member]int{}

@@ -249,8 +249,10 @@ func plans(result *operation.Result, grouping plan.Grouping, resultURL string, l
 			continue
 		}
 		p := &piece{rank: rankDetails}
+		groups, after := shownIn.once(target)
+		after = append(after, omittedWords(set.Omitted)...)
 		for _, detail := range []detail{values, names, addresses} {
-			if text, ok := planBlock(target, shownIn, detail, limit); ok {
+			if text, ok := diffBlock(groups, after, detail, limit); ok {
 				p.forms = append(p.forms, folded(target, detail, text))
 			}
 		}

@@ -116,10 +116,16 @@ const turnOf = `(
 		COALESCE((SELECT MAX(turn) FROM jobs WHERE class = CAST($1 AS TEXT) AND lane = CAST($2 AS TEXT) AND state = 'waiting'), 0) AS last,
 		COALESCE((SELECT next FROM turns WHERE class = CAST($1 AS TEXT)), 1) AS next) AS tags)`
 
+// insertJob stores a job, unless one waits that will do the same. Of those that are alike, one that rests after a
+// failure is not counted on, for it may be given up.
 func insertJob(ctx context.Context, t *tx, job queue.Job) error {
 	once := 0
 	if job.Once {
 		once = 1
+	}
+	alike := 0
+	if job.Alike {
+		alike = 1
 	}
 	lane := job.Lane
 	if lane == "" {
@@ -134,9 +140,10 @@ func insertJob(ctx context.Context, t *tx, job queue.Job) error {
 			CASE WHEN `+isBehind+` THEN (
 				SELECT COALESCE(MAX(turn), 0) + 1 FROM jobs WHERE key = CAST($4 AS TEXT) AND state = 'behind') ELSE `+turnOf+` END,
 			0, 0, 0, CAST($8 AS BIGINT), '', ''
-		WHERE CAST($7 AS BIGINT) = 0 OR NOT EXISTS (SELECT 1 FROM jobs
-			WHERE key = CAST($4 AS TEXT) AND kind = CAST($3 AS TEXT) AND state IN ('behind', 'waiting', 'resting'))`,
-		string(job.Class), lane, job.Kind, job.Key, string(job.Payload), job.Cause, once, t.now)
+		WHERE NOT EXISTS (SELECT 1 FROM jobs
+			WHERE key = CAST($4 AS TEXT) AND kind = CAST($3 AS TEXT) AND state IN ('behind', 'waiting', 'resting')
+				AND (CAST($7 AS BIGINT) = 1 OR CAST($9 AS BIGINT) = 1 AND state <> 'resting' AND payload = CAST($5 AS TEXT)))`,
+		string(job.Class), lane, job.Kind, job.Key, string(job.Payload), job.Cause, once, t.now, alike)
 	t.due = t.due || stored > 0
 	return err
 }

@@ -35,6 +35,7 @@ func Run(t *testing.T, open Open) {
 		"a job that waits for its time holds back those of its key":           waitingJob,
 		"a dead job lets the next of its key run":                             deadJob,
 		"a once-job is left out while one waits, but not while one runs":      onceJob,
+		"a job like one that waits is left out, but not while that runs":      sameJob,
 		"an attempt whose lease has ended is fenced":                          fencedJob,
 		"a claim that is extended is kept":                                    extendedJob,
 		"forgotten deliveries are new again":                                  forgotten,
@@ -294,6 +295,27 @@ func onceJob(t *testing.T, w *world) {
 	must(t, w.Done(t.Context(), first))
 	must(t, w.Done(t.Context(), w.claim(t, "once")))
 	w.claim(t, "")
+}
+
+func sameJob(t *testing.T, w *world) {
+	alike := func(key, payload string) queue.Job {
+		j := job(key, payload)
+		j.Alike = true
+		return j
+	}
+	must(t, w.Enqueue(t.Context(), alike("a", "1"), alike("a", "2"), alike("a", "1"), alike("a", "2"), alike("b", "1")))
+	first := w.claim(t, "1")
+	must(t, w.Enqueue(t.Context(), alike("a", "1"), alike("a", "1"))) // what runs may have looked already
+	must(t, w.Done(t.Context(), w.claim(t, "1")))                 // of b
+	must(t, w.Done(t.Context(), first))
+	must(t, w.Retry(t.Context(), w.claim(t, "2"), time.Minute, "later"))
+	must(t, w.Enqueue(t.Context(), alike("a", "2"), job("a", "2")))
+	w.clock.Advance(time.Minute)
+	for _, want := range []string{"2", "1", "2", "2", ""} {
+		if c := w.claim(t, want); want != "" {
+			must(t, w.Done(t.Context(), c))
+		}
+	}
 }
 
 func fencedJob(t *testing.T, w *world) {
