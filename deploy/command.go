@@ -641,7 +641,7 @@ const maxHistory = 200
 
 func (d *Deploy) why(ctx context.Context, r request) (string, error) {
 	view := render.WhyView{
-		Repository: r.Repository, WebURL: d.WebURL, Address: r.Command.Address, Now: d.Clock.Now(),
+		Repository: r.Repository, WebURL: d.WebURL, Address: r.Command.Address, Mask: r.Config.Mask, Now: d.Clock.Now(),
 	}
 	if r.IsPull {
 		view.Pull = r.Number
@@ -657,6 +657,13 @@ func (d *Deploy) why(ctx context.Context, r request) (string, error) {
 	}
 	if view.Address == "" {
 		return render.Why(view), nil
+	}
+	entries, err := d.Store.Ledger(ctx, store.LedgerFilter{Repository: r.Repository.ID, Address: view.Address, Limit: maxHistory})
+	if err != nil {
+		return "", fmt.Errorf("read the ledger: %w", err)
+	}
+	if view.Ledger, err = LedgerViews(ctx, d.Store, entries); err != nil || len(entries) > 0 {
+		return render.Why(view), err
 	}
 	ops, err := d.Store.Operations(ctx, store.Filter{Repository: r.Repository.ID, Newest: true, Limit: maxHistory})
 	if err != nil {

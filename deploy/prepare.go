@@ -10,6 +10,7 @@ import (
 	"github.com/switchyard-dev/switchyard/operation"
 	"github.com/switchyard-dev/switchyard/repoconfig"
 	"github.com/switchyard-dev/switchyard/store"
+	"github.com/switchyard-dev/switchyard/terraform"
 )
 
 // prepareAndApply observes anew what an apply covers, what of it people reviewed and what speaks against it,
@@ -61,15 +62,22 @@ func (d *Deploy) prepareAndApply(ctx context.Context, op operation.Operation) (s
 // evidence gathers what the explanation of an apply's changes rests on, and says in the operation's doubt
 // what a yes is needed for whatever its plan shows.
 func (d *Deploy) evidence(ctx context.Context, op *operation.Operation, config repoconfig.Config, due outstanding) (reviewed, error) {
-	before, err := d.appliedBefore(ctx, *op)
+	states, err := d.Store.Targets(ctx, op.Repository.ID, op.Environment)
 	if err != nil {
-		return reviewed{}, err
+		return reviewed{}, fmt.Errorf("read targets: %w", err)
 	}
+	before := appliedBefore(*op, states)
 	found, err := d.reviewedOf(ctx, *op, config, before)
 	if err != nil {
 		return reviewed{}, err
 	}
 	found.evidence.Before = before
+	for _, state := range states {
+		if target, ok := found.targets[state.Target.Root]; ok {
+			target.lineage, target.serial = state.Lineage, state.Serial
+			found.targets[state.Target.Root] = target
+		}
+	}
 	if found.evidence.Content, err = d.contents(ctx, *op, config); err != nil {
 		return reviewed{}, err
 	}
@@ -92,16 +100,29 @@ func (d *Deploy) evidence(ctx context.Context, op *operation.Operation, config r
 }
 
 // appliedBefore is the applied commit of each root of an operation.
-func (d *Deploy) appliedBefore(ctx context.Context, op operation.Operation) (map[string]string, error) {
-	states, err := d.Store.Targets(ctx, op.Repository.ID, op.Environment)
-	if err != nil {
-		return nil, fmt.Errorf("read targets: %w", err)
-	}
+func appliedBefore(op operation.Operation, states []store.TargetState) map[string]string {
 	before := map[string]string{}
 	for _, root := range op.Roots {
 		if commit := appliedCommit(states, operation.Target{Root: root, Environment: op.Environment}); commit != "" {
 			before[root] = commit
 		}
 	}
-	return before, nil
+	return before
+}
+
+// protected lists what prevent_destroy kept in a root at a commit. What cannot be read there protected nothing
+// that could be planned.
+func (d *Deploy) protected(ctx context.Context, repo operation.Repository, root, commit string) []string {
+	if commit == "" {
+		return nil
+	}
+	if there, err := d.Git.Has(ctx, repo, commit); err != nil || !there {
+		return nil
+	}
+	kept, err := terraform.Protected(ctx, d.reader(ctx, repo, commit), root)
+	if err != nil {
+		zerolog.Ctx(ctx).Debug().Err(err).Str("root", root).Msg("what prevent_destroy kept before is not known")
+		return nil
+	}
+	return kept
 }

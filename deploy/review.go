@@ -27,6 +27,8 @@ type reviewed struct {
 type reviewedTarget struct {
 	expected operation.ChangeSet
 	data     map[string]string // what the data sources gave then: see operation.TargetResult
+	lineage  string            // of the state that the last apply has left
+	serial   int64             // 0: not known
 }
 
 // reviewedPull is what was reviewed on one pull request, where that counts.

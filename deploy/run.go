@@ -40,11 +40,11 @@ func (d *Deploy) runPlan(ctx context.Context, what drive) error {
 	defer d.end(op.ID)
 	var shown errgroup.Group
 	shown.Go(func() error { return d.show(ctx, op) }) // beside the plan, which need not wait for it
-	before, err := d.appliedBefore(ctx, op)
+	states, err := d.Store.Targets(ctx, op.Repository.ID, op.Environment)
 	if err != nil {
-		return err
+		return fmt.Errorf("read targets: %w", err)
 	}
-	finish, err := d.execute(ctx, op, reviewed{evidence: operation.Evidence{Before: before}})
+	finish, err := d.execute(ctx, op, reviewed{evidence: operation.Evidence{Before: appliedBefore(op, states)}})
 	if failed := shown.Wait(); failed != nil {
 		zerolog.Ctx(ctx).Warn().Err(failed).Msg("could not show that a plan runs") // its end is shown
 	}
@@ -196,6 +196,11 @@ func lost(op operation.Operation) store.Finish {
 	if op.Kind.Exclusive() {
 		end.State = operation.Interrupted
 		end.Message = "Its runner ended without a result, so it is not known how far it came."
+		for _, root := range op.Roots {
+			end.Touched = append(end.Touched, store.TargetState{
+				Repository: op.Repository.ID, Target: operation.Target{Root: root, Environment: op.Environment},
+			})
+		}
 		return end
 	}
 	end.State = operation.Failed
@@ -225,6 +230,10 @@ func ended(op operation.Operation, result operation.Result, evidence operation.E
 				Repository: op.Repository.ID, Target: target.Target, Applied: op.Head,
 				Lineage: target.Lineage, Serial: target.Serial, Operation: op.ID, At: result.Ended,
 				Content: evidence.Content[target.Target.Root],
+			})
+		} else if target.Timings.Apply > 0 {
+			end.Touched = append(end.Touched, store.TargetState{
+				Repository: op.Repository.ID, Target: target.Target, Lineage: target.Lineage, Serial: target.Serial,
 			})
 		}
 	}
@@ -328,10 +337,13 @@ func (d *Deploy) task(ctx context.Context, op operation.Operation,
 			VarFiles: root.VarFilesFor(op.Environment), Backend: root.BackendFor(application, op.Environment),
 			Vars: map[string]string{"application_name": application, "environment_name": op.Environment},
 		}
+		from := op.Base
 		if op.Kind.Exclusive() {
+			from = seen.evidence.Before[root.Dir]
 			what := seen.targets[root.Dir]
-			target.Expected, target.Data = &what.expected, what.data
+			target.Expected, target.Data, target.Lineage, target.Serial = &what.expected, what.data, what.lineage, what.serial
 		}
+		target.Protected = d.protected(ctx, op.Repository, root.Dir, from)
 		task.Targets = append(task.Targets, target)
 	}
 	if len(task.Targets) == 0 {

@@ -108,6 +108,12 @@ func (d *Deploy) pullView(ctx context.Context, repo operation.Repository, facts 
 		ConfigProblem: facts.Problem, Now: d.Clock.Now(),
 		ResultURL: fmt.Sprintf("%s/%s/pull/%d/checks", d.WebURL, repo.FullName(), facts.Number),
 	}
+	config, err := d.present(ctx, repo)
+	if err != nil {
+		return view, err
+	}
+	environment, _ := config.Environment(facts.Decision.Environment)
+	view.Mask, view.Regions = config.Mask, environment.Regions
 	if newest, ok, err := d.newestPlan(ctx, repo.ID, facts.Number); err != nil {
 		return view, err
 	} else if ok && (newest.Head == facts.Head || facts.State != "open") && len(facts.Roots) > 0 {
@@ -138,6 +144,21 @@ func (d *Deploy) applyView(ctx context.Context, op operation.Operation, pull int
 		Operation: op, Commit: op.Head, Repository: op.Repository, WebURL: d.WebURL, Now: d.Clock.Now(),
 		With:      slices.DeleteFunc(slices.Clone(op.Pulls), func(number int) bool { return number == pull }),
 		ResultURL: fmt.Sprintf("%s/%s/commit/%s/checks", d.WebURL, op.Repository.FullName(), op.Head),
+	}
+	config, err := d.present(ctx, op.Repository)
+	if err != nil {
+		return view, err
+	}
+	environment, _ := config.Environment(op.Environment)
+	view.Mask, view.Regions = config.Mask, environment.Regions
+	if op.Attempt > 0 {
+		evidence, err := d.Store.Evidence(ctx, op.ID, op.Attempt)
+		if err != nil {
+			return view, fmt.Errorf("read what was known before %s: %w", op, err)
+		}
+		if view.Promotion, err = d.promotionViews(ctx, op, evidence); err != nil {
+			return view, err
+		}
 	}
 	if op.State.Ended() || op.State == operation.Unconfirmed {
 		return view, nil

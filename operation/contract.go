@@ -207,6 +207,10 @@ type TargetTask struct {
 	// Protected has the resources that prevent_destroy kept at the applied commit (plan: at the base), as terraform.Protected
 	// lists them: losing that is a risk.
 	Protected []string `json:"protected,omitempty"`
+
+	// Lineage and Serial are of the state that Switchyard's last apply has left; Serial is 0 where that is not known.
+	Lineage string `json:"lineage,omitempty"`
+	Serial  int64  `json:"serial,omitempty"`
 }
 
 // Tool is one program or provider that took part.
@@ -248,8 +252,8 @@ type TargetResult struct {
 	Notes     []string          `json:"notes,omitempty"` // for people, about the plan; Markdown code spans only; capped
 	Error     string            `json:"error,omitempty"` // Terraform's words, without colours, capped
 	Lock      *LockInfo         `json:"lock,omitempty"`
-	Lineage   string            `json:"lineage,omitempty"`
-	Serial    int64             `json:"serial,omitempty"`
+	Lineage   string            `json:"lineage,omitempty"` // of the state: that was planned with, or that the apply has left
+	Serial    int64             `json:"serial,omitempty"`  // 0: not known
 	Timings   Timings           `json:"timings"`
 	Processes int               `json:"processes"` // Terraform processes started for this target
 }

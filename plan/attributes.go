@@ -225,6 +225,9 @@ func (f *flattener) leaf(at place, before, after side) {
 	if hasValue {
 		attribute.After = f.text(after.value)
 	}
+	if hadValue == hasValue && bytes.Equal(attribute.Before, attribute.After) {
+		return // only the path of the checkout is another
+	}
 	f.add(attribute)
 }
 

@@ -20,6 +20,7 @@ type Facts struct {
 	Stateful []string             // types that hold data, beside those of the table
 	Block    []operation.RiskRule // what stops an apply until somebody approves it by address
 	Approved []string             // those addresses
+	Moved    string               // how the state was written to since the last apply, in words; empty where it was not
 	Lost     []string             // resources that prevent_destroy does not keep any more, see LostProtection
 }
 
@@ -36,10 +37,11 @@ type Explanation struct {
 // learn which values are another in each plan; nil where there is none.
 //
 // A change that a reviewed one covers (see Unexpected, and Options.Reviewed for what is true already) has the cause
-// reviewed. Of the others the first of these that holds is the cause: volatile, drift, data, identity, provider,
-// unexplained. With the binding strict, a yes is asked for each of them but those that are there only because of volatile
-// values and carry no risk; with no-new-risk for those that carry a risk. Where what was reviewed, or the plan, was
-// capped, everything that cannot be compared is asked about, as if the binding were strict.
+// reviewed. Of the others the first of these that holds is the cause: volatile, drift, data, identity, provider, a state
+// that was written to since the last apply (which is drift, too), unexplained. With the binding strict, a yes is asked for
+// each of them but those that are there only because of volatile values and carry no risk; with no-new-risk for those that
+// carry a risk. Where what was reviewed, or the plan, was capped, everything that cannot be compared is asked about, as if
+// the binding were strict.
 func Explain(facts Facts, actual Plan, again *Plan) Explanation {
 	e := explainer{
 		facts: facts, actual: actual, reviewed: byObject(facts.Expected.Changes), drift: byObject(actual.Drift),
@@ -168,7 +170,7 @@ func (e *explainer) cause(change operation.Change, candidates []operation.Change
 		func(change operation.Change, _ []operation.Attribute) (operation.Cause, bool) {
 			return e.volatile(change, candidates)
 		},
-		e.fromDrift, e.fromData, e.fromIdentity, e.fromProvider,
+		e.fromDrift, e.fromData, e.fromIdentity, e.fromProvider, e.fromState,
 	} {
 		if cause, found := look(change, open); found {
 			return cause
@@ -390,6 +392,12 @@ func (e *explainer) fromProvider(change operation.Change, _ []operation.Attribut
 		Kind:   operation.CauseProvider,
 		Detail: fmt.Sprintf("%s %s, reviewed with %s", name, strings.Join(now, " and "), strings.Join(then, " and ")),
 	}, true
+}
+
+// fromState reports whether somebody has written to the state since the last apply: a change that nothing else explains
+// takes that back.
+func (e *explainer) fromState(change operation.Change, _ []operation.Attribute) (operation.Cause, bool) {
+	return operation.Cause{Kind: operation.CauseDrift, Detail: e.facts.Moved}, e.facts.Moved != "" && change.Action != operation.Output
 }
 
 // builtin is how the source address of a provider begins that is part of Terraform or OpenTofu.

@@ -137,6 +137,15 @@ func TestExplain(t *testing.T) {
 			actual:   one(updateOf(group, `{"v":7,"w":7}`, `{"v":1,"w":2}`)),
 			want:     []string{"asked update " + group + ": unexplained"},
 		},
+		"a reviewed value with the time of its plan need not change": {
+			reviewed: one(updateOf(group, `{"v":1,"t":"x"}`, `{"v":2,"t":"at 2026-11-21T10:00:00Z"}`)),
+			actual:   one(updateOf(group, `{"v":1,"t":"y"}`, `{"v":2,"t":"y"}`)),
+			want:     []string{"covered update " + group + ": reviewed [41]"},
+		},
+		"a value with the time of the plan needs no second one": {
+			actual: one(updateOf(group, `{"t":"x"}`, `{"t":"at 2026-11-21T10:00:00Z"}`)),
+			want:   []string{"tolerated update " + group + ": volatile t"},
+		},
 		"a value that is unknown now contradicts the reviewed one": {
 			reviewed: one(updateOf(group, `{"v":1,"w":1}`, `{"v":2,"w":2}`)),
 			actual:   one(resourceChange(group, `"update"`, `{"v":1,"w":1}`, `{"v":2}`, `{"w":true}`)),
@@ -311,8 +320,14 @@ func TestExplain(t *testing.T) {
 				read := readPlan(t, *test.again, facts.Expected)
 				second = &read
 			}
-			if diff := cmp.Diff(test.want, told(plan.Explain(facts, readPlan(t, test.actual, facts.Expected), second))); diff != "" {
+			explained := plan.Explain(facts, readPlan(t, test.actual, facts.Expected), second)
+			if diff := cmp.Diff(test.want, told(explained)); diff != "" {
 				t.Errorf("(-want +got):\n%s", diff)
+			}
+			for _, change := range explained.Changes {
+				if change.Cause.Kind == operation.CauseReviewed && !plan.Shown(facts.Expected, change) {
+					t.Errorf("%s is covered and was not shown", change.Address)
+				}
 			}
 		})
 	}

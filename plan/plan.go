@@ -1,7 +1,9 @@
 // Package plan turns what `terraform show -json` says about a saved plan into a change set, names
-// change sets by digest, and tells which changes of a plan no reviewed change covers. The runner
-// reads and compares with it, deploy joins reviewed sets with it. It decides nothing, keeps no
-// sensitive value and touches nothing but the reader it is given.
+// change sets by digest, tells which changes of a plan no reviewed change covers, why they are there
+// and what is dangerous about them, and finds what targets and regions do alike. The runner reads and
+// explains with it, deploy joins reviewed sets with it, render groups with it. docs/change-sets.md
+// says how, for a second implementation. It decides nothing, keeps no sensitive value and touches
+// nothing but the reader it is given.
 package plan
 
 import (

@@ -444,8 +444,37 @@ func FuzzRead(f *testing.F) {
 		if unexpected := plan.Unexpected(set, set); len(unexpected) > 0 {
 			t.Errorf("a plan does not cover itself: %v", unexpected)
 		}
+		again, err := plan.Read(bytes.NewReader(data), plan.Options{Reviewed: set})
+		if err != nil {
+			t.Fatal(err)
+		}
+		if asked := plan.Explain(plan.Facts{Expected: set, Data: again.Data}, again, &again).Asked; len(asked) > 0 {
+			t.Errorf("a reviewed plan is asked about: %v", asked)
+		}
 		if _, err := json.Marshal(set); err != nil {
 			t.Errorf("cannot be written: %v", err)
 		}
 	})
+}
+
+func TestDeeplyNestedPlansAreRefusedOrRead(t *testing.T) {
+	t.Parallel()
+	const depth = 100_000
+	modules := strings.Repeat(`{"child_modules":[`, depth) + strings.Repeat(`]}`, depth)
+	lists := strings.Repeat(`[`, depth) + strings.Repeat(`]`, depth)
+	tests := map[string]struct{ input, want string }{
+		"modules in the state":         {`{"format_version":"1.2","prior_state":{"values":{"root_module":` + modules + `}}}`, "nested too deeply"},
+		"modules in the configuration": {`{"format_version":"1.2","configuration":{"root_module":` + strings.Repeat(`{"module_calls":{"m":{"module":`, depth) + `{}` + strings.Repeat(`}}}`, depth) + `}}`, "nested too deeply"},
+		"a value":                      {one(`{"actions":["create"],"before":null,"after":{"v":` + lists + `}}`), "exceeded max depth"},
+		"what is passed over":          {`{"format_version":"1.2","planned_values":` + lists + `}`, ""},
+	}
+	for name, test := range tests {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			_, err := plan.Read(strings.NewReader(test.input), plan.Options{})
+			if test.want == "" && err != nil || test.want != "" && (err == nil || !strings.Contains(err.Error(), test.want)) {
+				t.Errorf("got %v, want %q", err, test.want)
+			}
+		})
+	}
 }

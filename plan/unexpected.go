@@ -18,6 +18,7 @@ import (
 //   - outputs by name and action, and reads of data sources by address: their values follow from the
 //     other changes.
 //
+// Explain covers more, because it has the plan: what was reviewed and is true already.
 // Reviewed changes that actual lacks are nobody's surprise: less is done than was said.
 // A set that was capped is compared by its digest only, because what it left out cannot be compared:
 // without the same digest, everything in it is unexpected.
@@ -38,6 +39,33 @@ func Unexpected(expected, actual operation.ChangeSet) []operation.Change {
 		}
 	}
 	return unexpected
+}
+
+// Shown reports whether reviewed changes show all that a change does. Unlike Explain it does not ask whether something
+// else that they show will be true, which only the plan tells; so it holds for each change that Explain finds reviewed.
+func Shown(reviewed operation.ChangeSet, change operation.Change) bool {
+	var parts []operation.Attribute
+	found := false
+	for _, candidate := range byObject(reviewed.Changes)[objectOf(change)] {
+		switch {
+		case sameDeed(candidate, change):
+			if change.Action == operation.Output || change.Action == operation.Read {
+				return true
+			}
+			if !slices.Equal(candidate.ReplacePaths, change.ReplacePaths) {
+				continue
+			}
+			if change.Action == operation.Update {
+				found = true
+				parts = append(parts, candidate.Attributes...)
+			} else if allCovered(change.Attributes, candidate.Attributes) {
+				return true
+			}
+		case canBegin(change, candidate) && endsIn(change, candidate):
+			return true
+		}
+	}
+	return found && allCovered(change.Attributes, parts)
 }
 
 func objectOf(change operation.Change) object { return object{change.Address, change.Deposed} }
@@ -91,26 +119,35 @@ func covered(change operation.Change, reviewed []operation.Change, stands map[st
 // begun reports whether an update is the rest of a reviewed creation or replacement, of which an earlier apply has done a part:
 // it makes the object just what was reviewed, and something of that is there already.
 func begun(change operation.Change, reviewed []operation.Change, stands map[string]text) (bool, []operation.Change) {
-	if change.Action != operation.Update || change.ImportID != "" || change.PreviousAddress != "" {
-		return false, nil
-	}
 	for _, candidate := range reviewed {
-		if candidate.Action != operation.Create && candidate.Action != operation.Replace && candidate.Action != operation.ReplaceCreateFirst {
-			continue
-		}
-		if becomes(change, candidate, stands) {
+		if canBegin(change, candidate) && endsIn(change, candidate) && partlyThere(change, candidate, stands) {
 			return true, []operation.Change{candidate}
 		}
 	}
 	return false, nil
 }
 
-// becomes reports whether an update ends where a reviewed creation or replacement does.
-func becomes(change, reviewed operation.Change, stands map[string]text) bool {
+// canBegin reports whether a change can be the rest of a reviewed one.
+func canBegin(change, reviewed operation.Change) bool {
+	makes := reviewed.Action == operation.Create || reviewed.Action == operation.Replace || reviewed.Action == operation.ReplaceCreateFirst
+	return makes && change.Action == operation.Update && change.ImportID == "" && change.PreviousAddress == ""
+}
+
+// endsIn reports whether each value that a change sets is the reviewed one, whatever it was before.
+func endsIn(change, reviewed operation.Change) bool {
+	return !slices.ContainsFunc(change.Attributes, func(a operation.Attribute) bool {
+		return !slices.ContainsFunc(reviewed.Attributes, func(r operation.Attribute) bool {
+			return r.Unknown && atOrBelow(a.Path, r.Path) || sameEnd(a, r)
+		})
+	})
+}
+
+// partlyThere reports whether each reviewed value is set by the change or there already, and one at least is there.
+func partlyThere(change, reviewed operation.Change, stands map[string]text) bool {
 	done := false
 	for _, attribute := range reviewed.Attributes {
 		set := slices.ContainsFunc(change.Attributes, func(a operation.Attribute) bool { return sameEnd(a, attribute) })
-		if set || attribute.Unknown || attribute.Sensitive {
+		if set || attribute.Unknown || attribute.Volatile || attribute.Sensitive {
 			continue
 		}
 		if !there(attribute, change.Attributes, stands) {
@@ -118,11 +155,7 @@ func becomes(change, reviewed operation.Change, stands map[string]text) bool {
 		}
 		done = true
 	}
-	return done && !slices.ContainsFunc(change.Attributes, func(a operation.Attribute) bool {
-		return !slices.ContainsFunc(reviewed.Attributes, func(r operation.Attribute) bool {
-			return r.Unknown && atOrBelow(a.Path, r.Path) || sameEnd(a, r)
-		})
-	})
+	return done
 }
 
 // sameEnd is sameAttribute whatever the value was before.
@@ -142,7 +175,7 @@ func sameDeed(a, b operation.Change) bool {
 // within reports whether everything known that was reviewed is in actual, or stands there already.
 func within(reviewed, actual []operation.Attribute, stands map[string]text) bool {
 	for _, attribute := range reviewed {
-		if attribute.Unknown {
+		if attribute.Unknown || attribute.Volatile {
 			continue // may have turned out to be as before
 		}
 		kept := slices.ContainsFunc(actual, func(a operation.Attribute) bool { return sameAttribute(attribute, a) })

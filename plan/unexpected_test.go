@@ -527,3 +527,34 @@ func hexSHA256(text string) string {
 	sum := sha256.Sum256([]byte(text))
 	return hex.EncodeToString(sum[:])
 }
+
+func TestShown(t *testing.T) {
+	t.Parallel()
+	replaced := operation.Change{Address: "a.a", Action: operation.Replace, ReplacePaths: []string{"x"}, Attributes: []operation.Attribute{value("x", `1`, `2`)}}
+	other := replaced
+	other.ReplacePaths = []string{"y"}
+	tests := map[string]struct {
+		reviewed []operation.Change
+		change   operation.Change
+		want     bool
+	}{
+		"a part of an update":          {[]operation.Change{changed("a.a", value("x", `1`, `2`), value("y", `1`, `2`))}, changed("a.a", value("x", `1`, `2`)), true},
+		"more than an update":          {[]operation.Change{changed("a.a", value("x", `1`, `2`))}, changed("a.a", value("x", `1`, `2`), value("y", `1`, `2`)), false},
+		"another value":                {[]operation.Change{changed("a.a", value("x", `1`, `2`))}, changed("a.a", value("x", `1`, `3`)), false},
+		"another object":               {[]operation.Change{changed("a.b", value("x", `1`, `2`))}, changed("a.a", value("x", `1`, `2`)), false},
+		"another action":               {[]operation.Change{changed("a.a", value("x", `1`, `2`))}, replaced, false},
+		"the same replacement":         {[]operation.Change{replaced}, replaced, true},
+		"another cause of replacement": {[]operation.Change{replaced}, other, false},
+		"the rest of a replacement":    {[]operation.Change{replaced}, changed("a.a", value("x", `7`, `2`)), true},
+		"nothing was reviewed":         {nil, changed("a.a"), false},
+		"an output":                    {[]operation.Change{{Address: "output.a", Action: operation.Output, ActionReason: "update"}}, operation.Change{Address: "output.a", Action: operation.Output, ActionReason: "update", Attributes: []operation.Attribute{value("value", `1`, `2`)}}, true},
+	}
+	for name, test := range tests {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			if got := plan.Shown(sum(test.reviewed), test.change); got != test.want {
+				t.Errorf("got %v", got)
+			}
+		})
+	}
+}

@@ -117,8 +117,7 @@ func verifyReviewed(r Record, name string, entry operation.Entry) []string {
 	}
 	change := entry.Change
 	change.Cause = nil
-	one := operation.ChangeSet{Changes: []operation.Change{change}, Digest: Digest([]operation.Change{change})}
-	if len(Unexpected(Union(sets...), one)) > 0 {
+	if !Shown(Union(sets...), change) {
 		return []string{fmt.Sprintf("%s says that it was reviewed in %s, where it was not shown.", name, numbers(entry.Change.Cause.Pulls))}
 	}
 	for _, who := range entry.ApprovedBy {

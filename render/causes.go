@@ -267,7 +267,7 @@ func blocked(v ApplyView, limit int) *piece {
 		return fixed("")
 	}
 	head := "**Blocked by `risk: block` in the configuration:** " + several(all, "change needs", "changes need") +
-		" the approval of a second person. Somebody" + otherThan(v.Operation) + " with the permission maintain comments"
+		" the approval of a second person. Somebody with the permission maintain, who neither wrote this nor asked for this apply, comments"
 	show := func(k int) string {
 		text := head + ":\n\n" + strings.Join(commands[:k], "")
 		if k < all {
@@ -276,14 +276,6 @@ func blocked(v ApplyView, limit int) *piece {
 		return text
 	}
 	return shrinking(rankTable, len(commands), limit, show, head+" "+code("/approve-replace ADDRESS")+listed(v.ResultURL)+".")
-}
-
-// otherThan names whose approval does not count as that of a second person.
-func otherThan(op operation.Operation) string {
-	if op.Actor == "" {
-		return ""
-	}
-	return " other than " + prose(op.Actor)
 }
 
 // blockedIn counts what is blocked.

@@ -18,7 +18,7 @@ const (
 )
 
 // maskedText stands where a pattern matched.
-const maskedText = "(masked)"
+const maskedText = "***"
 
 // mask hides what matches the patterns of the configuration. It is applied to whole texts, before
 // anything is cut or divided, so that no cut shows a half of what it would have hidden.

@@ -160,17 +160,17 @@ func TestMasks(t *testing.T) {
 		value     string
 		want, not string
 	}{
-		"a pattern hides what it matches":                   {[]string{`s[0-9]+`}, "v", quote("a s123 b"), `"a (masked) b"`, "s123"},
-		"patterns that overlap hide all of what they match": {[]string{`abc`, `cde`}, "v", quote("xabcdex"), `"x(masked)x"`, "exd"},
-		"a pattern with a name hides the value":             {[]string{`password: .*`}, "password", quote("geheim"), `password: "(masked)"`, "geheim"},
-		"a pattern with a name as Terraform writes it":      {[]string{`password = .*`}, "password", quote("geheim"), `password: "(masked)"`, "geheim"},
-		"a number is hidden as a whole":                     {[]string{`42`}, "v", "14243", `v: "(masked)"`, "14243"},
-		"a string within a value hides the value":           {[]string{`^geheim$`}, "v", `{"a":["geheim"]}`, `v: "(masked)"`, "geheim"},
-		"what JSON escapes is matched as it is":             {[]string{`a"b<c`}, "v", quote(`a"b<c`), `v: "(masked)"`, `\"b`},
+		"a pattern hides what it matches":                   {[]string{`s[0-9]+`}, "v", quote("a s123 b"), `"a *** b"`, "s123"},
+		"patterns that overlap hide all of what they match": {[]string{`abc`, `cde`}, "v", quote("xabcdex"), `"x***x"`, "exd"},
+		"a pattern with a name hides the value":             {[]string{`password: .*`}, "password", quote("geheim"), `password: "***"`, "geheim"},
+		"a pattern with a name as Terraform writes it":      {[]string{`password = .*`}, "password", quote("geheim"), `password: "***"`, "geheim"},
+		"a number is hidden as a whole":                     {[]string{`42`}, "v", "14243", `v: "***"`, "14243"},
+		"a string within a value hides the value":           {[]string{`^geheim$`}, "v", `{"a":["geheim"]}`, `v: "***"`, "geheim"},
+		"what JSON escapes is matched as it is":             {[]string{`a"b<c`}, "v", quote(`a"b<c`), `v: "***"`, `\"b`},
 		"an empty match hides nothing":                      {[]string{`q*`}, "v", quote("abc"), `v: "abc"`, "masked"},
-		"a pattern that is wrong hides every value":         {[]string{`(`}, "v", quote("abc"), `v: "(masked)"`, `"abc"`},
-		"a pattern that is too long hides every value":      {[]string{strings.Repeat("a", 1001)}, "v", quote("abc"), `v: "(masked)"`, `"abc"`},
-		"too many patterns hide every value":                {strings.Split(strings.Repeat("q ", 51), " "), "v", quote("abc"), `v: "(masked)"`, `"abc"`},
+		"a pattern that is wrong hides every value":         {[]string{`(`}, "v", quote("abc"), `v: "***"`, `"abc"`},
+		"a pattern that is too long hides every value":      {[]string{strings.Repeat("a", 1001)}, "v", quote("abc"), `v: "***"`, `"abc"`},
+		"too many patterns hide every value":                {strings.Split(strings.Repeat("q ", 51), " "), "v", quote("abc"), `v: "***"`, `"abc"`},
 	}
 	for name, test := range tests {
 		t.Run(name, func(t *testing.T) {

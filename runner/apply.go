@@ -61,6 +61,7 @@ func (j *job) applyTarget(ctx context.Context, p *planned, result *operation.Tar
 		return p.root.Apply(ctx, p.planFile, j.task.LockTimeout, j.work.path("plans", key+".log"))
 	})
 	result.Timings.Apply = took
+	j.readState(ctx, p, result)
 	result.Processes = p.root.Processes()
 	if err == nil {
 		result.Outcome = operation.Applied
@@ -72,6 +73,16 @@ func (j *job) applyTarget(ctx context.Context, p *planned, result *operation.Tar
 			"`terraform state push` restores it.\n\n%s", kept, result.Error)
 	}
 	return err
+}
+
+// readState notes which state an apply has left, so that the next one can tell whether somebody else has written
+// to it since. It is not known where the operation was stopped.
+func (j *job) readState(ctx context.Context, p *planned, result *operation.TargetResult) {
+	result.Serial = 0
+	head, err := p.root.StateHead(ctx)
+	if err == nil && head.Lineage != "" {
+		result.Lineage, result.Serial = head.Lineage, head.Serial
+	}
 }
 
 // keepUnsaved moves a state that Terraform could not save to where nothing removes it.

@@ -29,7 +29,7 @@ func (j *job) readOptions(task operation.TargetTask) plan.Options {
 func (j *job) explain(ctx context.Context, task operation.TargetTask, p *planned) error {
 	facts := plan.Facts{
 		Data: task.Data, Reviewed: j.task.Reviewed, Present: tools([]planned{*p}, j.task.Terraform.Path),
-		Lost:    j.lost(ctx, task),
+		Lost: j.lost(ctx, task), Moved: movedState(task, p),
 		Binding: j.task.Binding, Stateful: j.task.Stateful, Block: j.task.Block, Approved: j.task.Approved,
 	}
 	if task.Expected != nil {
@@ -47,6 +47,19 @@ func (j *job) explain(ctx context.Context, task operation.TargetTask, p *planned
 	p.result.Unexpected, p.result.Tolerated = explained.Asked, explained.Tolerated
 	p.result.Risks, p.result.Blocked = explained.Risks, explained.Blocked
 	return nil
+}
+
+// movedState says how the state was written to since the last apply; empty where it was not, or that is not known.
+func movedState(task operation.TargetTask, p *planned) string {
+	switch {
+	case task.Serial == 0 || p.result.Lineage == task.Lineage && p.result.Serial == task.Serial:
+		return ""
+	case p.result.Lineage != task.Lineage:
+		return "the state is another one than the last apply left"
+	default:
+		return fmt.Sprintf("the state was changed outside of Switchyard: its serial is %d, and the last apply left %d",
+			p.result.Serial, task.Serial)
+	}
 }
 
 // lost lists the resources that were protected by prevent_destroy before, and are not any more.

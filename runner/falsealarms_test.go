@@ -6,6 +6,7 @@ import (
 	"os"
 	"path/filepath"
 	"runtime"
+	"slices"
 	"strings"
 	"testing"
 
@@ -261,6 +262,9 @@ func generate(seed uint64, mirror bool) generated {
 		touch := r.IntN(4)
 		g.touchedA, g.touchedB = append(g.touchedA, touch == 0 || touch == 2), append(g.touchedB, touch == 1 || touch == 2)
 	}
+	if slices.Contains([]string{"the time of the apply", "a random id", "times in outputs"}, g.appears.name) {
+		g.appears = all[2] // what is another after each apply is not reviewed by who did not know of it
+	}
 	if g.appears.name == "variables of the environment" || g.leaves.name == "variables of the environment" {
 		g.appears, g.leaves = all[0], all[1]
 	}
@@ -417,34 +421,35 @@ func TestReviewedChangesAreNotAskedAbout(t *testing.T) {
 	}
 }
 
-// BenchmarkFalseAlarms plays the histories of generated configurations, and says how many of the reviewed changes were
-// asked about. With SWITCHYARD_TEST_PROVIDERS, a mirror that testdata/providers.sh makes, it uses the providers random,
-// time and local too.
+// BenchmarkFalseAlarms plays the histories of generated configurations, others in each round, and says how many of the
+// reviewed changes were asked about: `make bench` makes three rounds. With SWITCHYARD_TEST_PROVIDERS, a mirror that
+// testdata/providers.sh makes, it uses the providers random, time and local too.
 func BenchmarkFalseAlarms(b *testing.B) {
-	const configurations = 66
+	const round = 22
 	mirror := os.Getenv("SWITCHYARD_TEST_PROVIDERS")
 	if mirror == "" {
 		b.Log("only the built-in provider: SWITCHYARD_TEST_PROVIDERS is not set")
 	}
-	for range b.N {
-		all := make([]alarms, configurations)
+	all := make([]alarms, round*b.N)
+	for i := range b.N {
 		var group errgroup.Group
 		group.SetLimit(runtime.GOMAXPROCS(0))
-		for seed := range uint64(configurations) {
-			group.Go(func() error {
-				found, err := generate(seed, mirror != "").play(b, mirror)
-				all[seed] = found
+		for seed := i * round; seed < (i+1)*round; seed++ {
+			group.Go(func() (err error) {
+				all[seed], err = generate(uint64(seed), mirror != "").play(b, mirror) //nolint:gosec // not negative
 				return err
 			})
 		}
 		if err := group.Wait(); err != nil {
 			b.Fatal(err)
 		}
-		changes, asked := report(b, all)
-		b.ReportMetric(float64(changes), "changes")
-		b.ReportMetric(100*float64(asked)/float64(changes), "%asked")
-		if asked*100 > changes {
-			b.Errorf("%d of %d reviewed changes were asked about", asked, changes)
-		}
+	}
+	changes, asked := report(b, all)
+	b.ReportMetric(float64(len(all)), "configurations")
+	b.ReportMetric(float64(changes), "changes")
+	b.ReportMetric(float64(asked), "asked")
+	b.ReportMetric(100*float64(asked)/float64(changes), "%asked")
+	if b.N > 2 && asked*100 > changes { // of fewer, a single one is more
+		b.Errorf("%d of %d reviewed changes were asked about", asked, changes)
 	}
 }

@@ -106,7 +106,7 @@ func TestAContentIsPromotedOnlyAfterItWasAppliedInTheStageBefore(t *testing.T) {
 	}
 	s.planned(release, "prod")
 	s.checkIs(s.merge(release), "switchyard / apply (prod)", "success")
-	s.said(release, "dev", "same content")
+	s.said(release, "Proved in dev")
 
 	// A hotfix was never in dev: it waits for a yes that names that.
 	hotfix := s.open("hotfix/third", "main", map[string]string{"infra/third.tf": strings.ReplaceAll(secondFile, "second", "third")})

@@ -13,9 +13,9 @@ type TargetState struct {
 	Target     operation.Target
 	Applied    string // the last commit whose apply succeeded; empty before the first
 	Baseline   string // the commit that was there when Switchyard first saw the branch; empty if unknown
-	Lineage    string // of the Terraform state
-	Serial     int64
-	Operation  int64 // the one that applied
+	Lineage    string // of the Terraform state that our last apply has left
+	Serial     int64  // 0: not known
+	Operation  int64  // the one that applied
 	At         time.Time
 	Content    string // hash of what was applied, to be found by AppliedContent; not read by Targets
 }
@@ -62,5 +62,12 @@ func saveTarget(ctx context.Context, t *tx, state TargetState) error {
 			serial = excluded.serial, operation = excluded.operation, at = excluded.at`,
 		state.Repository, state.Target.Environment, state.Target.Root, state.Applied, state.Baseline, state.Lineage, state.Serial,
 		state.Operation, at)
+	return err
+}
+
+// touchTarget notes which state an apply has left that did not succeed.
+func touchTarget(ctx context.Context, t *tx, state TargetState) error {
+	_, err := exec(ctx, t, `UPDATE targets SET lineage = $4, serial = $5 WHERE repository = $1 AND environment = $2 AND root = $3`,
+		state.Repository, state.Target.Environment, state.Target.Root, state.Lineage, state.Serial)
 	return err
 }

@@ -28,6 +28,7 @@ type Finish struct {
 	Question  string        // the digest that is asked about, for Unconfirmed
 	Doubt     string        // why a yes is needed whatever the plan says, as it was found by this attempt
 	Applied   []TargetState // targets that have the operation's commit now
+	Touched   []TargetState // targets whose state it may have written to all the same: only Lineage and Serial count
 	Ledger    []operation.Entry
 }
 
@@ -361,6 +362,11 @@ func (s *Store) Finish(ctx context.Context, f Finish) (operation.Operation, erro
 				return err
 			}
 			if err := saveContent(ctx, t, state); err != nil {
+				return err
+			}
+		}
+		for _, state := range f.Touched {
+			if err := touchTarget(ctx, t, state); err != nil {
 				return err
 			}
 		}

@@ -99,6 +99,25 @@ const MaxShow = 1 << 30
 // The JSON has sensitive values in clear.
 // https://developer.hashicorp.com/terraform/internals/json-format
 func (r *Root) Show(ctx context.Context, planFile string, read func(io.Reader) error) error {
+	return r.stream(ctx, "plan", read, "show", "-json", "-no-color", planFile)
+}
+
+// StateHead reads lineage and serial of the present state, whatever its backend. What else the state has is
+// passed over. Without a state the head is empty.
+// https://developer.hashicorp.com/terraform/cli/commands/state/pull
+func (r *Root) StateHead(ctx context.Context) (head StateHead, err error) {
+	err = r.stream(ctx, "state", func(state io.Reader) (err error) {
+		head, err = decodeStateHead(io.LimitReader(state, maxStateHead))
+		if errors.Is(err, io.EOF) {
+			return nil
+		}
+		return err
+	}, "state", "pull")
+	return head, err
+}
+
+// stream runs Terraform and has what it writes read while it runs.
+func (r *Root) stream(ctx context.Context, what string, read func(io.Reader) error, args ...string) error {
 	out, in := io.Pipe()
 	failed := make(chan error, 1)
 	go func() {
@@ -108,7 +127,7 @@ func (r *Root) Show(ctx context.Context, planFile string, read func(io.Reader) e
 		}
 		failed <- err
 	}()
-	err := r.run(ctx, command{args: []string{"show", "-json", "-no-color", planFile}, stdout: in})
+	err := r.run(ctx, command{args: args, stdout: in})
 	_ = in.Close() // of a pipe in memory: it never fails
 	readErr := <-failed
 	var exit *Error
@@ -116,7 +135,7 @@ func (r *Root) Show(ctx context.Context, planFile string, read func(io.Reader) e
 		return err
 	}
 	if readErr != nil {
-		return fmt.Errorf("read the plan: %w", readErr)
+		return fmt.Errorf("read the %s: %w", what, readErr)
 	}
 	return err
 }

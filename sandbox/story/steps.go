@@ -170,7 +170,7 @@ func (s *Story) promotion(ctx context.Context) error {
 	if err := s.planThenMerge(ctx, release, "prod"); err != nil {
 		return err
 	}
-	err = s.expectAll(ctx, s.comment(release, "a proof says that the same content was applied in test", "same content", "test"))
+	err = s.expectAll(ctx, s.comment(release, "a proof says that the same content was applied in test", "Proved in test"))
 	if err != nil {
 		return err
 	}

@@ -306,7 +306,7 @@ func sameJob(t *testing.T, w *world) {
 	must(t, w.Enqueue(t.Context(), alike("a", "1"), alike("a", "2"), alike("a", "1"), alike("a", "2"), alike("b", "1")))
 	first := w.claim(t, "1")
 	must(t, w.Enqueue(t.Context(), alike("a", "1"), alike("a", "1"))) // what runs may have looked already
-	must(t, w.Done(t.Context(), w.claim(t, "1")))                 // of b
+	must(t, w.Done(t.Context(), w.claim(t, "1")))                     // of b
 	must(t, w.Done(t.Context(), first))
 	must(t, w.Retry(t.Context(), w.claim(t, "2"), time.Minute, "later"))
 	must(t, w.Enqueue(t.Context(), alike("a", "2"), job("a", "2")))
