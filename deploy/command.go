@@ -356,6 +356,8 @@ func (d *Deploy) confirm(ctx context.Context, r request, asked operation.Operati
 		return "", err
 	}
 	switch {
+	case len(left) > 0 && !asksForYes(asked):
+		view.Kind, view.Blocked = render.ApplyBlocked, left
 	case r.Command.Digest == "":
 		view.Kind = render.ApplyNeedsDigest
 		view.Apply, err = d.pointApplyView(ctx, asked, r.Number)

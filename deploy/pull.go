@@ -39,9 +39,10 @@ type pullFacts struct {
 	Repairs  bool                `json:"repairs,omitempty"`  // it proposes a right configuration where the present one has a problem
 	Merge    string              `json:"merge,omitempty"`    // conflicting files, in words
 	Roots    []render.RootReason `json:"roots,omitempty"`
-	Silent   bool                `json:"silent,omitempty"` // nothing of it is shown
-	Bot      bool                `json:"bot,omitempty"`    // a bot is its author
-	Wanted   bool                `json:"wanted,omitempty"` // a person asked for something of it
+	Silent   bool                `json:"silent,omitempty"`   // nothing of it is shown
+	Approval *gitflow.Approval   `json:"approval,omitempty"` // where its environment asks for approvals
+	Bot      bool                `json:"bot,omitempty"`      // a bot is its author
+	Wanted   bool                `json:"wanted,omitempty"`   // a person asked for something of it
 	Outdated *outdated           `json:"outdated,omitempty"`
 }
 
@@ -74,7 +75,10 @@ func (d *Deploy) lookAtPull(ctx context.Context, seen PullSeen) error {
 	if pull.State != "open" {
 		return d.pullEnded(ctx, seen.Repository, pull)
 	}
-	return d.reviewPull(ctx, seen, pull, branch)
+	if err := d.reviewPull(ctx, seen, pull, branch); err != nil {
+		return err
+	}
+	return d.lookAtApprovals(ctx, seen.Repository, seen.Number, branch)
 }
 
 // lookAtHead has the open pull requests looked at whose head is a commit.
@@ -243,6 +247,9 @@ func (d *Deploy) reviewPull(ctx context.Context, seen PullSeen, pull hub.Pull, d
 		return err
 	}
 	facts.Wanted, facts.Outdated = old.Wanted || seen.Again != "", old.Outdated
+	if old.Head == facts.Head {
+		facts.Approval = old.Approval // looked at anew once the plan is on its way
+	}
 	ctx = forWhom(ctx, facts.onlyForBots())
 	known, err := d.facts(ctx, repo)
 	if err != nil {

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"maps"
+	"reflect"
 	"slices"
 	"strings"
 
@@ -266,7 +267,7 @@ func (d *Deploy) approval(ctx context.Context, repo operation.Repository, facts 
 		return approved{}, fmt.Errorf("ask who reviewed #%d: %w", facts.Number, err)
 	}
 	known := gitflow.Reviews{
-		Needed: needed, Head: facts.Head, Authors: authors.Logins, AuthorsCut: authors.More || more, AuthorsNoname: authors.Noname,
+		Needed: needed, Head: facts.Head, Authors: authors.Logins, AuthorsCut: authors.More, ReviewsCut: more, AuthorsNoname: authors.Noname,
 	}
 	if facts.Author != "" && !slices.Contains(known.Authors, facts.Author) {
 		known.Authors = append(known.Authors, facts.Author)
@@ -298,7 +299,7 @@ func (d *Deploy) approval(ctx context.Context, repo operation.Repository, facts 
 
 // covers reports whether the plan of an earlier commit of a pull request shows everything that a later one does.
 func (d *Deploy) covers(ctx context.Context, repo operation.Repository, number int, head string, shown operation.Operation) (bool, error) {
-	if head == "" {
+	if head == "" || shown.Result == nil {
 		return false, nil
 	}
 	ops, err := d.Store.Operations(ctx, store.Filter{
@@ -317,15 +318,36 @@ func (d *Deploy) covers(ctx context.Context, repo operation.Repository, number i
 	return true, nil
 }
 
-// missingReviews says in words which pull requests of an apply do not count as reviewed, and why.
-func missingReviews(reviews []operation.Review) string {
-	var words []string
-	for _, review := range reviews {
-		if review.Missing != "" {
-			words = append(words, review.Missing)
-		}
+// lookAtApprovals shows on an open pull request who has approved it, where its environment asks for that.
+func (d *Deploy) lookAtApprovals(ctx context.Context, repo operation.Repository, number int, branch string) error {
+	facts, ok, err := d.pullFacts(ctx, repo, number)
+	if err != nil || !ok || len(facts.Roots) == 0 {
+		return err
 	}
-	return strings.Join(words, " ")
+	config, err := d.configuration(ctx, repo, branch)
+	if err != nil {
+		return err
+	}
+	var seen *gitflow.Approval
+	if environment, _ := config.Environment(facts.Decision.Environment); environment.Approvals > 0 {
+		newest, _, err := d.newestPlan(ctx, repo.ID, number)
+		if err != nil {
+			return err
+		}
+		approval, err := d.approval(ctx, repo, facts, environment.Approvals, newest)
+		if err != nil {
+			return err
+		}
+		seen = &approval.Approval
+	}
+	if reflect.DeepEqual(seen, facts.Approval) {
+		return nil
+	}
+	facts.Approval = seen
+	if err := d.savePull(ctx, repo, facts); err != nil {
+		return err
+	}
+	return d.showPull(ctx, repo, number)
 }
 
 // isAuthor reports whether a person wrote one of the pull requests that an apply carries, as far as is known.

@@ -249,8 +249,11 @@ func ended(op operation.Operation, result operation.Result, evidence operation.E
 	case outcomes[operation.Locked] > 0:
 		end.State, end.Message = operation.Failed, "Somebody else holds the state lock."
 	case outcomes[operation.Different] > 0 || result.Question != op.Confirmed && result.Question != "":
-		end.State, end.Question = operation.Unconfirmed, result.Question
-		end.Message = unconfirmedBecause(result, evidence, blocked)
+		end.State = operation.Unconfirmed
+		if asksAbout(result) || op.Doubt != "" { // what only a second person's approval is needed for has no yes
+			end.Question = result.Question
+		}
+		end.Message = unconfirmedBecause(result, blocked)
 	default:
 		end.State = operation.Succeeded
 	}
@@ -265,10 +268,10 @@ func asksAbout(result operation.Result) bool {
 }
 
 // unconfirmedBecause says in a sentence or two what an apply waits for.
-func unconfirmedBecause(result operation.Result, evidence operation.Evidence, blocked bool) string {
+func unconfirmedBecause(result operation.Result, blocked bool) string {
 	switch {
 	case asksAbout(result):
-		return strings.TrimSpace("The plan has changes that nobody reviewed. " + missingReviews(evidence.Reviews))
+		return "The plan has changes that nobody reviewed."
 	case blocked:
 		return "The plan has changes that a second person must approve."
 	default:

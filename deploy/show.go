@@ -113,7 +113,7 @@ func (d *Deploy) pullView(ctx context.Context, repo operation.Repository, facts 
 		return view, err
 	}
 	environment, _ := config.Environment(facts.Decision.Environment)
-	view.Mask, view.Regions = config.Mask, environment.Regions
+	view.Mask, view.Regions, view.Approval = config.Mask, environment.Regions, facts.Approval
 	if newest, ok, err := d.newestPlan(ctx, repo.ID, facts.Number); err != nil {
 		return view, err
 	} else if ok && (newest.Head == facts.Head || facts.State != "open") && len(facts.Roots) > 0 {
@@ -155,6 +155,11 @@ func (d *Deploy) applyView(ctx context.Context, op operation.Operation, pull int
 		evidence, err := d.Store.Evidence(ctx, op.ID, op.Attempt)
 		if err != nil {
 			return view, fmt.Errorf("read what was known before %s: %w", op, err)
+		}
+		for _, review := range evidence.Reviews {
+			if review.Missing != "" {
+				view.Missing = append(view.Missing, review.Missing)
+			}
 		}
 		if view.Promotion, err = d.promotionViews(ctx, op, evidence); err != nil {
 			return view, err

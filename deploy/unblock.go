@@ -51,10 +51,7 @@ func blockedIn(op operation.Operation) []string {
 
 // asksForYes reports whether an apply waits for a yes, not only for approvals of blocked changes.
 func asksForYes(op operation.Operation) bool {
-	if op.Question == "" || op.Question == op.Confirmed {
-		return false
-	}
-	return op.Doubt != "" || op.Result != nil && asksAbout(*op.Result)
+	return op.Question != "" && op.Question != op.Confirmed
 }
 
 // stillBlocked lists the addresses that an apply waits for a second person for and that nobody has approved yet.

@@ -281,6 +281,9 @@ func unconfirmedStory(v ApplyView) story {
 	case n > 0:
 		s.title = name + " was not changed: " + several(n, "change", "changes") + " that nobody reviewed"
 		why = append(why, "The plan has "+several(n, "change", "changes")+" that nobody reviewed.", comparison(v, surprise))
+		if len(v.Missing) > 0 {
+			why = append(why, sentences(v.Missing))
+		}
 		s.next = "Next: read " + thatChange(n) + ", then comment " + command + "; or correct the cause in a new pull request."
 		if held > 0 {
 			s.next += " What is blocked needs the approval of a second person, too."

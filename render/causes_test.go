@@ -5,6 +5,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/switchyard-dev/switchyard/gitflow"
 	"github.com/switchyard-dev/switchyard/operation"
 	"github.com/switchyard-dev/switchyard/render"
 )
@@ -118,6 +119,26 @@ func causeTexts() map[string]string {
 				failing[0])
 		})),
 		"step summary": render.StepSummary(apply(asking(explained()))),
+		"plan not approved": render.PullComment(with(pull(plain), func(v *render.PullView) {
+			v.Approval = &gitflow.Approval{
+				Needed: 2, By: []string{"cyn"}, Headline: "not approved yet: 2 people must approve, and only cyn did",
+				Reasons: []string{"The approval of ana does not count: ana is an author."},
+				Remedy:  "Ask one more person with write permission, and not an author, to approve its newest commit.",
+			}
+		})),
+		"plan approved": render.PullComment(with(pull(plain), func(v *render.PullView) {
+			v.Approval = &gitflow.Approval{Approved: true, Needed: 1, By: []string{"cyn"}, Headline: "approved by cyn"}
+		})),
+		"notice not approved": render.Notice(apply(asking(one), func(v *render.ApplyView) {
+			v.Missing = []string{"#41 is not approved: one person must approve, and nobody has."}
+		})),
+		"apply blocked": render.ApplyAnswer(render.ApplyAnswerView{
+			Kind: render.ApplyBlocked, Environment: "prod", Blocked: []string{"azurerm_redis_cache.main", "azurerm_storage_account.a"},
+		}),
+		"apply own":       render.ApplyAnswer(render.ApplyAnswerView{Kind: render.ApplyOwn, Environment: "prod", Digest: "7f3a"}),
+		"unblock nothing": unblocked(render.UnblockNothing, "a.held"), "unblock own": unblocked(render.UnblockOwn),
+		"unblock early": unblocked(render.UnblockEarly, "a.other"), "unblock waits": unblocked(render.UnblockWaits, "a.other"),
+		"unblock runs": unblocked(render.UnblockRuns),
 	}
 }
 
@@ -210,4 +231,14 @@ func TestATerminalGetsNoControlCharacters(t *testing.T) {
 			}
 		}
 	}
+}
+
+func unblocked(kind render.UnblockKind, left ...string) string {
+	view := render.UnblockAnswerView{
+		Kind: kind, Address: `module.stamp["westeurope"].azurerm_redis_cache.main`, Environment: "prod", By: "cyn", Author: "ana", Left: left,
+	}
+	if kind == render.UnblockWaits {
+		view.Question = "7f3a5e"
+	}
+	return render.UnblockAnswer(view)
 }

@@ -323,6 +323,21 @@ func staleness(v PullView) *piece {
 	return fixed("**This plan is stale.** " + sentence(v.Stale, ""))
 }
 
+// approval says who has approved an open pull request, and who must yet.
+func approval(v PullView) *piece {
+	if v.Approval == nil || len(v.Applies) > 0 {
+		return fixed("")
+	}
+	text := "**" + upper(prose(v.Approval.Headline)) + ".**"
+	if len(v.Approval.Reasons) > 0 {
+		text += " " + sentences(v.Approval.Reasons)
+	}
+	if v.Approval.Remedy != "" {
+		text += " " + afterNext(v.Approval.Remedy)
+	}
+	return fixed(text)
+}
+
 // afterwards is what gitflow says has to happen later.
 func afterwards(v PullView) *piece {
 	if len(v.Gitflow.Later) == 0 || v.Gitflow.Verdict == gitflow.Refused {

@@ -74,7 +74,7 @@ func PullComment(v PullView) string {
 	}
 	alike := grouped(shown, v.Regions)
 	pieces := []*piece{
-		refusal(v), fixed(told.banner), staleness(v), earlier, promotion(proof),
+		refusal(v), fixed(told.banner), staleness(v), approval(v), earlier, promotion(proof),
 		table(shown, limit), risks(shown, resultURL, limit), destroys(shown, resultURL, limit), parity(alike, limit), asks,
 	}
 	pieces = append(pieces, strange...)
@@ -126,7 +126,7 @@ func PlanCheck(v PullView) Check {
 	result := planResult(v)
 	alike := grouped(result, v.Regions)
 	summary := []*piece{
-		fixed(told.banner), staleness(v), promotion(v.Promotion), table(result, MaxCheckText), risks(result, v.ResultURL, MaxCheckText),
+		fixed(told.banner), staleness(v), approval(v), promotion(v.Promotion), table(result, MaxCheckText), risks(result, v.ResultURL, MaxCheckText),
 		destroys(result, v.ResultURL, MaxCheckText), parity(alike, MaxCheckText), fixed(told.next), planFooter(v),
 	}
 	text := append(planErrors(v), notes(result))

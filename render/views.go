@@ -19,6 +19,8 @@ type PullView struct {
 	Applies    []ApplyView          // the applies that carry this pull request, oldest first
 	Outdated   *Outdated            // why Plan is out of date and is not made again by itself; nil where it is not
 
+	Approval *gitflow.Approval // whether enough people have approved it; nil where nobody needs to
+
 	ConfigProblem string          // what is wrong with the configuration, one problem a line; else empty
 	Stale         string          // why the plan does not hold any more, a sentence; empty while it does
 	Promotion     []PromotionView // what was applied in the stages before, in configuration order
@@ -62,6 +64,7 @@ type ApplyView struct {
 	Commit    string               // the candidate; empty means Operation.Head
 
 	Promotion []PromotionView // as in PullView
+	Missing   []string        // why pull requests that it carries do not count as reviewed, a sentence each
 
 	Repository operation.Repository // zero means Operation.Repository
 	WebURL     string               // as in PullView; a PullView's own is used when it is empty there

@@ -295,7 +295,7 @@ func (s *Story) drift(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	return s.ask(ctx, Ben, `/why module.stamp["westeurope"].terraform_data.network`, "/why names who said yes to it", []string{"ana", "10.30.0.0/16"})
+	return s.ask(ctx, Ben, `/why module.stamp["westeurope"].terraform_data.network`, "/why names who said yes to it", []string{"ana said yes to"})
 }
 
 // byHand changes a state as somebody does who applies from elsewhere: its serial rises.
