@@ -319,7 +319,7 @@ func (d *Deploy) task(ctx context.Context, op operation.Operation,
 		Confirmed: op.Confirmed, Doubt: op.Doubt, Reviewed: seen.tools,
 		TimeLimit: d.PlanLimit, LockTimeout: d.LockTimeout, StopGrace: d.StopGrace,
 	}
-	task.Stateful = config.Risk.Stateful
+	task.Stateful, task.Mask = config.Risk.Stateful, config.Mask
 	if op.Kind.Exclusive() {
 		environment, _ := config.Environment(op.Environment)
 		task.TimeLimit, task.Binding, task.Block, task.Approved = d.ApplyLimit, environment.Binding, config.Risk.Block, seen.unblocked

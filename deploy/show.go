@@ -121,6 +121,11 @@ func (d *Deploy) pullView(ctx context.Context, repo operation.Repository, facts 
 		if stale := facts.Outdated; stale != nil && stale.Plan == newest.ID && facts.State == "open" {
 			view.Outdated = &stale.Outdated
 		}
+		if facts.State == "open" {
+			if view.Stale, err = d.stale(ctx, newest); err != nil {
+				return view, err
+			}
+		}
 	}
 	applies, err := d.Store.Operations(ctx, store.Filter{
 		Repository: repo.ID, Pull: facts.Number, Kinds: []operation.Kind{operation.Apply},

@@ -178,6 +178,7 @@ type Task struct {
 	Reviewed    []Tool            `json:"reviewed,omitempty"` // apply: with what the expected changes were planned; empty: not known
 	Binding     Binding           `json:"binding,omitempty"`  // apply; empty is strict
 	Stateful    []string          `json:"stateful,omitempty"` // types that hold data, beside those that room plan knows
+	Mask        []string          `json:"mask,omitempty"`     // regular expressions of what errors and notes must not show
 	Block       []RiskRule        `json:"block,omitempty"`    // apply: risks that stop it for each address that Approved lacks
 	Approved    []string          `json:"approved,omitempty"` // apply: addresses whose blocked risks a person approved
 

@@ -123,6 +123,9 @@ type explainer struct {
 func (e *explainer) change(change operation.Change, same bool) (operation.Change, bool) {
 	candidates := e.reviewed[objectOf(change)]
 	ok, by := covered(change, candidates, e.actual.stands[objectOf(change)])
+	if !ok && same { // it was left out of what is known of the review, which had exactly these changes
+		by = e.facts.Expected.Changes
+	}
 	if ok || same {
 		change.Cause = &operation.Cause{Kind: operation.CauseReviewed, Pulls: pulls(by)}
 		return change, true

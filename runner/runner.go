@@ -94,6 +94,7 @@ type job struct {
 	tool     terraform.Tool
 	asked    bool // the binary was asked for its version
 	keepTree bool // a state that could not be saved is still in the tree
+	mask     mask
 }
 
 // run is Run with a clock. Whatever goes wrong, there is a result.
@@ -102,7 +103,7 @@ func run(ctx context.Context, task operation.Task, out io.Writer, clock clockwor
 		Version: operation.ContractVersion, Operation: task.Operation, Attempt: task.Attempt, Launch: task.Launch,
 		Commit: task.Commit, Started: clock.Now(),
 	}
-	j := &job{task: task, clock: clock, progress: &progress{out: out, clock: clock, task: task}}
+	j := &job{task: task, clock: clock, progress: &progress{out: out, clock: clock, task: task}, mask: newMask(task.Mask)}
 	defer func() {
 		if fault := recover(); fault != nil {
 			result.Error = faultText(fault)
@@ -308,7 +309,7 @@ func (j *job) tidy(text string) string {
 	if j.work != nil {
 		text = strings.ReplaceAll(text, j.work.tree()+string(filepath.Separator), "")
 	}
-	return clip(text, MaxError)
+	return clip(j.mask.text(text), MaxError)
 }
 
 // faultText describes a fault of ours, with the place where it happened.

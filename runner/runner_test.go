@@ -95,7 +95,7 @@ func TestApplyAppliesWhatWasReviewed(t *testing.T) {
 	if !w.hasState("a") || !w.hasState("b") {
 		t.Error("nothing was applied")
 	}
-	if result.Question != "" || result.Targets[0].Processes != 4 || result.Targets[0].Timings.Apply == 0 {
+	if result.Question != "" || result.Targets[0].Processes != 5 || result.Targets[0].Timings.Apply == 0 {
 		t.Errorf("got %+v", result)
 	}
 	left, err := os.ReadDir(task.WorkDir)
