@@ -222,7 +222,8 @@ func (d *Deploy) outlast(ctx context.Context, op operation.Operation, ended erro
 		return ended
 	}
 	until := d.certain(op, store.Replica{})
-	if err := d.sayHeld(ctx, op, "Its runner was killed, and Terraform goes on without it. The hold ends when Terraform has ended, at the latest at "+
+	if err := d.sayHeld(ctx, op, "Its runner was killed, and Terraform goes on without it. "+
+		"The hold ends when Terraform has ended, at the latest at "+
 		until.UTC().Format("15:04 UTC")+"; how far it came will not be known."); err != nil {
 		zerolog.Ctx(ctx).Error().Err(err).Msg("could not say that Terraform goes on without its runner")
 	}

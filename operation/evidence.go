@@ -6,7 +6,7 @@ import "time"
 // changes rests on it, and it can be checked again later.
 type Evidence struct {
 	Before     map[string]string `json:"before,omitempty"`     // root → applied commit at that time; absent before the first apply
-	Content    map[string]string `json:"content,omitempty"`    // root → hash of the files that its plan is made of, but for those of other environments
+	Content    map[string]string `json:"content,omitempty"`    // root → hash of what its plan is made of, but for files of one environment
 	Reviews    []Review          `json:"reviews,omitempty"`    // apply: the pull requests that it carries, in the order of their merges
 	Promotions []Promotion       `json:"promotions,omitempty"` // apply: by root, then stage
 	Doubt      string            `json:"doubt,omitempty"`      // apply: why a yes was needed whatever the plan said

@@ -3,6 +3,7 @@ package plan_test
 import (
 	"encoding/json"
 	"slices"
+	"strings"
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
@@ -66,10 +67,11 @@ func TestExpected(t *testing.T) {
 			got := shown{}
 			expected := plan.Expected(test.reviews)
 			for _, change := range expected.Changes {
-				name := string(change.Action) + " " + change.Address
+				words := []string{string(change.Action), change.Address}
 				for _, a := range change.Attributes {
-					name += " " + a.Path + " " + string(a.Before) + "→" + string(a.After)
+					words = append(words, a.Path, string(a.Before)+"→"+string(a.After))
 				}
+				name := strings.Join(words, " ")
 				if change.Cause == nil || change.Cause.Kind != operation.CauseReviewed {
 					t.Errorf("%s has the cause %+v", name, change.Cause)
 					continue

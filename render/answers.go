@@ -74,7 +74,8 @@ func ApplyAnswer(v ApplyAnswerView) string {
 			fixed("Next: somebody with maintain permission who wrote none of it comments "+code("/approve-replace ADDRESS")+
 				" for each; then say yes again."))
 	case ApplyOwn:
-		return fit(maxAnswer, fixed("**"+environment+" was not changed.** It asks for other people's approval, and you wrote a part of what is applied."),
+		return fit(maxAnswer, fixed("**"+environment+" was not changed.** It asks for other people's approval, "+
+			"and you wrote a part of what is applied."),
 			fixed("Next: ask somebody else with write permission to comment "+code("/apply "+v.Environment+" "+v.Digest)+"."))
 	case ApplyRunning:
 		return fit(maxAnswer, fixed("**An apply to "+environment+" is on its way already.**"+reason), fixed(now.banner))

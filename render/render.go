@@ -126,7 +126,8 @@ func PlanCheck(v PullView) Check {
 	result := planResult(v)
 	alike := grouped(result, v.Regions)
 	summary := []*piece{
-		fixed(told.banner), staleness(v), approval(v), promotion(v.Promotion), table(result, MaxCheckText), risks(result, v.ResultURL, MaxCheckText),
+		fixed(told.banner), staleness(v), approval(v), promotion(v.Promotion),
+		table(result, MaxCheckText), risks(result, v.ResultURL, MaxCheckText),
 		destroys(result, v.ResultURL, MaxCheckText), parity(alike, MaxCheckText), fixed(told.next), planFooter(v),
 	}
 	text := append(planErrors(v), notes(result))

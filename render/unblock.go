@@ -35,7 +35,8 @@ func UnblockAnswer(v UnblockAnswerView) string {
 	address, environment := code(v.Address), prose(v.Environment)
 	left := ""
 	if len(v.Left) > 0 {
-		left = "Still waiting for a second person: " + few(codes(v.Left)) + ". Next: one comment " + code("/approve-replace ADDRESS") + " for each."
+		left = "Still waiting for a second person: " + few(codes(v.Left)) + ". Next: one comment " +
+			code("/approve-replace ADDRESS") + " for each."
 	}
 	switch v.Kind {
 	case UnblockOwn:

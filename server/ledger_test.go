@@ -2,6 +2,7 @@ package server_test
 
 import (
 	"fmt"
+	"maps"
 	"os"
 	"path/filepath"
 	"strings"
@@ -38,9 +39,7 @@ resource "terraform_data" "sized" {
 func configured(t *testing.T, config string, files map[string]string) *shop {
 	t.Helper()
 	all := map[string]string{".github/switchyard.yml": config}
-	for name, content := range files {
-		all[name] = content
-	}
+	maps.Copy(all, files)
 	return newShop(t, all)
 }
 

@@ -116,30 +116,6 @@ func (r *Root) StateHead(ctx context.Context) (head StateHead, err error) {
 	return head, err
 }
 
-// stream runs Terraform and has what it writes read while it runs.
-func (r *Root) stream(ctx context.Context, what string, read func(io.Reader) error, args ...string) error {
-	out, in := io.Pipe()
-	failed := make(chan error, 1)
-	go func() {
-		err := readAll(out, read)
-		if err != nil {
-			_ = out.CloseWithError(err)
-		}
-		failed <- err
-	}()
-	err := r.run(ctx, command{args: args, stdout: in})
-	_ = in.Close() // of a pipe in memory: it never fails
-	readErr := <-failed
-	var exit *Error
-	if errors.As(err, &exit) && (exit.Stopped != nil || readErr == nil || exit.Output != "") {
-		return err
-	}
-	if readErr != nil {
-		return fmt.Errorf("read the %s: %w", what, readErr)
-	}
-	return err
-}
-
 // readAll calls read with all of r, at most MaxShow bytes of it, and makes a fault in read an error.
 func readAll(r io.Reader, read func(io.Reader) error) (err error) {
 	defer func() {
@@ -171,6 +147,30 @@ func (r *Root) Apply(ctx context.Context, planFile string, lockTimeout time.Dura
 	err = r.run(ctx, command{args: args, file: output})
 	if closeErr := output.Close(); closeErr != nil && err == nil {
 		return fmt.Errorf("close file with the output: %w", closeErr)
+	}
+	return err
+}
+
+// stream runs Terraform and has what it writes read while it runs.
+func (r *Root) stream(ctx context.Context, what string, read func(io.Reader) error, args ...string) error {
+	out, in := io.Pipe()
+	failed := make(chan error, 1)
+	go func() {
+		err := readAll(out, read)
+		if err != nil {
+			_ = out.CloseWithError(err)
+		}
+		failed <- err
+	}()
+	err := r.run(ctx, command{args: args, stdout: in})
+	_ = in.Close() // of a pipe in memory: it never fails
+	readErr := <-failed
+	var exit *Error
+	if errors.As(err, &exit) && (exit.Stopped != nil || readErr == nil || exit.Output != "") {
+		return err
+	}
+	if readErr != nil {
+		return fmt.Errorf("read the %s: %w", what, readErr)
 	}
 	return err
 }

@@ -64,12 +64,12 @@ func (s *Story) featureToMain(ctx context.Context) error {
 }
 
 func (s *Story) mergeApplies(ctx context.Context) error {
-	if err := s.merge(ctx, Ana, addRegion); err != nil {
+	if err := s.merge(ctx, addRegion); err != nil {
 		return err
 	}
 	err := s.expectAll(ctx,
 		s.check(s.merged(addRegion), "switchyard / apply (dev)", "success"),
-		s.deployment("dev", s.merged(addRegion), "success"),
+		s.deployment("dev", s.merged(addRegion)),
 		s.comment(addRegion, "the same comment says that it was applied to dev", "pplied", "dev"),
 	)
 	if err != nil {
@@ -108,7 +108,7 @@ func (s *Story) threeMerges(ctx context.Context) error {
 			case <-time.After(time.Second):
 			}
 		}
-		if err := s.merge(ctx, Ana, branch); err != nil {
+		if err := s.merge(ctx, branch); err != nil {
 			return err
 		}
 		if branch != alerts {
@@ -122,7 +122,7 @@ func (s *Story) threeMerges(ctx context.Context) error {
 		s.check(s.merged(alerts), "switchyard / apply (dev)", "neutral"),
 		s.check(s.merged(scaleOut), "switchyard / apply (dev)", "success"),
 		s.check(s.merged(records), "switchyard / apply (dev)", "success"),
-		s.deployment("dev", s.merged(records), "success"),
+		s.deployment("dev", s.merged(records)),
 		s.comment(alerts, "the second says that the third's apply carries it", "Applied to dev", fmt.Sprintf("#%d", s.pulls[records])),
 		s.comment(records, "the third names the second", "Applied to dev", fmt.Sprintf("#%d", s.pulls[alerts])),
 		expectation{what: "no deployment was made for the gathered commit", shown: func() bool {
@@ -195,12 +195,12 @@ func (s *Story) planThenMerge(ctx context.Context, branch, environment string) e
 	if err != nil {
 		return err
 	}
-	if err := s.merge(ctx, Ana, branch); err != nil {
+	if err := s.merge(ctx, branch); err != nil {
 		return err
 	}
 	return s.expectAll(ctx,
 		s.check(s.merged(branch), "switchyard / apply ("+environment+")", "success"),
-		s.deployment(environment, s.merged(branch), "success"),
+		s.deployment(environment, s.merged(branch)),
 	)
 }
 
@@ -265,7 +265,7 @@ func (s *Story) drift(ctx context.Context) error {
 		return err
 	}
 	s.sayf("%s changes the address space of prod by hand, past Switchyard", Cleo)
-	if err := s.merge(ctx, Ana, hotfix); err != nil {
+	if err := s.merge(ctx, hotfix); err != nil {
 		return err
 	}
 	const command = "comment `/apply prod "
@@ -282,7 +282,8 @@ func (s *Story) drift(ctx context.Context) error {
 	}
 	_, digest, _ := strings.Cut(asked[len(asked)-1].Body, command)
 	digest, _, _ = strings.Cut(digest, "`")
-	if err := s.ask(ctx, Ana, "/apply prod 000000", "a yes to something else is refused", []string{"000000", "not what is being asked"}); err != nil {
+	err = s.ask(ctx, Ana, "/apply prod 000000", "a yes to something else is refused", []string{"000000", "not what is being asked"})
+	if err != nil {
 		return err
 	}
 	if err := s.ask(ctx, Ana, "/apply prod "+digest, "a yes to exactly this change is taken", []string{"yes", "is taken"}); err != nil {
@@ -290,12 +291,13 @@ func (s *Story) drift(ctx context.Context) error {
 	}
 	err = s.expectAll(ctx,
 		s.check(s.merged(hotfix), "switchyard / apply (prod)", "success"),
-		s.deployment("prod", s.merged(hotfix), "success"),
+		s.deployment("prod", s.merged(hotfix)),
 	)
 	if err != nil {
 		return err
 	}
-	return s.ask(ctx, Ben, `/why module.stamp["westeurope"].terraform_data.network`, "/why names who said yes to it", []string{"ana said yes to"})
+	return s.ask(ctx, Ben, `/why module.stamp["westeurope"].terraform_data.network`, "/why names who said yes to it",
+		[]string{"ana said yes to"})
 }
 
 // byHand changes a state as somebody does who applies from elsewhere: its serial rises.

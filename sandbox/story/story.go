@@ -104,7 +104,9 @@ func Prepare(ctx context.Context, box *sandbox.Sandbox, states string, out io.Wr
 	if err != nil {
 		return nil, fmt.Errorf("create repository: %w", err)
 	}
-	return &Story{Sandbox: box, Repo: repo, out: out, states: states, began: time.Now(), pulls: map[string]int{}, merges: map[string]string{}}, nil
+	return &Story{
+		Sandbox: box, Repo: repo, out: out, states: states, began: time.Now(), pulls: map[string]int{}, merges: map[string]string{},
+	}, nil
 }
 
 // Files are the files of the sample repository, by path, with the directory of the states filled in.
@@ -283,8 +285,9 @@ func containsAll(text string, words []string) bool {
 	return true
 }
 
-// deployment expects the newest deployment to an environment to be of a commit and to have come so far.
-func (s *Story) deployment(environment string, at place, state string) expectation {
+// deployment expects a deployment of a commit to an environment to have succeeded.
+func (s *Story) deployment(environment string, at place) expectation {
+	const state = "success"
 	return expectation{
 		what: fmt.Sprintf("%s has a deployment to %s with the state %s", at.name, environment, state),
 		shown: func() bool {
@@ -312,14 +315,14 @@ func (s *Story) open(ctx context.Context, as, from, to, start, title string, fil
 	return nil
 }
 
-// merge merges the pull request of a branch.
-func (s *Story) merge(ctx context.Context, as, branch string) error {
-	sha, err := s.Repo.Merge(ctx, as, s.pulls[branch], "merge")
+// merge has Ana merge the pull request of a branch.
+func (s *Story) merge(ctx context.Context, branch string) error {
+	sha, err := s.Repo.Merge(ctx, Ana, s.pulls[branch], "merge")
 	if err != nil {
 		return fmt.Errorf("merge %s: %w", branch, err)
 	}
 	s.merges[branch] = sha
-	s.sayf("%s merges #%d (%s)", as, s.pulls[branch], branch)
+	s.sayf("%s merges #%d (%s)", Ana, s.pulls[branch], branch)
 	return nil
 }
 
