@@ -250,13 +250,20 @@ type TargetResult struct {
 	Drift             []Change  `json:"drift,omitempty"`              // what differs in the world from the state, capped
 	// Data has a hash of the result of each data source that the plan read, by address; nothing sensitive can be told from it.
 	Data      map[string]string `json:"data,omitempty"`
-	Notes     []string          `json:"notes,omitempty"` // for people, about the plan; Markdown code spans only; capped
-	Error     string            `json:"error,omitempty"` // Terraform's words, without colours, capped
+	Notes     []string          `json:"notes,omitempty"`     // for people, about the plan; Markdown code spans only; capped
+	LockFile  *LockFile         `json:"lock_file,omitempty"` // plan: the dependency lock file that it was made with
+	Error     string            `json:"error,omitempty"`     // Terraform's words, without colours, capped
 	Lock      *LockInfo         `json:"lock,omitempty"`
 	Lineage   string            `json:"lineage,omitempty"` // of the state: that was planned with, or that the apply has left
 	Serial    int64             `json:"serial,omitempty"`  // 0: not known
 	Timings   Timings           `json:"timings"`
 	Processes int               `json:"processes"` // Terraform processes started for this target
+}
+
+// LockFile is a dependency lock file.
+type LockFile struct {
+	Hash string `json:"hash"` // SHA-256 in hex
+	Text string `json:"text"`
 }
 
 // Timings says where the time of one target went.

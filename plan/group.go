@@ -229,7 +229,9 @@ func inRegion(text, region string, regions []string) string {
 
 // plainChange is a change with the placeholder in place of the region's name, and without its cause.
 func plainChange(change operation.Change, region string, regions []string) operation.Change {
-	plain := func(text string) string { return inRegion(text, region, regions) }
+	plain := func(text string) string { // a value that has the placeholder in it by itself must not pass for a region's name
+		return inRegion(strings.ReplaceAll(text, "{region", "{region'"), region, regions)
+	}
 	change.Cause = nil
 	change.Address, change.PreviousAddress, change.ImportID = plain(change.Address), plain(change.PreviousAddress), plain(change.ImportID)
 	change.ReplacePaths = slices.Clone(change.ReplacePaths)

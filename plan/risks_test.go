@@ -128,6 +128,15 @@ func TestGroupTargets(t *testing.T) {
 			regions[:2],
 			[]string{"1 alike: a module.stamp[\"westeurope\"], a module.stamp[\"southeastasia\"]", "1 alike: a"},
 		},
+		"the placeholder itself is no region's name": {
+			[]operation.TargetResult{target("a", in("southeastasia", "kv-{region}"), in("westeurope", "kv-westeurope"))},
+			regions[:2],
+			[]string{
+				`1 alike: a module.stamp["westeurope"]`, `1 alike: a module.stamp["southeastasia"]`,
+				`only westeurope, not southeastasia: update module.stamp["{region}"].azurerm_x.a`,
+				`only southeastasia, not westeurope: update module.stamp["{region}"].azurerm_x.a`,
+			},
+		},
 		"two stamps differ": {
 			[]operation.TargetResult{target("a", in("southeastasia", "x"), in("westeurope", "y"))},
 			regions[:2],

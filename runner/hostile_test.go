@@ -96,7 +96,7 @@ func TestLinksAreNotFollowedForWrites(t *testing.T) {
 		"b":                     link + filepath.Join(outside, "sub"),
 	}
 	first := w.tree(links)
-	if result := w.do(w.task(operation.Plan, first, "a")); len(result.Targets) != 1 {
+	if result := w.do(w.task(operation.Plan, first, "a")); len(result.Targets) != 1 || result.Targets[0].LockFile != nil {
 		t.Errorf("got %+v", result)
 	}
 	delete(links, "b") // what was a link becomes a directory, in a work directory that is kept

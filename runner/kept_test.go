@@ -164,8 +164,12 @@ func TestLockFileOfInitIsPutBack(t *testing.T) {
 	w.binary = fake.Path
 	tree := w.tree(map[string]string{"a/main.tf": root(""), "a/.terraform.lock.hcl": "# committed"})
 	for range 3 {
-		if result := w.do(w.task(operation.Plan, tree, "a")); result.Error != "" {
+		result := w.do(w.task(operation.Plan, tree, "a"))
+		if result.Error != "" {
 			t.Fatal(result.Error)
+		}
+		if kept := result.Targets[0].LockFile; kept == nil || kept.Text != "# with hashes" || len(kept.Hash) != 64 {
+			t.Errorf("the result has %+v", kept)
 		}
 		content, err := os.ReadFile(filepath.Join(w.work, "tree/a/.terraform.lock.hcl"))
 		if err != nil || string(content) != "# with hashes" {

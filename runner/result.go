@@ -16,10 +16,11 @@ import (
 
 // Bounds of a result.
 const (
-	MaxChanges    = 2000    // changes per target; unexpected and tolerated ones, risks, data sources
-	MaxDrift      = 200     // changes outside of Terraform, per target
-	MaxError      = 8 << 10 // an error text, in bytes
-	MaxResultSize = 8 << 20 // the file, in bytes
+	MaxChanges    = 2000      // changes per target; unexpected and tolerated ones, risks, data sources
+	MaxDrift      = 200       // changes outside of Terraform, per target
+	MaxError      = 8 << 10   // an error text, in bytes
+	maxLockFile   = 256 << 10 // a dependency lock file, in bytes: some thousand hashes
+	MaxResultSize = 8 << 20   // the file, in bytes
 	leastError    = 256
 )
 

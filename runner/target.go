@@ -2,6 +2,8 @@ package runner
 
 import (
 	"context"
+	"crypto/sha256"
+	"encoding/hex"
 	"errors"
 	"fmt"
 	"io"
@@ -10,6 +12,8 @@ import (
 	"path/filepath"
 	"slices"
 	"strings"
+
+	"golang.org/x/sys/unix"
 
 	"github.com/switchyard-dev/switchyard/operation"
 	"github.com/switchyard-dev/switchyard/plan"
@@ -187,8 +191,11 @@ func (j *job) read(ctx context.Context, task operation.TargetTask, p *planned) e
 		return fmt.Errorf("read the plan file: %w", err)
 	}
 	p.result.Lineage, p.result.Serial, p.version = head.Lineage, head.Serial, head.Version
-	if lock, err := os.ReadFile(filepath.Join(p.dir, terraform.LockFile)); err == nil {
+	if lock := j.lockFile(task); len(lock) > 0 {
 		p.providers = terraform.LockedProviders(lock)
+		if hash := sha256.Sum256(lock); j.task.Kind == operation.Plan {
+			p.result.LockFile = &operation.LockFile{Hash: hex.EncodeToString(hash[:]), Text: strings.ToValidUTF8(string(lock), "\uFFFD")}
+		}
 	}
 	p.result.Notes = append(p.result.Notes, j.clockNotes(ctx, task, p.result.ChangeSet.Changes)...)
 	p.result.Outcome = operation.Planned
@@ -201,6 +208,25 @@ func (j *job) read(ctx context.Context, task operation.TargetTask, p *planned) e
 	}
 	p.result.Risks = plan.Explain(plan.Facts{Stateful: j.task.Stateful, Lost: j.lost(ctx, task)}, p.read, nil).Risks
 	return nil
+}
+
+// lockFile reads the dependency lock file that a plan was made with. What plan code has put in its place (a link out of
+// the tree, a pipe, something endless) is none.
+// https://developer.hashicorp.com/terraform/language/files/dependency-lock
+func (j *job) lockFile(task operation.TargetTask) []byte {
+	file, err := j.tree.OpenFile(path.Join(task.Dir, terraform.LockFile), os.O_RDONLY|unix.O_NONBLOCK, 0)
+	if err != nil {
+		return nil
+	}
+	defer func() { _ = file.Close() }() // opened for reading
+	if info, err := file.Stat(); err != nil || !info.Mode().IsRegular() {
+		return nil
+	}
+	text, err := io.ReadAll(io.LimitReader(file, maxLockFile+1))
+	if err != nil || len(text) > maxLockFile {
+		return nil
+	}
+	return text
 }
 
 // tools lists the programs that took part, each once.
