@@ -76,6 +76,12 @@ func (d *Deploy) advance(ctx context.Context, what drive) error {
 	if free, err := d.resume(ctx, what); err != nil || !free {
 		return err
 	}
+	var shown errgroup.Group
+	return errors.Join(d.applyAll(ctx, what, &shown), shown.Wait())
+}
+
+// applyAll runs what waits for an environment. What shows how each apply ended goes on in shown.
+func (d *Deploy) applyAll(ctx context.Context, what drive, shown *errgroup.Group) error {
 	for ctx.Err() == nil {
 		op, taken, err := d.Store.TakeHold(ctx, what.Repository.ID, what.Environment)
 		if err != nil {
@@ -84,7 +90,7 @@ func (d *Deploy) advance(ctx context.Context, what drive) error {
 		if !taken {
 			return nil
 		}
-		if err := d.apply(aboutApply(ctx, op), op); err != nil {
+		if err := d.apply(aboutApply(ctx, op), op, shown); err != nil {
 			return err
 		}
 	}
@@ -116,7 +122,7 @@ func (d *Deploy) showEnded(ctx context.Context, repo int64, environment string) 
 
 // apply runs the apply that has the hold now. What it covers is observed anew: since it was queued,
 // an earlier apply may have brought part of it, or failed.
-func (d *Deploy) apply(ctx context.Context, op operation.Operation) error {
+func (d *Deploy) apply(ctx context.Context, op operation.Operation, shown *errgroup.Group) error {
 	if err := d.begin(op.ID); err != nil {
 		return fmt.Errorf("start %s: %w", op, err)
 	}
@@ -133,7 +139,19 @@ func (d *Deploy) apply(ctx context.Context, op operation.Operation) error {
 		zerolog.Ctx(ctx).Error().Err(err).Msg("apply could not be started")
 		finish = givenUp(op, err.Error())
 	}
-	return d.finish(context.WithoutCancel(ctx), finish)
+	whole := context.WithoutCancel(ctx)
+	ended, err := d.record(whole, finish)
+	if err != nil {
+		return err
+	}
+	shown.Go(func() error { // beside the next apply, which need not wait for what GitHub shows of this one
+		err := d.showEnd(whole, ended)
+		if err != nil {
+			zerolog.Ctx(whole).Error().Err(err).Msg("could not show how an apply ended: it is shown after the one that runs now")
+		}
+		return err
+	})
+	return nil
 }
 
 // execute gives an operation to the executor and turns its result into an end. An error means that
@@ -281,15 +299,29 @@ func unconfirmedBecause(result operation.Result, blocked bool) string {
 
 // finish records how an operation ended, gives its hold back, and shows it and all that waited for it.
 func (d *Deploy) finish(ctx context.Context, end store.Finish) error {
+	op, err := d.record(ctx, end)
+	if err != nil {
+		return err
+	}
+	return d.showEnd(ctx, op)
+}
+
+// record stores how an operation ended, and gives its hold back.
+func (d *Deploy) record(ctx context.Context, end store.Finish) (operation.Operation, error) {
 	op, err := d.Store.Finish(ctx, end)
 	if errors.Is(err, store.ErrLost) || errors.Is(err, store.ErrTransition) {
 		zerolog.Ctx(ctx).Warn().Err(err).Msg("a late result was not taken")
 		op, err = d.Store.Operation(ctx, end.Operation)
 	}
 	if err != nil {
-		return fmt.Errorf("finish operation %d: %w", end.Operation, err)
+		return op, fmt.Errorf("finish operation %d: %w", end.Operation, err)
 	}
 	zerolog.Ctx(ctx).Info().Str(keyState, string(op.State)).Dur(keyTook, d.Clock.Since(op.Started)).Msg(string(op.Kind) + " ended")
+	return op, nil
+}
+
+// showEnd shows how an operation ended, and all that waited for it.
+func (d *Deploy) showEnd(ctx context.Context, op operation.Operation) error {
 	if err := d.show(ctx, op); err != nil {
 		return err
 	}

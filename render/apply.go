@@ -124,13 +124,13 @@ func applyStory(v ApplyView) story {
 	return story{title: plain(string(op.State), maxName), banner: "**" + prose(string(op.State)) + "**"}
 }
 
-// running says how long an apply has been running.
+// running says when an apply began. It says not how long ago that was: each look at it would then be worth a write.
 func running(v ApplyView) string {
 	op := v.Operation
-	if op.Started.IsZero() || v.Now.Before(op.Started) {
+	if op.Started.IsZero() {
 		return "It has just begun" + usual(v.Usually) + "."
 	}
-	return "It has been running for " + since(v.Now, op.Started) + usual(v.Usually) + "."
+	return "It began at " + clock(v.Now, op.Started) + usual(v.Usually) + "."
 }
 
 // unreachable is what a person can do about an apply whose server does not answer.
