@@ -68,6 +68,10 @@ type Options struct {
 	Poll        time.Duration // how often to look for work that nobody announced; 1 s
 	Jitter      func() float64
 
+	// Before is called before each look for work but that of the class Long, which is rare: it may wait a moment for
+	// what is more urgent. nil waits for nothing.
+	Before func(ctx context.Context)
+
 	// OnDead is told of each job before it is given up, at least once.
 	OnDead func(ctx context.Context, job Job, reason string)
 }
@@ -153,6 +157,9 @@ func (q *Queue) dispatch(ctx, hard context.Context, class Class, workers int) {
 // next waits for a job; false when ctx ends first.
 func (q *Queue) next(ctx context.Context, class Class) (Claim, bool) {
 	for ctx.Err() == nil {
+		if q.opts.Before != nil && class != Long {
+			q.opts.Before(ctx)
+		}
 		wake := q.store.Wake()
 		claim, ok, err := q.store.Claim(ctx, class, q.opts.Worker, q.opts.Lease)
 		if ok {

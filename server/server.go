@@ -52,6 +52,7 @@ type Server struct {
 	git      *git.Mirrors
 	queue    *queue.Queue
 	deploy   *deploy.Deploy
+	inbox    *inbox
 }
 
 // The directories below the data directory.
@@ -277,11 +278,12 @@ func (s *Server) wire(ctx context.Context, o Options, hubs *hub.Hub) error {
 		PlanLimit: s.settings.Limits.Plan, ApplyLimit: s.settings.Limits.Apply,
 		LockTimeout: s.settings.Limits.Lock, StopGrace: s.settings.Limits.StopGrace, Replans: s.settings.Replans,
 	})
+	s.inbox = newInbox(s.store)
 	s.queue = queue.New(s.store, o.Clock, o.Log, queue.Options{
 		Workers: map[queue.Class]int{
 			queue.Quick: quickWorkers, queue.Long: longWorkers(s.settings.Parallel), queue.Bots: botsWorkers(s.settings.Parallel),
 		},
-		MaxAttempts: maxAttempts, OnDead: s.deploy.Dead, Worker: s.host.id,
+		MaxAttempts: maxAttempts, OnDead: s.deploy.Dead, Worker: s.host.id, Before: s.inbox.wait,
 	})
 	s.deploy.Register(s.queue)
 	return nil
@@ -328,7 +330,7 @@ func botsWorkers(p settings.Parallel) int { return max(p.Plans/2, 1) }
 
 func (s *Server) listen(ctx context.Context, o Options, metrics *prometheus.Registry) error {
 	edge, err := handlers.NewEdge(handlers.Options{
-		Secrets: s.settings.WebhookSecrets, Inbox: s.store, Ready: s.ready, Metrics: metrics, Log: o.Log, Clock: o.Clock,
+		Secrets: s.settings.WebhookSecrets, Inbox: s.inbox, Ready: s.ready, Metrics: metrics, Log: o.Log, Clock: o.Clock,
 	})
 	if err != nil {
 		return fmt.Errorf("set up the webhook endpoint: %w", err)
