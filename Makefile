@@ -30,12 +30,13 @@ help: ## list what can be made
 build: ## build ./switchyard, static and stripped
 	$(BUILD) -o switchyard ./cmd/app
 
+# One package at a time: some bring the whole machine to its limits, and beside them others would wait in vain.
 .PHONY: test
 test: ## run all tests with the race detector (PKG=./git/... RUN=TestMerge narrow it)
 	@[ -n '$(RACE)' ] || echo 'make test: no C compiler found, so the race detector is off' >&2
 	@ls /usr/lib/postgresql/*/bin/initdb >/dev/null 2>&1 || command -v initdb >/dev/null 2>&1 || $(POSTGRES) || \
 		echo 'make test: no PostgreSQL 15 was found or could be installed, so its tests are skipped' >&2
-	PATH="$$(go run ./terraform/terraformtest/fetch $(BIN)):$$PATH" go test $(RACE) -timeout 30m -run '$(RUN)' $(PKG)
+	PATH="$$(go run ./terraform/terraformtest/fetch $(BIN)):$$PATH" go test $(RACE) -p 1 -timeout 40m -run '$(RUN)' $(PKG)
 
 .PHONY: torture
 torture: ## kill real servers while everything fails, on SQLite and on PostgreSQL (SECONDS=60 each, SEED=7 repeats the choices)

@@ -6,6 +6,7 @@ import (
 	"strings"
 
 	"github.com/rs/zerolog"
+	"golang.org/x/sync/errgroup"
 
 	"github.com/switchyard-dev/switchyard/operation"
 	"github.com/switchyard-dev/switchyard/repoconfig"
@@ -16,47 +17,90 @@ import (
 // prepareAndApply observes anew what an apply covers, what of it people reviewed and what speaks against it,
 // and has it run. An error means that no runner was started.
 func (d *Deploy) prepareAndApply(ctx context.Context, op operation.Operation) (store.Finish, error) {
-	if err := d.Git.Fetch(ctx, op.Repository); err != nil { // another replica may have seen the push
-		return store.Finish{}, fmt.Errorf("fetch: %w", err)
+	ready, err := d.prepare(ctx, op)
+	switch {
+	case err != nil:
+		return store.Finish{}, err
+	case ready.end != nil:
+		return *ready.end, nil
 	}
+	var shown errgroup.Group
+	shown.Go(func() error { return d.show(ctx, ready.op) }) // beside the apply, which need not wait for it
+	finish, err := d.execute(ctx, ready.op, ready.seen)
+	if failed := shown.Wait(); failed != nil { // its end is shown
+		zerolog.Ctx(ctx).Warn().Err(failed).Msg("could not show that an apply runs")
+	}
+	return finish, err
+}
+
+// prepared is an apply that can be run, or how it ends without that.
+type prepared struct {
+	op   operation.Operation
+	seen reviewed
+	end  *store.Finish
+}
+
+// prepare looks at an apply in the mirror while that is fetched, because another replica may have seen the push and
+// somebody may have changed the configuration. Where the fetch brought anything that the look depends on, it is
+// made again: what waits for its turn need not wait for the network as a rule.
+func (d *Deploy) prepare(ctx context.Context, op operation.Operation) (prepared, error) {
 	branch, err := d.defaultBranch(ctx, op.Repository)
 	if err != nil {
-		return store.Finish{}, err
+		return prepared{}, err
 	}
+	var fetch errgroup.Group
+	fetch.Go(func() error { return wrap("fetch", d.Git.Fetch(ctx, op.Repository)) })
+	before, there, lookErr := d.Git.Branch(ctx, op.Repository, branch)
+	var early prepared
+	if lookErr == nil && there {
+		early, lookErr = d.look(ctx, op, branch)
+	}
+	if err := fetch.Wait(); err != nil {
+		return prepared{}, err
+	}
+	after, _, err := d.Git.Branch(ctx, op.Repository, branch)
+	if err != nil {
+		return prepared{}, fmt.Errorf("find the default branch: %w", err)
+	}
+	if lookErr == nil && there && before == after {
+		return early, nil
+	}
+	return d.look(ctx, op, branch)
+}
+
+// look observes an apply in the mirror as it is.
+func (d *Deploy) look(ctx context.Context, op operation.Operation, branch string) (prepared, error) {
 	config, err := d.configuration(ctx, op.Repository, branch)
 	if err != nil {
-		return store.Finish{}, err
+		return prepared{}, err
 	}
 	end := store.Finish{Operation: op.ID, Attempt: op.Attempt, Doubt: op.Doubt}
 	if config.Problem != "" || config.Default {
 		end.State = operation.Failed
 		end.Message = "Nothing was changed, because " + repoconfig.Path + " on " + branch + " cannot be used."
-		return end, nil
+		return prepared{end: &end}, nil
 	}
 	due, err := d.outstandingAt(ctx, op.Repository, config.Config, op.Environment, op.Head)
 	if err != nil {
-		return store.Finish{}, err
+		return prepared{}, err
 	}
 	if len(due.Roots) == 0 {
 		end.State = operation.Succeeded
 		end.Message = "Nothing was left to apply."
-		return end, nil
+		return prepared{end: &end}, nil
 	}
-	op.Roots = op.Roots[:0]
+	op.Roots = make([]string, 0, len(due.Roots))
 	for _, root := range due.Roots {
 		op.Roots = append(op.Roots, root.Root)
 	}
 	seen, err := d.evidence(ctx, &op, config.Config, due)
 	if err != nil {
-		return store.Finish{}, err
+		return prepared{}, err
 	}
 	if op.Tree, err = d.Git.Tree(ctx, op.Repository, op.Head); err != nil {
-		return store.Finish{}, fmt.Errorf("find the tree of %s: %w", short(op.Head), err)
+		return prepared{}, fmt.Errorf("find the tree of %s: %w", short(op.Head), err)
 	}
-	if err := d.show(ctx, op); err != nil { // its end is shown
-		zerolog.Ctx(ctx).Warn().Err(err).Msg("could not show that an apply runs")
-	}
-	return d.execute(ctx, op, seen)
+	return prepared{op: op, seen: seen}, nil
 }
 
 // evidence gathers what the explanation of an apply's changes rests on, and says in the operation's doubt
