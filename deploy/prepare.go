@@ -56,7 +56,7 @@ func (d *Deploy) prepare(ctx context.Context, op operation.Operation) (prepared,
 		early, lookErr = d.look(ctx, op, branch)
 	}
 	if err := fetch.Wait(); err != nil {
-		return prepared{}, err
+		return prepared{}, err //nolint:wrapcheck // wrapped above
 	}
 	after, _, err := d.Git.Branch(ctx, op.Repository, branch)
 	if err != nil {
