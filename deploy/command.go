@@ -625,7 +625,11 @@ func (d *Deploy) rootStatus(ctx context.Context, r request, environment string) 
 	for _, root := range r.Config.Roots {
 		status := render.RootStatus{Root: root.Dir}
 		for _, state := range states {
-			if state.Target.Root != root.Dir || state.Applied == "" {
+			if state.Target.Root != root.Dir {
+				continue
+			}
+			if state.Applied == "" {
+				status.Commit, status.Found = state.Baseline, state.Baseline != ""
 				continue
 			}
 			status.Commit, status.At = state.Applied, state.At

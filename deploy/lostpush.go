@@ -77,11 +77,7 @@ func (d *Deploy) pushedCommit(ctx context.Context, delivery string, push BranchP
 
 // deploysTo is the environment of a branch by the configuration that the mirror has; empty for none.
 func (d *Deploy) deploysTo(ctx context.Context, push BranchPushed) (string, error) {
-	branch, err := d.defaultBranch(ctx, push.Repository)
-	if err != nil {
-		return "", err
-	}
-	config, err := d.configuration(ctx, push.Repository, branch)
+	config, err := d.known(ctx, push.Repository)
 	if err != nil || config.Problem != "" || config.Default {
 		return "", err // nothing is applied; pull requests show why
 	}

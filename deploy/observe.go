@@ -52,6 +52,11 @@ func (d *Deploy) fetched(ctx context.Context, repo operation.Repository) (config
 	if err := d.Git.Fetch(ctx, repo); err != nil {
 		return configured{}, fmt.Errorf("fetch: %w", err)
 	}
+	return d.known(ctx, repo)
+}
+
+// known reads the repository's configuration from the mirror as it is.
+func (d *Deploy) known(ctx context.Context, repo operation.Repository) (configured, error) {
 	branch, err := d.defaultBranch(ctx, repo)
 	if err != nil {
 		return configured{}, err

@@ -61,11 +61,7 @@ func (d *Deploy) lookForOutdated(ctx context.Context, what drive) error {
 			return fmt.Errorf("fetch: %w", err)
 		}
 	}
-	branch, err := d.defaultBranch(ctx, repo)
-	if err != nil {
-		return err
-	}
-	config, err := d.configuration(ctx, repo, branch)
+	config, err := d.known(ctx, repo)
 	if err != nil || config.Problem != "" || config.Default {
 		return err
 	}

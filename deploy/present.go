@@ -16,16 +16,9 @@ import (
 // present is the repository's configuration as the mirror has it: what is shown is masked and grouped by it.
 // A replica that has no mirror yet makes one, because without the patterns nothing may be shown.
 func (d *Deploy) present(ctx context.Context, repo operation.Repository) (repoconfig.Config, error) {
-	branch, err := d.defaultBranch(ctx, repo)
-	if err != nil {
-		return repoconfig.Config{}, err
-	}
-	config, err := d.configuration(ctx, repo, branch)
+	config, err := d.known(ctx, repo)
 	if errors.Is(err, git.ErrNoMirror) {
-		if err := d.Git.Fetch(ctx, repo); err != nil {
-			return repoconfig.Config{}, fmt.Errorf("fetch: %w", err)
-		}
-		config, err = d.configuration(ctx, repo, branch)
+		config, err = d.fetched(ctx, repo)
 	}
 	return config.Config, err
 }

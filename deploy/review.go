@@ -382,11 +382,7 @@ func (d *Deploy) approvedMeanwhile(ctx context.Context, repo operation.Repositor
 	if err != nil || len(waiting) == 0 {
 		return wrap("find what waits", err)
 	}
-	branch, err := d.defaultBranch(ctx, repo)
-	if err != nil {
-		return err
-	}
-	config, err := d.configuration(ctx, repo, branch)
+	config, err := d.known(ctx, repo)
 	if err != nil || config.Problem != "" || config.Default {
 		return err
 	}

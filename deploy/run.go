@@ -335,11 +335,7 @@ func (d *Deploy) showEnd(ctx context.Context, op operation.Operation) error {
 func (d *Deploy) task(ctx context.Context, op operation.Operation,
 	seen reviewed,
 ) (operation.Task, error) {
-	branch, err := d.defaultBranch(ctx, op.Repository)
-	if err != nil {
-		return operation.Task{}, err
-	}
-	config, err := d.configuration(ctx, op.Repository, branch)
+	config, err := d.known(ctx, op.Repository)
 	if err != nil {
 		return operation.Task{}, err
 	}

@@ -351,6 +351,9 @@ func statusRoots(l links, v StatusView, e EnvironmentStatus) *piece {
 			continue
 		}
 		applied := l.commit(root.Commit)
+		if root.Found {
+			applied += ", as it was when Switchyard first saw the branch"
+		}
 		if root.Pull != 0 {
 			applied += " from #" + strconv.Itoa(root.Pull)
 		}

@@ -109,6 +109,7 @@ type RootStatus struct {
 	Commit string    // the applied commit; empty when nothing is known to be applied
 	At     time.Time // when it was applied; zero is unknown
 	Pull   int       // the pull request it came from; 0 is unknown
+	Found  bool      // nothing was applied since Switchyard first saw the branch at Commit: what was there counts as applied
 }
 
 // WhyView is the answer to /why and to /why ADDRESS.

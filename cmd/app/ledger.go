@@ -27,21 +27,30 @@ type ledgerCommand struct {
 // Run prints the changes that applies made, the oldest of them first, with why they were there and who said yes.
 func (c ledgerCommand) Run(ctx context.Context) error {
 	return c.read(ctx, func(ctx context.Context, data *store.Store, from from) error {
-		entries, err := data.Ledger(ctx, store.LedgerFilter{
-			Repository: from.repo.ID, Environment: c.Environment, Address: c.Address, Since: from.since, Limit: c.Limit + 1,
-		})
+		entries, more, err := c.entries(ctx, data, from, c.Address)
 		if err != nil {
-			return fmt.Errorf("read the ledger: %w", err)
+			return err
 		}
-		more := len(entries) > c.Limit
-		entries = entries[:min(len(entries), c.Limit)]
-		slices.Reverse(entries)
 		if err := c.print(ctx, os.Stdout, data, entries); err != nil {
 			return fmt.Errorf("print the ledger: %w", err)
 		}
 		c.remark(from.repo, len(entries), more)
 		return nil
 	})
+}
+
+// entries reads what is selected of the ledger, the oldest first, and reports whether there is more.
+func (c selection) entries(ctx context.Context, data *store.Store, from from, address string) ([]operation.Entry, bool, error) {
+	entries, err := data.Ledger(ctx, store.LedgerFilter{
+		Repository: from.repo.ID, Environment: c.Environment, Address: address, Since: from.since, Limit: c.Limit + 1,
+	})
+	if err != nil {
+		return nil, false, fmt.Errorf("read the ledger: %w", err)
+	}
+	more := len(entries) > c.Limit
+	entries = entries[:min(len(entries), c.Limit)]
+	slices.Reverse(entries)
+	return entries, more, nil
 }
 
 func (c ledgerCommand) print(ctx context.Context, to io.Writer, data *store.Store, entries []operation.Entry) error {
@@ -77,16 +86,12 @@ type verifyCommand struct {
 // Run checks again, without asking anybody, that every change in the ledger has its name.
 func (c verifyCommand) Run(ctx context.Context) error {
 	return c.read(ctx, func(ctx context.Context, data *store.Store, from from) error {
-		entries, err := data.Ledger(ctx, store.LedgerFilter{
-			Repository: from.repo.ID, Environment: c.Environment, Since: from.since, Limit: c.Limit + 1,
-		})
+		entries, more, err := c.entries(ctx, data, from, "")
 		if err != nil {
-			return fmt.Errorf("read the ledger: %w", err)
+			return err
 		}
-		more := len(entries) > c.Limit
-		entries = entries[:min(len(entries), c.Limit)]
 		var applies []int64
-		for _, entry := range slices.Backward(entries) {
+		for _, entry := range entries {
 			if !slices.Contains(applies, entry.Operation) {
 				applies = append(applies, entry.Operation)
 			}

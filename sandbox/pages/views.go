@@ -126,6 +126,10 @@ func (p *pages) list(w http.ResponseWriter, r *http.Request, owner, title string
 			repos = append(repos, p.repo(repository))
 		}
 	}
+	if len(repos) == 0 && owner != "" {
+		p.missing(w, r)
+		return
+	}
 	p.show(w, http.StatusOK, "home.html", struct {
 		frame
 

@@ -53,6 +53,9 @@ func plural(n int, one, many string) string {
 
 // web returns an address only if a browser may follow it: checks and deployments carry whatever a program wrote.
 func web(address string) string {
+	if strings.Contains(address, "/apps/") { // of the App itself, which has no page here
+		return ""
+	}
 	if strings.HasPrefix(address, "https://") || strings.HasPrefix(address, "http://") {
 		return address
 	}
