@@ -55,7 +55,7 @@ format: $(BIN)/golangci-lint ## format the code
 	$(BIN)/golangci-lint fmt
 
 .PHONY: demo
-demo: ## play the main job on this machine, in ten seconds (ARGS=--keep leaves it running, with its page)
+demo: ## play the main job on this machine, in half a minute (ARGS=--keep leaves it running, with its page)
 	@dir=$$(mktemp -d); trap 'rm -rf "$$dir"' EXIT; go build -o "$$dir/switchyard" ./cmd/app; "$$dir/switchyard" sandbox $(ARGS)
 
 .PHONY: bench
