@@ -409,7 +409,7 @@ func (d *Deploy) applyAnew(ctx context.Context, r request, ended operation.Opera
 	if len(due.Roots) == 0 {
 		return render.ApplyAnswer(view), nil
 	}
-	pulls, err := d.pullsBetween(ctx, r.Repository, ended.Branch, due.Since, tip)
+	pulls, err := d.pullsSince(ctx, r.Repository, ended.Branch, due.Since, tip)
 	if err != nil {
 		return "", err
 	}

@@ -58,10 +58,9 @@ func (d *Deploy) tellDead(ctx context.Context, job queue.Job, reason string) err
 		if err != nil || !held || op.Host != "" {
 			return wrap("find who has the hold", err) // one that was started ends by itself
 		}
-		if err := d.finish(ctx, givenUp(op, reason)); err != nil {
-			return err
-		}
-		return wrap("go on", d.enqueue(ctx, driveJob(op)))
+		end := givenUp(op, reason)
+		end.Then = d.following(ctx, op)
+		return d.finish(ctx, end)
 	case job.Kind == KindPush:
 		return d.pushLost(ctx, job, reason)
 	case about.Number != 0:

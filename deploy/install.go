@@ -46,6 +46,9 @@ func (d *Deploy) adopt(ctx context.Context, repo operation.Repository) error {
 	if err := d.Store.SaveRepository(ctx, repo, info.DefaultBranch); err != nil {
 		return fmt.Errorf("save the repository: %w", err)
 	}
+	if err := d.Store.WriteRefused(ctx, repo.ID); err != nil {
+		return fmt.Errorf("write again what was refused: %w", err)
+	}
 	if err := d.Git.Fetch(ctx, repo); err != nil {
 		return fmt.Errorf("fetch: %w", err)
 	}

@@ -102,7 +102,9 @@ func (g GroupQueued) Job() queue.Job {
 
 // Job makes the queue's job of what was seen.
 func (i Installed) Job() queue.Job {
-	return job(queue.Quick, KindInstallation, 0, fmt.Sprintf("installation %d", i.Installation), i)
+	j := job(queue.Quick, KindInstallation, 0, fmt.Sprintf("installation %d", i.Installation), i)
+	j.Alike = false // what was added, removed and added again is there
+	return j
 }
 
 // job makes a job whose lane is its repository, so that one with many jobs does not hold up others. Each reads

@@ -13,13 +13,13 @@ import (
 	"github.com/switchyard-dev/switchyard/store"
 )
 
-// entriesOf are the lines of the ledger about an apply: every change that it made, with why it was there
-// and who said yes.
+// entriesOf are the lines of the ledger about an apply: every change that it made, or may have made before it
+// failed, with why it was there and who said yes.
 func entriesOf(op operation.Operation, result operation.Result, evidence operation.Evidence) []operation.Entry {
 	var entries []operation.Entry
 	for _, target := range result.Targets {
-		if target.Outcome != operation.Applied {
-			continue
+		if target.Outcome != operation.Applied && target.Timings.Apply == 0 {
+			continue // it was not begun
 		}
 		for _, change := range target.ChangeSet.Changes {
 			if change.Action == operation.Read {
@@ -28,6 +28,7 @@ func entriesOf(op operation.Operation, result operation.Result, evidence operati
 			asked := explained(&change, target)
 			entry := operation.Entry{
 				Repository: op.Repository.ID, Target: target.Target, Operation: op.ID, Commit: op.Head, Change: change,
+				Attempted: target.Outcome != operation.Applied,
 			}
 			for _, review := range evidence.Reviews {
 				if change.Cause != nil && slices.Contains(change.Cause.Pulls, review.Pull) {
@@ -84,6 +85,9 @@ func LedgerViews(ctx context.Context, data *store.Store, entries []operation.Ent
 			At: entry.At, Target: entry.Target, Change: entry.Change, Outcome: operation.Applied, Operation: entry.Operation,
 			Pull: op.Pull, Commit: entry.Commit, Actor: op.Actor, Approved: entry.ApprovedBy, Confirmed: entry.ConfirmedBy,
 		}
+		if entry.Attempted {
+			view.Outcome = operation.TargetFailed
+		}
 		if entry.ConfirmedBy != "" {
 			view.Digest = op.Confirmed
 		}
@@ -106,17 +110,16 @@ func RecordOf(ctx context.Context, data *store.Store, id int64) (plan.Record, er
 		return record, fmt.Errorf("read the ledger of apply %d: %w", id, err)
 	}
 	for _, review := range record.Evidence.Reviews {
-		if review.Plan == 0 {
-			continue
+		for _, id := range []int64{review.Plan, review.Group} {
+			planned, err := data.Operation(ctx, id)
+			if errors.Is(err, store.ErrNotFound) {
+				continue // that is what there is to be told
+			}
+			if err != nil {
+				return record, fmt.Errorf("read plan %d: %w", id, err)
+			}
+			record.Plans[id] = planned
 		}
-		planned, err := data.Operation(ctx, review.Plan)
-		if errors.Is(err, store.ErrNotFound) {
-			continue // that is what there is to be told
-		}
-		if err != nil {
-			return record, fmt.Errorf("read plan %d: %w", review.Plan, err)
-		}
-		record.Plans[review.Plan] = planned
 	}
 	trail, err := data.AuditTrail(ctx, store.AuditFilter{Operation: id, Ascending: true})
 	if err != nil {

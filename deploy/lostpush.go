@@ -1,6 +1,7 @@
 package deploy
 
 import (
+	"cmp"
 	"context"
 	"encoding/json"
 	"errors"
@@ -31,6 +32,11 @@ func (d *Deploy) pushLost(ctx context.Context, job queue.Job, reason string) err
 	tip, _, err := d.Store.BranchTip(ctx, push.Repository.ID, push.Branch)
 	if err != nil || tip == commit {
 		return wrap("read the last tip", err) // an earlier job has decided about it
+	}
+	if tip == "" { // so that the branch counts as known, and is looked for
+		if err := d.Store.SetBranchTip(ctx, push.Repository.ID, push.Branch, cmp.Or(push.Before, zeroCommit)); err != nil {
+			return fmt.Errorf("save the last tip: %w", err)
+		}
 	}
 	name := applyCheckName(environment)
 	if _, shown, err := d.Store.Surface(ctx, push.Repository.ID, checkKey(commit, name)); err != nil || shown {

@@ -218,8 +218,8 @@ func otherEnvironment(root repoconfig.Root, environment, file string) bool {
 // outstanding is what an apply of a candidate would have to do.
 type outstanding struct {
 	Roots []render.RootReason
-	Doubt string // why a person must say yes whatever the plan says
-	Since string // the oldest applied commit of its roots; "" when one was never applied
+	Doubt string   // why a person must say yes whatever the plan says
+	Since []string // the applied commits of its roots, each once
 }
 
 // outstandingAt finds the roots that differ between what was applied last and the candidate. A root
@@ -246,8 +246,8 @@ func (d *Deploy) outstandingAt(ctx context.Context, repo operation.Repository, c
 			result.Doubt = one.Doubt
 		}
 		result.Roots = append(result.Roots, one.Roots...)
-		if len(one.Roots) > 0 && from != "" && result.Since == "" {
-			result.Since = from
+		if len(one.Roots) > 0 && from != "" && !slices.Contains(result.Since, from) {
+			result.Since = append(result.Since, from)
 		}
 	}
 	return result, nil

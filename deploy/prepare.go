@@ -128,7 +128,7 @@ func (d *Deploy) evidence(ctx context.Context, op *operation.Operation, config r
 	if found.evidence.Promotions, err = d.promotions(ctx, *op, config, found.evidence.Content); err != nil {
 		return reviewed{}, err
 	}
-	op.Doubt = op.Warned
+	op.Doubt, found.undoes = op.Warned, due.Doubt != ""
 	for _, doubt := range []string{due.Doubt, unproven(found.evidence.Promotions)} {
 		if !strings.Contains(op.Doubt, doubt) {
 			op.Doubt = strings.TrimSpace(op.Doubt + " " + doubt)

@@ -130,9 +130,9 @@ func (d *Deploy) publishOne(ctx context.Context) (bool, error) {
 	log := zerolog.Ctx(ctx).Warn().Err(err).Str(keyRepository, surface.Repository.FullName()).Str(keySurface, surface.Key)
 	gone, person := (*hub.Gone)(nil), (*hub.NeedsPerson)(nil)
 	if errors.As(err, &gone) || errors.As(err, &person) {
-		// Trying again changes nothing; the next change of this surface tries anew.
+		// Trying again changes nothing; the next change of this surface tries anew, and so does the App when it is let in again.
 		log.Msg("GitHub does not take this")
-		return true, wrap("record what was refused", d.Store.Written(keep, surface, ids))
+		return true, wrap("record what was refused", d.Store.Refused(keep, surface, ids, err.Error()))
 	}
 	problem := err.Error()
 	if wait := (*hub.Wait)(nil); errors.As(err, &wait) {

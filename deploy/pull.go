@@ -78,7 +78,7 @@ func (d *Deploy) lookAtPull(ctx context.Context, seen PullSeen) error {
 	if err := d.reviewPull(ctx, seen, pull, branch); err != nil {
 		return err
 	}
-	return d.lookAtApprovals(ctx, seen.Repository, seen.Number, branch)
+	return d.lookAtApprovals(ctx, seen.Repository, seen.Number)
 }
 
 // lookAtHead has the open pull requests looked at whose head is a commit.
@@ -155,6 +155,9 @@ func (d *Deploy) pullEnded(ctx context.Context, repo operation.Repository, pull 
 		return err
 	} else if ok {
 		facts.State = pull.State
+		if pull.State == "merged" {
+			facts.Head = pull.HeadSHA // only a plan of what was really merged counts as reviewed
+		}
 		if err := d.savePull(ctx, repo, facts); err != nil {
 			return err
 		}
@@ -485,6 +488,11 @@ func (d *Deploy) planQueued(ctx context.Context, op operation.Operation) error {
 	if op.State == operation.Queued {
 		if err := d.enqueue(ctx, driveJob(op)); err != nil {
 			return fmt.Errorf("queue %s: %w", op, err)
+		}
+		if op.Priority < priorityBots { // one for bots may wait before it, of the same pull request
+			if err := d.Store.Hasten(ctx, driveJob(op).Key, queue.Long); err != nil {
+				return fmt.Errorf("hasten %s: %w", op, err)
+			}
 		}
 	}
 	return d.showPull(ctx, op.Repository, op.Pull)

@@ -198,10 +198,10 @@ func (d *Deploy) queueApply(ctx context.Context, repo operation.Repository, conf
 		return d.queuedBefore(ctx, newest)
 	}
 	since := due.Since
-	if since == "" {
-		since = last
+	if len(since) == 0 {
+		since = []string{last}
 	}
-	pulls, err := d.pullsBetween(ctx, repo, seen.Branch, since, tip)
+	pulls, err := d.pullsSince(ctx, repo, seen.Branch, since, tip)
 	if err != nil {
 		return err
 	}
@@ -271,13 +271,39 @@ type mergedPulls struct {
 	branches []string
 }
 
+// maxAskedCommits bounds how many commits of one push GitHub is asked about: of an apply that carries more, a person is asked.
+const maxAskedCommits = 100
+
+// pullsSince finds the pull requests between each of several commits, which were applied to as many roots, and the tip.
+func (d *Deploy) pullsSince(
+	ctx context.Context, repo operation.Repository, branch string, since []string, tip string,
+) (mergedPulls, error) {
+	var all mergedPulls
+	for _, from := range since {
+		found, err := d.pullsBetween(ctx, repo, branch, from, tip)
+		if err != nil {
+			return mergedPulls{}, err
+		}
+		if len(found.numbers) > len(all.numbers) { // of two ranges of one line, the longer has all of the shorter
+			all, found = found, all
+		}
+		for _, number := range slices.Backward(found.numbers) {
+			if !slices.Contains(all.numbers, number) {
+				all.numbers = slices.Insert(all.numbers, 0, number)
+			}
+		}
+		all.branches = append(all.branches, found.branches...)
+	}
+	return all, nil
+}
+
 // pullsBetween finds the pull requests that brought the commits of a branch, at most
-// maxNamedCommits of the newest ones. What GitHub once said of a commit is kept.
+// maxAskedCommits of the newest ones. What GitHub once said of a commit is kept.
 func (d *Deploy) pullsBetween(ctx context.Context, repo operation.Repository, branch, from, to string) (mergedPulls, error) {
 	if from == zeroCommit {
 		from = ""
 	}
-	commits, err := d.Git.FirstParents(ctx, repo, from, to, maxNamedCommits)
+	commits, err := d.Git.FirstParents(ctx, repo, from, to, maxAskedCommits)
 	if err != nil {
 		return mergedPulls{}, fmt.Errorf("list new commits: %w", err)
 	}

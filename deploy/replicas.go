@@ -10,6 +10,7 @@ import (
 
 	"github.com/switchyard-dev/switchyard/executor"
 	"github.com/switchyard-dev/switchyard/operation"
+	"github.com/switchyard-dev/switchyard/queue"
 	"github.com/switchyard-dev/switchyard/store"
 )
 
@@ -185,7 +186,11 @@ func (d *Deploy) takeUp(ctx context.Context, read operation.Operation) error {
 	}
 	run, err := d.Executor.Resume(op.ID, op.Attempt, op.Launch)
 	if errors.Is(err, executor.ErrUnknown) {
-		return d.putBack(ctx, op)
+		back, err := d.putBack(ctx, op)
+		if err != nil || !back {
+			return err
+		}
+		return wrap("go on", d.enqueue(ctx, driveJob(op)))
 	}
 	if err != nil {
 		return fmt.Errorf("take up %s: %w", op, err)
@@ -193,8 +198,7 @@ func (d *Deploy) takeUp(ctx context.Context, read operation.Operation) error {
 	if err := d.answerAgain(ctx, op); err != nil {
 		return err
 	}
-	result, err := d.wait(ctx, op.ID, run)
-	err = d.outlast(ctx, op, err)
+	result, err := d.waitUntilCertain(ctx, op, run)
 	if ctx.Err() != nil {
 		return fmt.Errorf("wait for %s: %w", op, context.Cause(ctx))
 	}
@@ -206,42 +210,57 @@ func (d *Deploy) takeUp(ctx context.Context, read operation.Operation) error {
 		zerolog.Ctx(ctx).Error().Err(err).Msg("runner gave no result")
 		end = lost(op)
 	}
-	// What follows shows the end again, so it is queued even where that could not be shown here.
-	return errors.Join(d.finish(ctx, end), wrap("go on", d.enqueue(ctx, driveJob(op))))
+	end.Then = d.following(ctx, op) // shows the end again, were that to break off here
+	return d.finish(ctx, end)
 }
 
-// outlasting is how often it is looked whether Terraform has ended whose runner was killed.
-const outlasting = 2 * time.Second
+// following are the jobs that go on with an environment after an apply.
+func (d *Deploy) following(ctx context.Context, op operation.Operation) []queue.Job {
+	next := driveJob(op)
+	next.Cause = causeOf(ctx)
+	return []queue.Job{next}
+}
 
 // outlast waits, where the runner of an apply has ended without a result and Terraform goes on without it,
-// until that has ended, too, or must have: nothing may be begun under its hold before. It returns the error
-// that it was given.
+// until that has ended, too: nothing may be begun under its hold before. When the time limit of the apply has
+// passed, which its runner would have kept, Terraform is killed. It returns the error that it was given.
 func (d *Deploy) outlast(ctx context.Context, op operation.Operation, ended error) error {
 	interrupted := (*executor.InterruptedError)(nil)
 	if !op.Kind.Exclusive() || !errors.As(ended, &interrupted) || !interrupted.Running {
 		return ended
 	}
-	until := d.certain(op, store.Replica{})
 	if err := d.sayHeld(ctx, op, "Its runner was killed, and Terraform goes on without it. "+
-		"The hold ends when Terraform has ended, at the latest at "+
-		until.UTC().Format("15:04 UTC")+"; how far it came will not be known."); err != nil {
+		"The hold ends when Terraform has ended, at the latest at "+d.certain(op, store.Replica{}).UTC().Format("15:04 UTC")+
+		"; how far it came will not be known."); err != nil {
 		zerolog.Ctx(ctx).Error().Err(err).Msg("could not say that Terraform goes on without its runner")
 	}
-	for interrupted.Running && d.Clock.Now().Before(until) {
-		select {
-		case <-ctx.Done():
-			return ended
-		case <-d.Clock.After(outlasting):
-		}
-		run, err := d.Executor.Resume(op.ID, op.Attempt, op.Launch)
-		if err != nil {
-			return ended
-		}
-		if _, err := run.Wait(ctx); !errors.As(err, &interrupted) {
-			return ended
-		}
+	run, err := d.Executor.Resume(op.ID, op.Attempt, op.Launch)
+	if err != nil {
+		return ended
+	}
+	if _, err := d.waitUntilCertain(ctx, op, run); err != nil && ctx.Err() == nil {
+		zerolog.Ctx(ctx).Debug().Err(err).Msg("what a runner left behind has ended")
 	}
 	return ended
+}
+
+// waitUntilCertain waits for an attempt that another process started. What still runs of it when it must have ended is killed.
+func (d *Deploy) waitUntilCertain(ctx context.Context, op operation.Operation, run executor.Run) (operation.Result, error) {
+	now, err := d.Store.Now(ctx)
+	if err != nil {
+		return operation.Result{}, fmt.Errorf("ask for the time: %w", err)
+	}
+	limited, cancel := context.WithTimeout(ctx, max(d.certain(op, store.Replica{}).Sub(now), time.Second))
+	defer cancel()
+	result, err := d.wait(limited, op.ID, run)
+	if limited.Err() == nil || ctx.Err() != nil {
+		return result, err
+	}
+	zerolog.Ctx(ctx).Error().Msg("the time limit of an apply has passed, and something of it still runs: it is killed")
+	if err := d.Executor.Kill(op.ID, op.Attempt, op.Launch); err != nil {
+		return operation.Result{}, fmt.Errorf("kill what is left of it: %w", err)
+	}
+	return d.wait(ctx, op.ID, run)
 }
 
 // sayHeld keeps words with an apply that runs, and shows them.
@@ -276,16 +295,13 @@ func (d *Deploy) showHeld(ctx context.Context, op operation.Operation) error {
 	return d.showWaiting(ctx, op.Repository, op.Environment)
 }
 
-// putBack has an apply begin anew whose runner was never started.
-func (d *Deploy) putBack(ctx context.Context, op operation.Operation) error {
-	_, err := d.Store.Requeue(ctx, op.ID, op.Attempt, op.Host, "the server stopped before its runner was started")
+// putBack has an apply begin anew whose runner was never started. It reports false when somebody else was quicker.
+func (d *Deploy) putBack(ctx context.Context, op operation.Operation) (bool, error) {
+	_, err := d.Store.Requeue(ctx, op.ID, op.Attempt, op.Host, "its runner was not started")
 	if errors.Is(err, store.ErrLost) {
-		return nil // somebody else was quicker
+		return false, nil
 	}
-	if err != nil {
-		return fmt.Errorf("put back %s: %w", op, err)
-	}
-	return wrap("go on", d.enqueue(ctx, driveJob(op)))
+	return err == nil, wrap("put back "+op.String(), err)
 }
 
 // resumePlan takes up a plan that this host started in an earlier process. It reports false when there
@@ -334,7 +350,7 @@ func (d *Deploy) resume(ctx context.Context, what drive) (bool, error) {
 	case d.watches(op.ID) && op.Host == "":
 		return false, fmt.Errorf("start %s: %w", op, errWatched) // by a job that lost its claim: it may give up now
 	case op.Host == "":
-		return false, d.putBack(ctx, op)
+		return d.putBack(ctx, op) // and go on in this job: so failures to start it are counted, and have an end
 	case op.Host == d.Host:
 		if d.begin(op.ID) != nil {
 			return false, nil // who watches it goes on afterwards
@@ -362,7 +378,8 @@ func (d *Deploy) elsewhere(ctx context.Context, op operation.Operation) error {
 		end := lost(op)
 		end.Message = "The server that started it, " + replica.Name + ", never answered again, and its time limit has passed. " +
 			"It is not known how far it came."
-		return errors.Join(d.finish(ctx, end), wrap("go on", d.enqueue(ctx, driveJob(op))))
+		end.Then = d.following(ctx, op)
+		return d.finish(ctx, end)
 	}
 	message := "The server that started it, " + replica.Name + ", does not answer"
 	if !replica.Seen.IsZero() {

@@ -8,6 +8,7 @@ import (
 	"reflect"
 	"slices"
 	"strings"
+	"time"
 
 	"github.com/switchyard-dev/switchyard/gitflow"
 	"github.com/switchyard-dev/switchyard/hub"
@@ -22,6 +23,7 @@ type reviewed struct {
 	targets   map[string]reviewedTarget // by root
 	tools     []operation.Tool          // that the plans were made with
 	evidence  operation.Evidence
+	undoes    bool     // the candidate does not contain what was applied
 	unblocked []string // addresses whose blocked changes a second person approved
 }
 
@@ -147,7 +149,8 @@ func (d *Deploy) reviewedTarget(ctx context.Context, op operation.Operation, roo
 				review.Knew = append(review.Knew, earlier.pull)
 			}
 		}
-		if pull.group != nil {
+		unseen := slices.ContainsFunc(merges[:i], func(m merged) bool { return pulls[m.pull].Missing != "" })
+		if pull.group != nil && !unseen { // it has what the earlier ones do, reviewed or not
 			if grouped, ok := resultOf(*pull.group, root); ok {
 				review.Group = &grouped.ChangeSet
 			}
@@ -210,6 +213,9 @@ func (d *Deploy) reviewedPull(ctx context.Context, op operation.Operation, confi
 	if pull.group, err = d.groupPlan(ctx, op, number); err != nil {
 		return pull, err
 	}
+	if pull.group != nil {
+		pull.Group = pull.group.ID
+	}
 	environment, _ := config.Environment(op.Environment)
 	if environment.Approvals == 0 {
 		return pull, nil
@@ -253,8 +259,8 @@ type approved struct {
 	authors []string
 }
 
-// approval asks GitHub who wrote and who reviewed a pull request. A review of an earlier commit counts like
-// one of the last where the plan of that commit covers this one: they have approved these very changes.
+// approval asks GitHub who wrote and who reviewed a pull request. A review counts where the plan that was shown when
+// it was given, be it of an earlier commit, covers the one that counts now: it approves these very changes.
 func (d *Deploy) approval(ctx context.Context, repo operation.Repository, facts pullFacts, needed int,
 	shown operation.Operation,
 ) (approved, error) {
@@ -273,7 +279,6 @@ func (d *Deploy) approval(ctx context.Context, repo operation.Repository, facts 
 		known.Authors = append(known.Authors, facts.Author)
 	}
 	permissions := map[string]string{}
-	covering := map[string]bool{facts.Head: true}
 	for _, review := range reviews {
 		one := gitflow.Review{
 			Login: review.Login, Bot: review.Type != "User", State: review.State, Commit: review.Commit, Submitted: review.Submitted,
@@ -284,33 +289,44 @@ func (d *Deploy) approval(ctx context.Context, repo operation.Repository, facts 
 			}
 		}
 		one.Permission = permissions[review.Login]
-		if _, looked := covering[review.Commit]; !looked && review.State == gitflow.ReviewApproved {
-			if covering[review.Commit], err = d.covers(ctx, repo, facts.Number, review.Commit, shown); err != nil {
+		if review.State == gitflow.ReviewApproved {
+			covers, err := d.covers(ctx, repo, facts.Number, review, shown)
+			if err != nil {
 				return approved{}, err
 			}
-		}
-		if covering[review.Commit] {
-			one.Commit = facts.Head
+			if covers {
+				one.Commit = facts.Head
+			}
+			one.Unseen = !covers && review.Commit == facts.Head
 		}
 		known.Reviews = append(known.Reviews, one)
 	}
 	return approved{Approval: gitflow.DecideApproval(known), authors: known.Authors}, nil
 }
 
-// covers reports whether the plan of an earlier commit of a pull request shows everything that a later one does.
-func (d *Deploy) covers(ctx context.Context, repo operation.Repository, number int, head string, shown operation.Operation) (bool, error) {
-	if head == "" || shown.Result == nil {
+// covers reports whether the plan that was there when a review was submitted shows everything that the one shows which
+// counts now. GitHub gives the time of a review in whole seconds.
+func (d *Deploy) covers(ctx context.Context, repo operation.Repository, number int, review hub.Review,
+	shown operation.Operation,
+) (bool, error) {
+	if review.Commit == "" || shown.Result == nil {
 		return false, nil
 	}
 	ops, err := d.Store.Operations(ctx, store.Filter{
-		Repository: repo.ID, Environment: shown.Environment, Pull: number, Head: head, Newest: true, Limit: 1,
+		Repository: repo.ID, Environment: shown.Environment, Pull: number, Head: review.Commit, Newest: true, Limit: maxSeen,
 		Kinds: []operation.Kind{operation.Plan}, States: []operation.State{operation.Succeeded},
 	})
-	if err != nil || len(ops) == 0 || ops[0].Result == nil {
-		return false, wrap("find an earlier plan", err)
+	if err != nil {
+		return false, fmt.Errorf("find the plan that was reviewed: %w", err)
+	}
+	seen := slices.IndexFunc(ops, func(op operation.Operation) bool {
+		return op.Result != nil && op.Ended.Before(review.Submitted.Add(time.Second))
+	})
+	if seen < 0 {
+		return false, nil
 	}
 	for _, target := range shown.Result.Targets {
-		earlier, ok := resultOf(ops[0], target.Target.Root)
+		earlier, ok := resultOf(ops[seen], target.Target.Root)
 		if !ok || len(plan.Unexpected(earlier.ChangeSet, target.ChangeSet)) > 0 {
 			return false, nil
 		}
@@ -318,13 +334,16 @@ func (d *Deploy) covers(ctx context.Context, repo operation.Repository, number i
 	return true, nil
 }
 
+// maxSeen bounds how many plans of one commit are looked through for the one that a person saw.
+const maxSeen = 50
+
 // lookAtApprovals shows on an open pull request who has approved it, where its environment asks for that.
-func (d *Deploy) lookAtApprovals(ctx context.Context, repo operation.Repository, number int, branch string) error {
+func (d *Deploy) lookAtApprovals(ctx context.Context, repo operation.Repository, number int) error {
 	facts, ok, err := d.pullFacts(ctx, repo, number)
-	if err != nil || !ok || len(facts.Roots) == 0 {
+	if err != nil || !ok || len(facts.Roots) == 0 || facts.State != "open" {
 		return err
 	}
-	config, err := d.configuration(ctx, repo, branch)
+	config, err := d.known(ctx, repo)
 	if err != nil {
 		return err
 	}
@@ -350,8 +369,12 @@ func (d *Deploy) lookAtApprovals(ctx context.Context, repo operation.Repository,
 	return d.showPull(ctx, repo, number)
 }
 
-// isAuthor reports whether a person wrote one of the pull requests that an apply carries, as far as is known.
+// isAuthor reports whether a person pushed commits of an apply without a pull request, or wrote one of the pull
+// requests that it carries, as far as is known. Where not all authors are known, everybody may be one.
 func (d *Deploy) isAuthor(ctx context.Context, op operation.Operation, login string) (bool, error) {
+	if pushed, err := d.pushed(ctx, op, login); err != nil || pushed {
+		return pushed, err
+	}
 	for _, number := range op.Pulls {
 		facts, ok, err := d.pullFacts(ctx, op.Repository, number)
 		if err != nil {
@@ -367,12 +390,40 @@ func (d *Deploy) isAuthor(ctx context.Context, op operation.Operation, login str
 		if err != nil {
 			return false, fmt.Errorf("ask who wrote #%d: %w", number, err)
 		}
-		if slices.ContainsFunc(authors.Logins, func(author string) bool { return strings.EqualFold(author, login) }) {
+		if authors.More || slices.ContainsFunc(authors.Logins, func(author string) bool { return strings.EqualFold(author, login) }) {
 			return true, nil
 		}
 	}
 	return false, nil
 }
+
+// pushed reports whether a person made a push without a pull request that led to an apply, or to one that it gathered.
+func (d *Deploy) pushed(ctx context.Context, op operation.Operation, login string) (bool, error) {
+	if op.Pull == 0 && strings.EqualFold(op.Actor, login) {
+		return true, nil
+	}
+	gathered, err := d.Store.Operations(ctx, store.Filter{
+		Repository: op.Repository.ID, Environment: op.Environment, Kinds: []operation.Kind{operation.Apply},
+		States: []operation.State{operation.Gathered}, Newest: true, Limit: maxGathered,
+	})
+	if err != nil {
+		return false, fmt.Errorf("find what %s gathered: %w", op, err)
+	}
+	carried := map[int64]bool{op.ID: true}
+	for _, old := range gathered { // newest first: who gathers comes before what it gathered
+		if !carried[old.GatheredIn] {
+			continue
+		}
+		carried[old.ID] = true
+		if old.Pull == 0 && strings.EqualFold(old.Actor, login) {
+			return true, nil
+		}
+	}
+	return false, nil
+}
+
+// maxGathered bounds how many gathered applies are looked through for who pushed.
+const maxGathered = 200
 
 // approvedMeanwhile has an apply go on that waits for approvals which a merged pull request has got by now.
 func (d *Deploy) approvedMeanwhile(ctx context.Context, repo operation.Repository, number int) error {

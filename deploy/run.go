@@ -8,6 +8,7 @@ import (
 	"path/filepath"
 	"slices"
 	"strings"
+	"time"
 
 	"github.com/google/uuid"
 	"github.com/rs/zerolog"
@@ -51,7 +52,10 @@ func (d *Deploy) runPlan(ctx context.Context, what drive) error {
 	if err != nil {
 		return d.unlessFull(ctx, op.ID, err)
 	}
-	return d.finish(ctx, finish)
+	if err := d.finish(ctx, finish); err != nil || op.Pull == 0 {
+		return err
+	}
+	return d.lookAtApprovals(ctx, op.Repository, op.Pull) // they are of what the plan shows now
 }
 
 // unlessFull passes on what kept a plan from being started, so that it is tried again; but where the disk is full, that is
@@ -103,22 +107,31 @@ const fewNewest = 5
 // showEnded shows the newest applies of an environment that have ended or wait for a person: what
 // showed that may have broken off after it was recorded.
 func (d *Deploy) showEnded(ctx context.Context, repo int64, environment string) error {
-	ended, err := d.Store.Operations(ctx, store.Filter{
-		Repository: repo, Environment: environment, Kinds: []operation.Kind{operation.Apply}, Newest: true, Limit: fewNewest,
-		States: []operation.State{
-			operation.Unconfirmed, operation.Succeeded, operation.Failed, operation.Interrupted, operation.Cancelled, operation.Gathered,
-		},
-	})
-	if err != nil {
-		return fmt.Errorf("find what has ended: %w", err)
-	}
-	for _, op := range slices.Backward(ended) {
-		if err := d.show(ctx, op); err != nil {
-			return err
+	for _, states := range [][]operation.State{
+		{operation.Gathered}, // of these there may be many to one of the others
+		{operation.Unconfirmed, operation.Succeeded, operation.Failed, operation.Interrupted, operation.Cancelled},
+	} {
+		ended, err := d.Store.Operations(ctx, store.Filter{
+			Repository: repo, Environment: environment, Kinds: []operation.Kind{operation.Apply}, Newest: true, Limit: fewNewest,
+			States: states,
+		})
+		if err != nil {
+			return fmt.Errorf("find what has ended: %w", err)
+		}
+		for _, op := range slices.Backward(ended) {
+			if err := d.show(ctx, op); err != nil {
+				return err
+			}
 		}
 	}
 	return nil
 }
+
+// How often it is tried to show how an apply ended while the next one runs, and how long after one another.
+const (
+	showTries = 10
+	showAgain = 5 * time.Second
+)
 
 // apply runs the apply that has the hold now. What it covers is observed anew: since it was queued,
 // an earlier apply may have brought part of it, or failed.
@@ -145,11 +158,19 @@ func (d *Deploy) apply(ctx context.Context, op operation.Operation, shown *errgr
 		return err
 	}
 	shown.Go(func() error { // beside the next apply, which need not wait for what GitHub shows of this one
-		err := d.showEnd(whole, ended)
-		if err != nil {
-			zerolog.Ctx(whole).Error().Err(err).Msg("could not show how an apply ended: it is shown after the one that runs now")
+		var err error
+		for range showTries {
+			if err = d.showEnd(whole, ended); err == nil {
+				return nil
+			}
+			zerolog.Ctx(whole).Error().Err(err).Msg("could not show how an apply ended yet")
+			select {
+			case <-ctx.Done():
+				return err
+			case <-d.Clock.After(showAgain):
+			}
 		}
-		return err
+		return err // it is shown once more when the job is done again
 	})
 	return nil
 }
@@ -347,6 +368,7 @@ func (d *Deploy) task(ctx context.Context, op operation.Operation,
 		Confirmed: op.Confirmed, Doubt: op.Doubt, Reviewed: seen.tools,
 		TimeLimit: d.PlanLimit, LockTimeout: d.LockTimeout, StopGrace: d.StopGrace,
 	}
+	task.Undoes = seen.undoes
 	task.Stateful, task.Mask = config.Risk.Stateful, config.Mask
 	if op.Kind.Exclusive() {
 		environment, _ := config.Environment(op.Environment)

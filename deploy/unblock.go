@@ -26,7 +26,10 @@ func (d *Deploy) approveReplace(ctx context.Context, r request) (string, error) 
 		if r.IsPull && !slices.Contains(op.Pulls, r.Number) {
 			continue
 		}
-		held := blockedIn(op)
+		held, err := d.stillBlocked(ctx, op)
+		if err != nil {
+			return "", err
+		}
 		if slices.Contains(held, r.Command.Address) {
 			return d.unblockApply(ctx, r, op, view)
 		}

@@ -17,6 +17,8 @@ type Executor interface {
 	// launch is that of its task: a database that was restored gives numbers out twice. An attempt that was never started
 	// gives ErrUnknown.
 	Resume(operationID int64, attempt int, launch string) (Run, error)
+	// Kill ends at once whatever still runs of an attempt, its runner too. It is for what nothing else ends any more.
+	Kill(operationID int64, attempt int, launch string) error
 }
 
 // Run is one attempt that was started.

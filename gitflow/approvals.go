@@ -31,6 +31,7 @@ type Review struct {
 	State      string    `yaml:"state"`      // one of the Review states
 	Commit     string    `yaml:"commit"`     // that was reviewed
 	Submitted  time.Time `yaml:"submitted"`
+	Unseen     bool      `yaml:"unseen"` // the plan that counts now was not there yet when it was given
 }
 
 // The states of a review, as GitHub's API gives them, in small letters.
@@ -81,15 +82,11 @@ func DecideApproval(facts Reviews) Approval {
 		d.Approved, d.Headline = true, "no approval is needed"
 		return d
 	}
-	if facts.AuthorsCut || facts.ReviewsCut {
+	if facts.AuthorsCut || facts.ReviewsCut || len(facts.AuthorsNoname) > 0 {
 		return notKnown(facts, d)
 	}
 	d.Approved = len(d.By) >= d.Needed
 	d.Headline = headline(d)
-	if len(facts.AuthorsNoname) > 0 {
-		d.Reasons = append(d.Reasons, "GitHub knows no account for "+some(facts.AuthorsNoname)+
-			", so whether a reviewer wrote these commits is not known.")
-	}
 	if !d.Approved {
 		more := ""
 		if len(d.By) > 0 {
@@ -107,6 +104,12 @@ func notKnown(facts Reviews, d Approval) Approval {
 	if facts.ReviewsCut {
 		d.Headline = "not approved: not all of its reviews are known"
 		d.Reasons = append(d.Reasons, "It has so many reviews that they are not all read, so an approval may have been taken back since.")
+	}
+	if len(facts.AuthorsNoname) > 0 {
+		d.Headline = "not approved: not all of its authors are known"
+		d.Reasons = append(d.Reasons, "GitHub knows no account for "+some(facts.AuthorsNoname)+
+			", so each of its reviewers may have written these commits.")
+		d.Remedy = "Have them add these addresses to their accounts at GitHub, or say yes to its changes when the apply asks."
 	}
 	if facts.AuthorsCut {
 		d.Headline = "not approved: not all of its authors are known"
@@ -177,6 +180,8 @@ func discounts(facts Reviews, review Review) string {
 			cmp.Or(show(review.Permission), "none") + "."
 	case facts.Head == "":
 		return "The approval of " + who + " does not count: the newest commit is not known."
+	case review.Unseen:
+		return "The approval of " + who + " does not count: the plan was not there yet, or shows more by now."
 	case review.Commit != facts.Head:
 		return "The approval of " + who + " does not count: it is of " + shortCommit(review.Commit) + ", and the newest commit is " +
 			shortCommit(facts.Head) + "."

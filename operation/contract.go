@@ -175,6 +175,7 @@ type Task struct {
 	Targets     []TargetTask      `json:"targets"`       // in configuration order
 	Confirmed   string            `json:"confirmed,omitempty"`
 	Doubt       string            `json:"doubt,omitempty"`    // why a yes is needed whatever the plan says
+	Undoes      bool              `json:"undoes,omitempty"`   // the candidate lacks what was applied: the part of Doubt that always counts
 	Reviewed    []Tool            `json:"reviewed,omitempty"` // apply: with what the expected changes were planned; empty: not known
 	Binding     Binding           `json:"binding,omitempty"`  // apply; empty is strict
 	Stateful    []string          `json:"stateful,omitempty"` // types that hold data, beside those that room plan knows

@@ -16,6 +16,7 @@ type Evidence struct {
 type Review struct {
 	Pull     int      `json:"pull"`
 	Plan     int64    `json:"plan,omitempty"`     // the operation whose changes they saw; 0: there is none
+	Group    int64    `json:"group,omitempty"`    // the plan of its merge group; 0: there is none
 	Head     string   `json:"head,omitempty"`     // the commit that was planned and merged
 	Authors  []string `json:"authors,omitempty"`  // whose approvals do not count
 	Approved []string `json:"approved,omitempty"` // logins
@@ -42,6 +43,7 @@ type Entry struct {
 	Target      Target    `json:"target"`
 	Operation   int64     `json:"operation"`
 	Commit      string    `json:"commit"`
+	Attempted   bool      `json:"attempted,omitempty"`    // the apply did not succeed: whether it made this change is not known
 	Change      Change    `json:"change"`                 // with its cause
 	ApprovedBy  []string  `json:"approved_by,omitempty"`  // on the pull requests of its cause, where approvals are asked for
 	ConfirmedBy string    `json:"confirmed_by,omitempty"` // who said yes to it although nobody had reviewed it

@@ -81,10 +81,14 @@ func byObject(changes []operation.Change) map[object][]operation.Change {
 
 // unknowable is what is unexpected in a capped set: all of it, and never nothing.
 func unknowable(actual operation.ChangeSet) []operation.Change {
-	if len(actual.Changes) > 0 {
-		return actual.Changes
+	all := slices.Clone(actual.Changes)
+	if len(all) == 0 {
+		all = []operation.Change{{Address: "(changes that were left out)", Action: operation.Delete}}
 	}
-	return []operation.Change{{Address: "(changes that were left out)", Action: operation.Delete}}
+	for i := range all {
+		all[i].Cause = &operation.Cause{Kind: operation.CauseUnexplained}
+	}
+	return all
 }
 
 // covered reports whether one reviewed change of the same object covers change, or, for an update,

@@ -31,6 +31,9 @@ func Verify(r Record) []string {
 	sayf := func(format string, args ...any) { wrong = append(wrong, fmt.Sprintf(format, args...)) }
 	left := slices.Clone(r.Entries)
 	for _, target := range applied(r.Operation) {
+		if target.ChangeSet.Omitted > 0 {
+			sayf("%d changes of %s were too many to be kept, so that nobody can check them.", target.ChangeSet.Omitted, target.Target)
+		}
 		if target.ChangeSet.Omitted == 0 && Digest(target.ChangeSet.Changes) != target.ChangeSet.Digest {
 			sayf("The changes that were kept of %s are not those of its digest.", target.Target)
 		}
@@ -60,7 +63,7 @@ func applied(op operation.Operation) []operation.TargetResult {
 		return nil
 	}
 	return slices.DeleteFunc(slices.Clone(op.Result.Targets), func(target operation.TargetResult) bool {
-		return target.Outcome != operation.Applied
+		return target.Outcome != operation.Applied && target.Timings.Apply == 0
 	})
 }
 
@@ -105,7 +108,11 @@ func verifyReviewed(r Record, name string, entry operation.Entry) []string {
 		case planned.Result == nil:
 			continue
 		}
-		for _, target := range planned.Result.Targets {
+		targets := planned.Result.Targets
+		if group := r.Plans[review.Group].Result; group != nil {
+			targets = slices.Concat(targets, group.Targets)
+		}
+		for _, target := range targets {
 			if target.Target == entry.Target {
 				shown = append(shown, Review{Pull: review.Pull, Set: target.ChangeSet})
 			}

@@ -517,7 +517,8 @@ func statusTexts() map[string]string {
 				Name: "dev", Branches: []string{"develop"}, Holder: ahead(), Usually: 2 * time.Minute, Waiting: []operation.Operation{waiting},
 				Roots: []render.RootStatus{
 					{Root: "src/terraform", Commit: head, At: noon.Add(-3 * time.Hour), Pull: 37},
-					{Root: "src/dns"}, {Root: "src/old", Commit: base, Found: true},
+					{Root: "src/dns"},
+					{Root: "src/old", Commit: base, Found: true},
 				},
 			},
 			{

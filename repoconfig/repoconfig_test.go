@@ -38,7 +38,7 @@ environments:
     approvals: 2
     regions: [westeurope, southeastasia]
   uat: { branch: "uat/*", approvals: 0, binding: strict }
-  staging: { branch: staging, approvals: 6, binding: no-new-risk }
+  staging: { branch: staging, approvals: 6 }
 roots:
   - dir: src/terraform
     var_files: ["env/{environment}.tfvars", "../shared/{application}.tfvars"]
@@ -74,7 +74,7 @@ func TestAFileIsReadWhole(t *testing.T) {
 				Regions: []string{"westeurope", "southeastasia"},
 			},
 			{Name: "uat", Branches: []string{"uat/*"}, Binding: operation.BindStrict},
-			{Name: "staging", Branches: []string{"staging"}, Approvals: 6, Binding: operation.BindNoNewRisk},
+			{Name: "staging", Branches: []string{"staging"}, Approvals: 6, Binding: operation.BindStrict},
 		},
 		Roots: []repoconfig.Root{
 			{
@@ -275,12 +275,12 @@ func TestEveryRiskCanBeBlocked(t *testing.T) {
 func TestBindingIsStrictWherePeopleMustApprove(t *testing.T) {
 	t.Parallel()
 	for keys, want := range map[string]operation.Binding{
-		"":                                     operation.BindNoNewRisk,
-		", approvals: 0":                       operation.BindNoNewRisk,
-		", approvals: 1":                       operation.BindStrict,
-		", approvals: 6":                       operation.BindStrict,
-		", approvals: 1, binding: no-new-risk": operation.BindNoNewRisk,
-		", binding: strict":                    operation.BindStrict,
+		"":                                operation.BindNoNewRisk,
+		", approvals: 0":                  operation.BindNoNewRisk,
+		", approvals: 1":                  operation.BindStrict,
+		", approvals: 6":                  operation.BindStrict,
+		", approvals: 1, binding: strict": operation.BindStrict,
+		", binding: no-new-risk":          operation.BindNoNewRisk,
 	} {
 		config, err := repoconfig.Parse([]byte("version: 1\nroots: [{ dir: a }]\nenvironments: { dev: { branch: develop" + keys + " } }\n"))
 		if err != nil {

@@ -96,7 +96,14 @@ func (v *validator) environments() {
 		default:
 			lower[strings.ToLower(name)] = name
 		}
-		v.config.Environments = append(v.config.Environments, environment(name, v.file.Environments[name]))
+		made := environment(name, v.file.Environments[name])
+		if made.Approvals > 0 && made.Binding == operation.BindNoNewRisk {
+			where := "environments." + name
+			v.problemf(v.at(where+".binding"), "`%s.binding` is %q although `%s.approvals` (line %d) asks for approvals: changes without a risk "+
+				"would be applied although nobody approved them. Leave one of the two out.",
+				where, string(made.Binding), where, v.at(where+".approvals").line)
+		}
+		v.config.Environments = append(v.config.Environments, made)
 	}
 }
 

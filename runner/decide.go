@@ -2,6 +2,7 @@ package runner
 
 import (
 	"fmt"
+	"slices"
 
 	"github.com/switchyard-dev/switchyard/operation"
 	"github.com/switchyard-dev/switchyard/plan"
@@ -28,7 +29,11 @@ func decide(task operation.Task, planned []operation.TargetResult) verdict {
 	for _, result := range planned {
 		unexpected[result.Target], blocked[result.Target] = result.Unexpected, result.Blocked
 	}
-	question, stop := plan.Question(unexpected, task.Doubt, task.Commit), plan.BlockedQuestion(blocked)
+	doubt := task.Doubt
+	if !task.Undoes && !slices.ContainsFunc(planned, func(r operation.TargetResult) bool { return r.Outcome != operation.Unchanged }) {
+		doubt = "" // a plan without changes asks nothing, unless the candidate takes commits back
+	}
+	question, stop := plan.Question(unexpected, doubt, task.Commit), plan.BlockedQuestion(blocked)
 	if stop == "" && (question == "" || question == task.Confirmed) {
 		return verdict{proceed: true, question: question, results: results}
 	}
@@ -37,8 +42,8 @@ func decide(task operation.Task, planned []operation.TargetResult) verdict {
 		why = "Not applied: other roots of this operation have changes that must be approved first."
 		question = stop
 	}
-	if task.Doubt != "" {
-		why = "Not applied: a yes is needed first, because " + task.Doubt + "."
+	if doubt != "" {
+		why = "Not applied: a yes is needed first. " + doubt
 	}
 	for i := range results {
 		if len(results[i].Unexpected) > 0 || len(results[i].Blocked) > 0 {

@@ -7,6 +7,7 @@ import (
 	"path/filepath"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/switchyard-dev/switchyard/operation"
 	"github.com/switchyard-dev/switchyard/sandbox"
@@ -83,6 +84,52 @@ func TestAPullRequestThatWasApprovedIsAppliedWithoutAQuestion(t *testing.T) {
 		t.Fatal(err)
 	}
 	s.checkIs(s.merge(number), "switchyard / apply (dev)", "success")
+}
+
+// Who approved #1 has not seen what #2 does: that it shows up in a newer plan of #1 makes it no more reviewed.
+func TestAnApprovalIsOfThePlanThatWasThereThen(t *testing.T) {
+	t.Parallel()
+	s := configured(t, with("branch: develop, binding: strict", "branch: develop, approvals: 1"), nil)
+	first := s.open("feature/first", "develop", map[string]string{"infra/second.tf": secondFile})
+	second := s.open("feature/other", "develop", map[string]string{"infra/third.tf": strings.ReplaceAll(secondFile, "second", "third")})
+	s.planned(first, "dev")
+	s.planned(second, "dev")
+	if _, err := s.repo.Review(s.ctx, story.Ana, first, "approved"); err != nil {
+		t.Fatal(err)
+	}
+	s.said(first, "Approved by ana")
+	s.checkIs(s.merge(second), "switchyard / apply (dev)", "action_required") // nobody approved it
+	// A review carries a time in whole seconds: the plan that follows is of a later one.
+	time.Sleep(1100 * time.Millisecond) //nolint:forbidigo // GitHub's clock is real, and it is what the test is about
+	s.comment(story.Ben, first, "/plan")
+	s.said(first, "Plan for dev", "terraform_data.third")
+	s.said(first, "shows more by now")
+	sha := s.merge(first)
+	s.checkIs(sha, "switchyard / apply (dev)", "action_required")
+	if strings.Contains(s.state("dev"), "third") {
+		t.Fatal("what nobody approved was applied")
+	}
+	digest := s.digest(first, "dev")
+	s.comment(story.Ben, first, "/apply dev "+digest) // he wrote both
+	s.said(first, "ask somebody else")
+	s.comment(story.Ana, first, "/apply dev "+digest)
+	s.checkIs(sha, "switchyard / apply (dev)", "success")
+}
+
+func TestWhoPushesWithoutAPullRequestCannotSayYesToItWhereApprovalsAreNeeded(t *testing.T) {
+	t.Parallel()
+	s := configured(t, with("branch: develop, binding: strict", "branch: develop, approvals: 1"), nil)
+	thread := s.open("feature/talk", "develop", map[string]string{"README.md": "words\n"})
+	sha := s.push("develop", map[string]string{"infra/second.tf": secondFile})
+	s.checkIs(sha, "switchyard / apply (dev)", "action_required")
+	s.comment(story.Ben, thread, "/status")
+	body := s.said(thread, "/apply dev ").Body
+	_, digest, _ := strings.Cut(body, "/apply dev ")
+	digest, _, _ = strings.Cut(digest, "`")
+	s.comment(story.Ben, thread, "/apply dev "+digest)
+	s.said(thread, "ask somebody else")
+	s.comment(story.Ana, thread, "/apply dev "+digest)
+	s.checkIs(sha, "switchyard / apply (dev)", "success")
 }
 
 func TestAContentIsPromotedOnlyAfterItWasAppliedInTheStageBefore(t *testing.T) {

@@ -90,11 +90,7 @@ func (s *Store) Enqueue(ctx context.Context, jobs ...queue.Job) error {
 // insertJobs stores jobs in their order. Whoever adds to a key, or ends what is first of it, has the
 // key's lock: so their order is that of the transactions, whatever ids they get, and one is always first.
 func insertJobs(ctx context.Context, t *tx, jobs []queue.Job) error {
-	locks := make([]string, len(jobs))
-	for i, job := range jobs {
-		locks[i] = lockOfKey(job.Key)
-	}
-	if err := t.lock(ctx, locks...); err != nil {
+	if err := t.lock(ctx, locksOf(jobs)...); err != nil {
 		return err
 	}
 	for _, job := range jobs {
@@ -103,6 +99,15 @@ func insertJobs(ctx context.Context, t *tx, jobs []queue.Job) error {
 		}
 	}
 	return nil
+}
+
+// locksOf are the names that must be locked before jobs are inserted.
+func locksOf(jobs []queue.Job) []string {
+	locks := make([]string, len(jobs))
+	for i, job := range jobs {
+		locks[i] = lockOfKey(job.Key)
+	}
+	return locks
 }
 
 func lockOfKey(key string) string { return "jobs of " + key }

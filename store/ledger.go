@@ -52,11 +52,15 @@ func appendLedger(ctx context.Context, t *tx, entries []operation.Entry) error {
 		if err != nil {
 			return fmt.Errorf("write who approved %s: %w", entry.Change.Address, err)
 		}
+		attempted := 0
+		if entry.Attempted {
+			attempted = 1
+		}
 		if _, err := exec(ctx, t, `
-			INSERT INTO ledger (at, repository, environment, root, operation, head, address, previous, change, approved_by, confirmed_by)
-			VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11)`,
+			INSERT INTO ledger (at, repository, environment, root, operation, head, address, previous, change, approved_by, confirmed_by, attempted)
+			VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12)`,
 			t.now, entry.Repository, entry.Target.Environment, entry.Target.Root, entry.Operation, entry.Commit, entry.Change.Address,
-			entry.Change.PreviousAddress, string(change), string(approved), entry.ConfirmedBy); err != nil {
+			entry.Change.PreviousAddress, string(change), string(approved), entry.ConfirmedBy, attempted); err != nil {
 			return err
 		}
 	}
@@ -97,7 +101,7 @@ func (s *Store) Ledger(ctx context.Context, f LedgerFilter) ([]operation.Entry, 
 	if !f.Since.IsZero() {
 		bind("at >= ?", millis(f.Since))
 	}
-	query := `SELECT id, at, repository, environment, root, operation, head, change, approved_by, confirmed_by FROM ledger`
+	query := `SELECT id, at, repository, environment, root, operation, head, change, approved_by, confirmed_by, attempted = 1 FROM ledger`
 	if len(where) > 0 {
 		query += " WHERE " + strings.Join(where, " AND ")
 	}
@@ -117,7 +121,7 @@ func scanEntry(row scanner) (operation.Entry, error) {
 	var at int64
 	var change, approved string
 	if err := row.Scan(&entry.ID, &at, &entry.Repository, &entry.Target.Environment, &entry.Target.Root, &entry.Operation,
-		&entry.Commit, &change, &approved, &entry.ConfirmedBy); err != nil {
+		&entry.Commit, &change, &approved, &entry.ConfirmedBy, &entry.Attempted); err != nil {
 		return entry, err //nolint:wrapcheck // list wraps it
 	}
 	entry.At = moment(at)

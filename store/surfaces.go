@@ -158,6 +158,30 @@ func (s *Store) Written(ctx context.Context, surface Surface, external any) erro
 	})
 }
 
+// Refused records that GitHub does not take a version, as long as something there stays as it is: WriteRefused has it
+// tried again. It returns ErrLost like Written.
+func (s *Store) Refused(ctx context.Context, surface Surface, external any, problem string) error {
+	data, err := json.Marshal(external)
+	if err != nil {
+		return fmt.Errorf("record surface %s: %w", surface.Key, err)
+	}
+	return s.change(ctx, "record surface "+surface.Key, func(t *tx) error {
+		return endClaim(ctx, t, surface, `written = $3, external = $4, retry_at = 0, due = not_before, attempts = 0, problem = $5`,
+			surface.Version, string(data), problem)
+	})
+}
+
+// WriteRefused makes the surfaces of a repository due again whose newest version GitHub has refused.
+func (s *Store) WriteRefused(ctx context.Context, repository int64) error {
+	return s.change(ctx, "write again what was refused", func(t *tx) error {
+		changed, err := exec(ctx, t, `
+			UPDATE surfaces SET version = version + 1, problem = '', due = not_before
+			WHERE repository = $1 AND version = written AND problem <> ''`, repository)
+		t.due = t.due || changed > 0
+		return err
+	})
+}
+
 // Postpone puts off a write that was not tried, because GitHub wants no call before. It returns ErrLost like Written.
 func (s *Store) Postpone(ctx context.Context, surface Surface, in time.Duration, why string) error {
 	return s.change(ctx, "put off surface "+surface.Key, func(t *tx) error {

@@ -7,6 +7,7 @@ import (
 	"slices"
 
 	"github.com/switchyard-dev/switchyard/operation"
+	"github.com/switchyard-dev/switchyard/queue"
 )
 
 // wholeEnvironment is the scope of a hold on all roots of an environment.
@@ -30,6 +31,7 @@ type Finish struct {
 	Applied   []TargetState // targets that have the operation's commit now
 	Touched   []TargetState // targets whose state it may have written to all the same: only Lineage and Serial count
 	Ledger    []operation.Entry
+	Then      []queue.Job // what has to follow, queued with the end: nothing between is lost
 }
 
 // transition moves an operation to another state, or returns ErrTransition. An operation that
@@ -341,6 +343,9 @@ func holder(
 func (s *Store) Finish(ctx context.Context, f Finish) (operation.Operation, error) {
 	var op operation.Operation
 	err := s.change(ctx, "finish operation", func(t *tx) (err error) {
+		if err := t.lock(ctx, locksOf(f.Then)...); err != nil {
+			return err
+		}
 		if op, err = findOperation(ctx, t, f.Operation, t.dialect.forUpdate); err != nil {
 			return err
 		}
@@ -357,22 +362,35 @@ func (s *Store) Finish(ctx context.Context, f Finish) (operation.Operation, erro
 		if err := transition(ctx, t, &op, f.State, ourselves, f.Message); err != nil {
 			return err
 		}
-		for _, state := range f.Applied {
-			if err := saveTarget(ctx, t, state); err != nil {
-				return err
-			}
-			if err := saveContent(ctx, t, state); err != nil {
-				return err
-			}
-		}
-		for _, state := range f.Touched {
-			if err := touchTarget(ctx, t, state); err != nil {
-				return err
-			}
-		}
-		return appendLedger(ctx, t, f.Ledger)
+		return follow(ctx, t, f)
 	})
 	return op, err
+}
+
+// follow records what an attempt has left behind, and queues what has to follow.
+func follow(ctx context.Context, t *tx, f Finish) error {
+	for _, state := range f.Applied {
+		if err := saveTarget(ctx, t, state); err != nil {
+			return err
+		}
+		if err := saveContent(ctx, t, state); err != nil {
+			return err
+		}
+	}
+	for _, state := range f.Touched {
+		if err := touchTarget(ctx, t, state); err != nil {
+			return err
+		}
+	}
+	if err := appendLedger(ctx, t, f.Ledger); err != nil {
+		return err
+	}
+	for _, job := range f.Then {
+		if err := insertJob(ctx, t, job); err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
 // Confirm queues an unconfirmed operation again, with the digest that somebody said yes to. It

@@ -90,7 +90,10 @@ func (c verifyCommand) Run(ctx context.Context) error {
 		if err != nil {
 			return err
 		}
-		var applies []int64
+		applies, err := c.applies(ctx, data, from)
+		if err != nil {
+			return err
+		}
 		for _, entry := range entries {
 			if !slices.Contains(applies, entry.Operation) {
 				applies = append(applies, entry.Operation)
@@ -118,6 +121,27 @@ func (c verifyCommand) Run(ctx context.Context) error {
 			len(entries), len(applies), c.unchecked())
 		return err //nolint:wrapcheck // of standard output
 	})
+}
+
+// applies lists the applies that are selected and that changed something, or may have, the oldest first: also those whose
+// lines are all gone from the ledger.
+func (c verifyCommand) applies(ctx context.Context, data *store.Store, from from) ([]int64, error) {
+	ops, err := data.Operations(ctx, store.Filter{
+		Repository: from.repo.ID, Environment: c.Environment, Kinds: []operation.Kind{operation.Apply}, Newest: true, Limit: c.Limit,
+		States: []operation.State{operation.Succeeded, operation.Failed, operation.Interrupted, operation.Cancelled},
+	})
+	if err != nil {
+		return nil, fmt.Errorf("find the applies: %w", err)
+	}
+	var ids []int64
+	for _, op := range slices.Backward(ops) {
+		if op.Result != nil && !op.Ended.Before(from.since) && slices.ContainsFunc(op.Result.Targets, func(t operation.TargetResult) bool {
+			return t.Outcome == operation.Applied || t.Timings.Apply > 0
+		}) {
+			ids = append(ids, op.ID)
+		}
+	}
+	return ids, nil
 }
 
 // unchecked says what was left out.

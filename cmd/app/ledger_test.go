@@ -118,9 +118,10 @@ func TestALedgerThatSomebodyChangedIsNotVerified(t *testing.T) {
 	t.Parallel()
 	for name, change := range map[string]string{
 		"verify-line-removed": `DELETE FROM ledger WHERE confirmed_by = 'cy'`,
+		"verify-all-removed":  `DELETE FROM ledger`,
 		"verify-yes-removed":  `DELETE FROM audit WHERE who = 'cy'`,
-		"verify-line-added": `INSERT INTO ledger (at, repository, environment, root, operation, head, address, previous, change, approved_by, confirmed_by)
-			SELECT at, repository, environment, root, operation, head, 'x', '', '{"address":"x","action":"delete"}', 'null', '' FROM ledger LIMIT 1`,
+		"verify-line-added": `INSERT INTO ledger (at, repository, environment, root, operation, head, address, previous, change, approved_by, confirmed_by, attempted)
+			SELECT at, repository, environment, root, operation, head, 'x', '', '{"address":"x","action":"delete"}', 'null', '', 0 FROM ledger LIMIT 1`,
 		"verify-plan-changed": `UPDATE operations SET result = '{}' WHERE kind = 'plan'`,
 	} {
 		t.Run(name, func(t *testing.T) {

@@ -379,14 +379,6 @@ func TestWhatARunnerLeftBehindIsWaitedForByALaterServer(t *testing.T) {
 	if _, err := w.start(5, operation.Apply, "orphan").Wait(t.Context()); err == nil {
 		t.Fatal("it has a result")
 	}
-	data, err := os.ReadFile(filepath.Join(w.work, "orphan"))
-	if err != nil {
-		t.Fatal(err)
-	}
-	pid, err := strconv.Atoi(string(data))
-	if err != nil {
-		t.Fatal(err)
-	}
 	again, err := local.New(w.options)
 	if err != nil {
 		t.Fatal(err)
@@ -400,12 +392,15 @@ func TestWhatARunnerLeftBehindIsWaitedForByALaterServer(t *testing.T) {
 	if _, err := run.Wait(ctx); !errors.Is(err, context.Canceled) {
 		t.Errorf("while Terraform runs: %v", err)
 	}
-	if err := syscall.Kill(pid, syscall.SIGKILL); err != nil {
+	if err := again.Kill(5, 1, "a"); err != nil {
 		t.Fatal(err)
 	}
 	var interrupted *executor.InterruptedError
 	if _, err := run.Wait(t.Context()); !errors.As(err, &interrupted) || interrupted.Running {
 		t.Errorf("afterwards: %+v", err)
+	}
+	if err := again.Kill(5, 1, "a"); err != nil {
+		t.Errorf("to kill what is gone: %v", err)
 	}
 }
 

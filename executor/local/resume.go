@@ -35,6 +35,22 @@ func (l *Local) Resume(operationID int64, number int, launch string) (executor.R
 	return &resumed{attempt: attempt{dir: dir, operation: operationID, number: number, launch: launch}}, nil
 }
 
+// Kill kills every process of the session of an attempt.
+func (l *Local) Kill(operationID int64, number int, launch string) error {
+	if launch != "" && !filepath.IsLocal(launch) {
+		return fmt.Errorf("operation %d, attempt %d, launch %q: %w", operationID, number, launch, executor.ErrUnknown)
+	}
+	identity, err := readBounded(filepath.Join(l.attemptDir(operationID, number, launch), aliveFile), maxIdentity)
+	if err != nil {
+		return fmt.Errorf("read whose session it is: %w", err)
+	}
+	var session int
+	if _, err := fmt.Sscanf(string(identity), "%d", &session); err == nil && session > 1 && sessionLives(string(identity)) {
+		killSession(session)
+	}
+	return nil
+}
+
 // resumed is an attempt that another process started.
 type resumed struct{ attempt }
 

@@ -19,7 +19,8 @@ CREATE TABLE ledger (
     previous     TEXT   NOT NULL, -- address, where it moved
     change       TEXT   NOT NULL,
     approved_by  TEXT   NOT NULL,
-    confirmed_by TEXT   NOT NULL
+    confirmed_by TEXT   NOT NULL,
+    attempted    BIGINT NOT NULL -- the apply did not succeed: whether it made the change is not known
 );
 CREATE INDEX ledger_environment ON ledger (repository, environment, id);
 CREATE INDEX ledger_address ON ledger (repository, address, id);
