@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"github.com/switchyard-dev/switchyard/operation"
+	"github.com/switchyard-dev/switchyard/queue"
 	"github.com/switchyard-dev/switchyard/store"
 )
 
@@ -134,5 +135,49 @@ func reconsidered(t *testing.T, w *world) {
 	}
 	if again := w.takeHold(t); again.ID != queued.ID || again.Attempt != 2 {
 		t.Errorf("next is %s at attempt %d", again, again.Attempt)
+	}
+}
+
+func followed(t *testing.T, w *world) {
+	w.queueApply(t, apply("develop", "h1"))
+	op := w.takeHold(t)
+	end := store.Finish{Operation: op.ID, Attempt: op.Attempt + 1, State: operation.Succeeded, Then: []queue.Job{job("a", "show")}}
+	if _, err := w.Finish(t.Context(), end); !errors.Is(err, store.ErrLost) {
+		t.Errorf("a late end: %v", err)
+	}
+	w.claim(t, "") // nothing follows what was not recorded
+	end.Attempt = op.Attempt
+	_, err := w.Finish(t.Context(), end)
+	must(t, err)
+	w.claim(t, "show")
+}
+
+func refusedSurface(t *testing.T, w *world) {
+	must(t, w.Want(t.Context(), check("c", 1)))
+	must(t, w.Want(t.Context(), check("d", 1)))
+	for range 2 {
+		surface, ok, err := w.ClaimSurface(t.Context(), lease)
+		if must(t, err); !ok {
+			t.Fatal("nothing to write")
+		}
+		if surface.Key == "c" {
+			must(t, w.Refused(t.Context(), surface, map[string]int{"id": 5}, "the App is suspended"))
+			continue
+		}
+		must(t, w.Written(t.Context(), surface, nil))
+	}
+	must(t, w.Want(t.Context(), check("c", 1)))
+	if _, ok, err := w.ClaimSurface(t.Context(), lease); ok || err != nil {
+		t.Errorf("what was refused is tried again and again: %v, %v", ok, err)
+	}
+	must(t, w.WriteRefused(t.Context(), acme.ID))
+	surface, ok, err := w.ClaimSurface(t.Context(), lease)
+	if must(t, err); !ok || surface.Key != "c" || string(surface.External) != `{"id":5}` {
+		t.Errorf("afterwards %q is written, %v, with %s", surface.Key, ok, surface.External)
+	}
+	must(t, w.Written(t.Context(), surface, nil))
+	must(t, w.WriteRefused(t.Context(), acme.ID))
+	if _, ok, err := w.ClaimSurface(t.Context(), lease); ok || err != nil {
+		t.Errorf("what was written is written again: %v, %v", ok, err)
 	}
 }

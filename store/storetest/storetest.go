@@ -73,6 +73,8 @@ func Run(t *testing.T, open Open) {
 		"ten wants before one write are one write":                            coalesced,
 		"what is wanted while a surface is written stays due":                 wantedMeanwhile,
 		"a failed write is retried no earlier, whatever is wanted meanwhile":  unwritten,
+		"what was refused is written again when that is asked for":            refusedSurface,
+		"what follows the end of an apply is queued with it":                  followed,
 		"a writer whose claim has ended is fenced":                            fencedSurface,
 		"each surface is claimed by one of many":                              surfacesOfMany,
 		"every transition is in the audit, with who and why":                  audited,
