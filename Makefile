@@ -60,7 +60,8 @@ demo: ## play the main job on this machine, in half a minute (ARGS=--keep leaves
 
 .PHONY: bench
 bench: ## print the numbers: calls, processes, times, load, memory and size (BENCH=Plan narrows it)
-	go test -run '^$$' -bench '$(BENCH)' -benchtime 3x -timeout 60m $(PKG) | grep -v -e '^ok .*no test' -e 'no test files'
+	SWITCHYARD_TEST_PROVIDERS="$$(runner/testdata/providers.sh $(BIN)/providers)" \
+		go test -run '^$$' -bench '$(BENCH)' -benchtime 3x -timeout 60m $(PKG) | grep -v -e '^ok .*no test' -e 'no test files'
 	@dir=$$(mktemp -d); trap 'rm -rf "$$dir"' EXIT; $(BUILD) -o "$$dir/switchyard" ./cmd/app; \
 		printf 'binary, stripped: %d bytes\n' "$$(wc -c < "$$dir/switchyard")"
 
