@@ -9,6 +9,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/switchyard-dev/switchyard/operation"
 	"github.com/switchyard-dev/switchyard/queue"
 	"github.com/switchyard-dev/switchyard/store"
 	"github.com/switchyard-dev/switchyard/store/pgtest"
@@ -151,4 +152,65 @@ func enqueue(b *testing.B, s *store.Store, jobs ...queue.Job) {
 func percentile(took []time.Duration, p int) float64 {
 	slices.Sort(took)
 	return float64(took[len(took)*p/100].Microseconds()) / 1000
+}
+
+// BenchmarkWaitingOperation is what one more apply costs that waits, gets its hold and ends, with so many operations in
+// the tables: a tenth wait for other environments, the others have ended, half of them in the same environment. Its ratio
+// is to the same with ten.
+func BenchmarkWaitingOperation(b *testing.B) {
+	for _, database := range databases {
+		least := 0.0
+		for _, rows := range []int{10, 1_000, 100_000} {
+			b.Run(fmt.Sprintf("%s/rows=%d", database.name, rows), func(b *testing.B) {
+				s := database.open(b)
+				history(b, s, rows)
+				op := operation.Operation{
+					Kind: operation.Apply, Repository: operation.Repository{ID: 7, Installation: 1, Owner: "acme", Name: "network"},
+					Environment: "prod", Branch: "main", Pulls: []int{41}, Priority: 20, Actor: "ana",
+				}
+				var took []time.Duration
+				b.ResetTimer()
+				for i := range b.N * 100 {
+					op.Head = fmt.Sprint("commit", i)
+					began := time.Now()
+					if _, _, err := s.QueueApply(b.Context(), op); err != nil {
+						b.Fatal(err)
+					}
+					next, ok, err := s.TakeHold(b.Context(), op.Repository.ID, "prod")
+					if err != nil || !ok {
+						b.Fatal(ok, err)
+					}
+					end := store.Finish{Operation: next.ID, Attempt: next.Attempt, State: operation.Succeeded}
+					if _, err := s.Finish(b.Context(), end); err != nil {
+						b.Fatal(err)
+					}
+					took = append(took, time.Since(began))
+				}
+				p50 := percentile(took, 50)
+				if rows == 10 {
+					least = p50
+				}
+				b.ReportMetric(p50, "p50-ms")
+				b.ReportMetric(percentile(took, 99), "p99-ms")
+				b.ReportMetric(p50/least, "x-of-10")
+				b.ReportMetric(0, "ns/op") // a hundred of them
+			})
+		}
+	}
+}
+
+// history fills the table of operations.
+func history(b *testing.B, s *store.Store, rows int) {
+	b.Helper()
+	err := s.Change(b.Context(), func(exec func(string, ...any) error) error {
+		return exec(`WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < CAST($1 AS BIGINT))
+			INSERT INTO operations (kind, exclusive, repository, installation, owner, name, environment, state, attempt, pull, pulls, branch,
+				base, head, tree, roots, actor, reason, priority, confirmed, question, doubt, gathered_in, message, host, arrived, started, ended)
+			SELECT 'apply', 1, 7, 1, 'acme', 'network', CASE i % 2 WHEN 0 THEN 'prod' ELSE 'other' || CAST(i % 50 AS TEXT) END,
+				CASE i % 10 WHEN 1 THEN 'queued' ELSE 'succeeded' END, 1, 41, '[41]', 'main', '', 'old' || CAST(i AS TEXT), '', '[]', 'ana', '',
+				20, '', '', '', 0, '', '', i, i + 1, i + 2 FROM n`, rows)
+	})
+	if err != nil {
+		b.Fatal(err)
+	}
 }
