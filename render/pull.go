@@ -104,8 +104,8 @@ func planningStory(v PullView) story {
 		}
 	}
 	since := ""
-	if !v.Plan.Started.IsZero() && v.Now.After(v.Plan.Started) {
-		since = " It has been running for " + lasted(v.Now.Sub(v.Plan.Started)) + "."
+	if !v.Plan.Started.IsZero() { // when, not for how long: each look at it would then be worth a write
+		since = " It began at " + clock(v.Now, v.Plan.Started) + "."
 	}
 	return story{title: "Planning " + name, banner: "**Planning " + environment + ".**" + since + " You need not do anything."}
 }
