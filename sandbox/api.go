@@ -96,6 +96,9 @@ func (s *Sandbox) handler() http.Handler {
 			s.serveAPI(w, r)
 			return
 		}
+		if s.serveServices(w, r) {
+			return
+		}
 		if owner, name, rest, ok := gitPath(escaped); ok {
 			s.serveGit(w, r, owner, name, rest)
 			return

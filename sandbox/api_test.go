@@ -239,6 +239,14 @@ func TestCommentsAreWrittenEditedAndMinimized(t *testing.T) {
 		t.Errorf("answer: %s", got)
 	}
 	c := w.pull(number).Comments[0]
+	defer func() {
+		query := fmt.Sprintf(`mutation { unminimizeComment(input: {subjectId: "%s"}) { unminimizedComment { isMinimized minimizedReason } } }`, made["node_id"])
+		a := w.want(http.StatusOK, http.MethodPost, "/graphql", map[string]any{"query": query})
+		want := `{"data":{"unminimizeComment":{"unminimizedComment":{"isMinimized":false,"minimizedReason":null}}}}`
+		if got := strings.TrimSpace(string(a.raw)); got != want || w.pull(number).Comments[0].Minimized {
+			t.Errorf("it is not unfolded: %s", got)
+		}
+	}()
 	if c.Body != "third" || c.Edits != 2 || !c.Minimized || c.MinimizedReason != "outdated" || c.Reactions["eyes"] != 1 || !c.Bot {
 		t.Errorf("comment: %+v", c)
 	}

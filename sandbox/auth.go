@@ -33,6 +33,7 @@ type token struct {
 	permissions  map[string]string
 	repositories []*Repository // nil: all of the installation
 	expires      time.Time
+	job          *job // GITHUB_TOKEN of this job; nil for tokens of the App
 }
 
 // covers reports whether the token reaches a repository. The caller holds mu.
@@ -74,6 +75,9 @@ func (s *Sandbox) authorize(c *call, matched route) (*rateWindow, *reply) {
 	case s.token(secret) != nil:
 		c.token = s.token(secret)
 		credential = "installation " + strconv.FormatInt(c.token.installation.id, 10)
+		if c.byJob() {
+			credential = jobCredential + strconv.FormatInt(c.token.installation.id, 10)
+		}
 	case matched.auth != asAnybody || secret != "":
 		p := problem(http.StatusUnauthorized, "Bad credentials")
 		return nil, &p
@@ -220,6 +224,9 @@ func (s *Sandbox) window(credential, resource string) *rateWindow {
 	w, ok := s.limits[credential+" "+resource]
 	if !ok || !s.now().Before(w.reset) {
 		w = &rateWindow{resource: resource, limit: s.rateLimit, reset: s.now().Add(limitWindow)}
+		if strings.HasPrefix(credential, jobCredential) {
+			w.limit = jobRateLimit
+		}
 		s.limits[credential+" "+resource] = w
 	}
 	return w

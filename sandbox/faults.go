@@ -81,6 +81,9 @@ func (c Coming) Exhaust(reset time.Duration) {
 	}})
 }
 
+// Nothing has the calls answer an empty list, as GitHub does for a moment about what it has only just been told.
+func (c Coming) Nothing() { c.meet(fault{reply: reply{status: http.StatusOK, body: []object{}}}) }
+
 func (c Coming) meet(f fault) {
 	s := c.sandbox
 	f.calls, f.left = c.calls, c.times

@@ -16,6 +16,11 @@ const maxGitRequest = 64 << 20
 // gitPath splits {owner}/{repo}.git/{rest}; ok is false for other paths.
 func gitPath(escaped string) (owner, name, rest string, ok bool) {
 	before, rest, found := strings.Cut(strings.TrimPrefix(escaped, "/"), ".git/")
+	for _, service := range []string{"info/refs", "git-upload-pack"} { // GitHub takes the address without .git, too
+		if short, ok := strings.CutSuffix(strings.TrimPrefix(escaped, "/"), "/"+service); ok && !found && strings.Count(short, "/") == 1 {
+			before, rest, found = short, service, true
+		}
+	}
 	owner, name, slash := strings.Cut(before, "/")
 	if !found || !slash {
 		return "", "", "", false
@@ -25,26 +30,27 @@ func gitPath(escaped string) (owner, name, rest string, ok bool) {
 	return owner, name, rest, err1 == nil && err2 == nil
 }
 
-// serveGit lets an installation token with contents:read clone and fetch. Nothing can be pushed over
+// serveGit lets an installation token with contents:read clone and fetch, and everybody the files of actions. Nothing can be pushed over
 // HTTP: people push through the Go API.
 func (s *Sandbox) serveGit(w http.ResponseWriter, r *http.Request, owner, name, rest string) {
 	_, password, _ := r.BasicAuth()
 	s.mu.Lock()
 	t := s.token(password)
 	repository := s.find(owner, name)
-	visible := t != nil && repository != nil && t.covers(repository)
+	public := repository != nil && repository.action
+	visible := public || t != nil && repository != nil && t.covers(repository)
 	s.mu.Unlock()
 
 	reading := rest == "git-upload-pack" || rest == "info/refs" && r.URL.Query().Get("service") == "git-upload-pack"
 	switch {
-	case t == nil:
+	case t == nil && !public:
 		w.Header().Set("WWW-Authenticate", `Basic realm="GitHub"`)
 		http.Error(w, "Invalid username or token.", http.StatusUnauthorized)
 		return
 	case !visible:
 		http.Error(w, "Repository not found.", http.StatusNotFound)
 		return
-	case !reading || !t.may("contents", "read"):
+	case !reading || !public && !t.may("contents", "read"):
 		http.Error(w, "Write access to repository not granted, or contents may not be read.", http.StatusForbidden)
 		return
 	}

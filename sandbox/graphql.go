@@ -9,9 +9,10 @@ import (
 	"strings"
 )
 
-// serveGraphQL knows one mutation, minimizeComment, in the form that clients write: one input, as a
-// variable or in the text, and a selection of fields, which decides what the answer holds.
+// serveGraphQL knows two mutations, minimizeComment and unminimizeComment, in the form that clients write: one input, as
+// a variable or in the text, and a selection of fields, which decides what the answer holds; and the query of one comment by its node id.
 // https://docs.github.com/en/graphql/reference/mutations#minimizecomment
+// https://docs.github.com/en/graphql/reference/mutations#unminimizecomment
 func serveGraphQL(c *call) reply {
 	asked, refused := decode[struct {
 		Query     string         `json:"query"`
@@ -24,17 +25,50 @@ func serveGraphQL(c *call) reply {
 	if err != nil {
 		return graphError("PARSE_ERROR", err.Error())
 	}
-	if document.kind != "mutation" || len(document.fields) != 1 || document.fields[0].name != "minimizeComment" {
+	if document.kind == "query" && len(document.fields) == 1 && document.fields[0].name == "node" {
+		id, _ := resolveArgument(document.fields[0].arguments["id"], asked.Variables).(string)
+		return c.commentNode(document.fields[0], id)
+	}
+	if document.kind != "mutation" || len(document.fields) != 1 ||
+		document.fields[0].name != "minimizeComment" && document.fields[0].name != "unminimizeComment" {
 		return c.sandbox.refuseGraphQL(document)
 	}
 	mutation := document.fields[0]
 	input, ok := resolveArgument(mutation.arguments["input"], asked.Variables).(object)
 	if !ok {
-		return graphError("INVALID", "Field 'minimizeComment' is missing required arguments: input")
+		return graphError("INVALID", "Field '"+mutation.name+"' is missing required arguments: input")
 	}
 	subject, _ := input["subjectId"].(string)
+	if mutation.name == "unminimizeComment" {
+		return c.fold(mutation, input, subject, "")
+	}
 	classifier, _ := input["classifier"].(string)
 	return c.minimize(mutation, input, subject, classifier)
+}
+
+// commentNode answers with a comment.
+// https://docs.github.com/en/graphql/reference/objects#issuecomment
+func (c *call) commentNode(query graphField, id string) reply {
+	c.sandbox.mu.Lock()
+	defer c.sandbox.mu.Unlock()
+	for _, r := range c.token.installation.repositories {
+		if !c.token.covers(r) || !c.token.may("issues", "read") && !c.token.may("pull_requests", "read") {
+			continue
+		}
+		for _, t := range r.threads {
+			i := slices.IndexFunc(t.comments, func(m *comment) bool { return nodeID("IC", m.id) == id })
+			if i < 0 {
+				continue
+			}
+			var edited any // null while it is as it was made
+			if m := t.comments[i]; m.edits > 0 {
+				edited = stamp(m.updated)
+			}
+			shown := query.answer(object{"__typename": "IssueComment", "id": id, "body": t.comments[i].body, "lastEditedAt": edited})
+			return reply{status: http.StatusOK, body: object{"data": object{query.alias: shown}}}
+		}
+	}
+	return graphError("NOT_FOUND", fmt.Sprintf("Could not resolve to a node with the global id of '%s'", id))
 }
 
 // refuseGraphQL remembers what was asked by the names of its fields.
@@ -57,11 +91,16 @@ func graphError(kind, message string) reply {
 }
 
 func (c *call) minimize(mutation graphField, input object, subject, classifier string) reply {
-	s := c.sandbox
 	reasons := []string{"ABUSE", "DUPLICATE", "OFF_TOPIC", "OUTDATED", "RESOLVED", "SPAM"}
 	if !slices.Contains(reasons, classifier) {
 		return graphError("INVALID", fmt.Sprintf("Expected %q to be one of: %s", classifier, strings.Join(reasons, ", ")))
 	}
+	return c.fold(mutation, input, subject, classifier)
+}
+
+// fold minimizes a comment for a reason, or unminimizes it where classifier is empty.
+func (c *call) fold(mutation graphField, input object, subject, classifier string) reply {
+	s := c.sandbox
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	for _, r := range c.token.installation.repositories {
@@ -78,14 +117,21 @@ func (c *call) minimize(mutation graphField, input object, subject, classifier s
 			}
 			m := t.comments[i]
 			m.minimized = strings.ReplaceAll(strings.ToLower(classifier), "_", "-")
+			var reason any // null while it is not minimized
+			if m.minimized != "" {
+				reason = m.minimized
+			}
 			answer := mutation.answer(object{
 				"clientMutationId": input["clientMutationId"],
-				"minimizedComment": object{
-					"__typename": "IssueComment", "id": subject, "isMinimized": true, "minimizedReason": m.minimized,
-					"viewerCanMinimize": true,
+				strings.Replace(mutation.name, "minimize", "minimized", 1): object{
+					"__typename": "IssueComment", "id": subject, "isMinimized": m.minimized != "", "minimizedReason": reason,
+					"viewerCanMinimize": true, "viewerCanUnminimize": true,
 				},
 			})
-			return reply{status: http.StatusOK, body: object{"data": object{mutation.alias: answer}}, effect: "minimizeComment " + classifier}
+			return reply{
+				status: http.StatusOK, body: object{"data": object{mutation.alias: answer}},
+				effect: strings.TrimSpace(mutation.name + " " + classifier),
+			}
 		}
 	}
 	return graphError("NOT_FOUND", fmt.Sprintf("Could not resolve to a node with the global id of '%s'", subject))

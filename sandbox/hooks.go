@@ -36,6 +36,7 @@ type delivery struct {
 // emit queues a webhook about r if the App is installed there and subscribes to the event. The
 // payload is written down as things are now. The caller holds mu.
 func (s *Sandbox) emit(r *Repository, sender *account, event, action string, payload object) {
+	s.trigger(r, sender, event, action, payload)
 	i := s.installed(r)
 	if i == nil || !slices.Contains(s.events, event) {
 		return

@@ -150,12 +150,15 @@ func createCheck(c *call) reply {
 	now := s.now()
 	run := &check{
 		Check: Check{
-			ID: s.nextID(), HeadSHA: sha, Status: "queued", StartedAt: now, DetailsURL: s.url + "/apps/" + appSlug,
+			ID: s.nextID(), HeadSHA: sha, Status: "queued", StartedAt: now, DetailsURL: s.url + "/apps/" + appSlug, App: appSlug,
 		},
-		created: now,
+		created: now, actions: c.byJob(),
+	}
+	if run.actions {
+		run.App = actionsSlug
 	}
 	for _, other := range r.checks {
-		if other.HeadSHA == sha {
+		if other.HeadSHA == sha && other.actions == run.actions {
 			run.suite = other.suite
 		}
 	}
@@ -164,15 +167,15 @@ func createCheck(c *call) reply {
 	}
 	asked.apply(run, now)
 	r.checks = append(r.checks, run)
-	s.emit(r, s.bot(), "check_run", "created", object{"check_run": s.checkEventObject(r, run)})
-	s.emitCompleted(r, run, "")
+	s.emit(r, c.author(), "check_run", "created", object{"check_run": s.checkEventObject(r, run)})
+	s.emitCompleted(r, c.author(), run, "")
 	return reply{status: http.StatusCreated, body: s.checkObject(r, run), effect: run.effect()}
 }
 
 // emitCompleted sends check_run.completed when a check became completed. The caller holds mu.
-func (s *Sandbox) emitCompleted(r *Repository, run *check, before string) {
+func (s *Sandbox) emitCompleted(r *Repository, by *account, run *check, before string) {
 	if run.Status == "completed" && before != "completed" {
-		s.emit(r, s.bot(), "check_run", "completed", object{"check_run": s.checkEventObject(r, run)})
+		s.emit(r, by, "check_run", "completed", object{"check_run": s.checkEventObject(r, run)})
 	}
 }
 
@@ -202,11 +205,22 @@ func updateCheck(c *call) reply {
 	if run == nil {
 		return notFound()
 	}
+	if run.actions != c.byJob() {
+		return problem(http.StatusForbidden, "Invalid app_id - check run can only be modified by the GitHub App that created it.")
+	}
 	before := run.Status
 	asked.apply(run, s.now())
 	run.Updates++
-	s.emitCompleted(r, run, before)
+	s.emitCompleted(r, c.author(), run, before)
 	return reply{status: http.StatusOK, body: s.checkObject(r, run), effect: run.effect()}
+}
+
+// appID is the App that the check is of, as a query names it.
+func (c *check) appID() string {
+	if c.actions {
+		return strconv.Itoa(actionsAppID)
+	}
+	return strconv.Itoa(appID)
 }
 
 func listChecks(c *call) reply {
@@ -222,13 +236,14 @@ func listChecks(c *call) reply {
 	var found []*check
 	seen := map[string]bool{}
 	for _, run := range slices.Backward(r.checks) {
-		if run.HeadSHA != sha || name != "" && run.Name != name || app != "" && app != strconv.Itoa(appID) {
+		if run.HeadSHA != sha || name != "" && run.Name != name || app != "" && app != run.appID() {
 			continue
 		}
-		if query.Get("filter") != "all" && seen[run.Name] {
-			continue // "latest" is the default: the newest of each name
+		key := run.appID() + " " + run.Name
+		if query.Get("filter") != "all" && seen[key] {
+			continue // "latest" is the default: the newest of each name and App
 		}
-		seen[run.Name] = true
+		seen[key] = true
 		if status == "" || run.Status == status {
 			found = append(found, run)
 		}

@@ -77,7 +77,7 @@ func createDeployment(c *call) reply {
 	if answer := r.redContexts(sha, asked.RequiredContexts); answer != nil {
 		return *answer
 	}
-	d := r.newDeployment(asked, sha, payload)
+	d := r.newDeployment(c.author(), asked, sha, payload)
 	return reply{
 		status: http.StatusCreated, body: s.deploymentObject(r, d),
 		effect: d.Environment + " " + d.SHA[:7],
@@ -85,14 +85,14 @@ func createDeployment(c *call) reply {
 }
 
 // newDeployment adds a deployment with GitHub's defaults. The caller holds mu.
-func (r *Repository) newDeployment(asked deploymentRequest, sha string, payload any) *deployment {
+func (r *Repository) newDeployment(by *account, asked deploymentRequest, sha string, payload any) *deployment {
 	s := r.sandbox
 	d := &deployment{
 		Deployment: Deployment{
 			ID: s.nextID(), SHA: sha, Ref: asked.Ref, Environment: asked.Environment, Description: deref(asked.Description),
-			Transient: asked.Transient, Creator: s.bot().login, CreatedAt: s.now(), Payload: string(asked.Payload),
+			Transient: asked.Transient, Creator: by.login, CreatedAt: s.now(), Payload: string(asked.Payload),
 		},
-		task: asked.Task, creator: s.bot(), updated: s.now(), payload: payload,
+		task: asked.Task, creator: by, updated: s.now(), payload: payload, actions: by == s.actionsBot(),
 	}
 	if d.Environment == "" {
 		d.Environment = "production"
@@ -219,7 +219,7 @@ func createDeploymentStatus(c *call) reply {
 	}
 	status := DeploymentStatus{
 		ID: s.nextID(), State: asked.State, Description: asked.Description, LogURL: asked.LogURL,
-		EnvironmentURL: asked.EnvironmentURL, CreatedAt: s.now(),
+		EnvironmentURL: asked.EnvironmentURL, CreatedAt: s.now(), actions: c.token.job != nil,
 	}
 	d.States, d.updated = append(d.States, status), status.CreatedAt
 	if asked.State == "success" && (asked.AutoInactive == nil || *asked.AutoInactive) {
@@ -240,7 +240,7 @@ func (r *Repository) retire(newest *deployment) {
 			d.States[len(d.States)-1].State != "success" {
 			continue
 		}
-		d.States = append(d.States, DeploymentStatus{ID: r.sandbox.nextID(), State: "inactive", CreatedAt: r.sandbox.now()})
+		d.States = append(d.States, DeploymentStatus{ID: r.sandbox.nextID(), State: "inactive", CreatedAt: r.sandbox.now(), actions: d.actions})
 		d.updated = r.sandbox.now()
 	}
 }

@@ -121,7 +121,7 @@ func createIssue(c *call) reply {
 	defer r.acts.Unlock()
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	t := s.addIssue(r, s.bot(), *asked.Title, deref(asked.Body), true)
+	t := s.addIssue(r, c.author(), *asked.Title, deref(asked.Body), true)
 	t.labels = s.findLabels(r, deref(asked.Labels))
 	header := http.Header{"Location": {r.issueURL(t.number)}}
 	return reply{status: http.StatusCreated, body: s.issueObject(r, t), header: header, effect: words(t.title)}
@@ -210,7 +210,7 @@ func createComment(c *call) reply {
 	if t == nil {
 		return notFound()
 	}
-	m := s.addComment(r, t, s.bot(), *asked.Body, true)
+	m := s.addComment(r, t, c.author(), *asked.Body, true)
 	header := http.Header{"Location": {r.commentURL(m)}}
 	return reply{status: http.StatusCreated, body: s.commentObject(r, t, m), header: header, effect: words(m.body)}
 }
@@ -241,7 +241,7 @@ func updateComment(c *call) reply {
 	if m == nil {
 		return notFound()
 	}
-	s.editComment(c.repository, t, m, s.bot(), *asked.Body)
+	s.editComment(c.repository, t, m, c.author(), *asked.Body)
 	return reply{status: http.StatusOK, body: s.commentObject(c.repository, t, m), effect: words(m.body)}
 }
 
@@ -274,11 +274,11 @@ func createReaction(c *call) reply {
 		return notFound()
 	}
 	for _, old := range m.reactions {
-		if old.user == s.bot() && old.content == asked.Content {
+		if old.user == c.author() && old.content == asked.Content {
 			return reply{status: http.StatusOK, body: s.reactionObject(old)}
 		}
 	}
-	given := &reaction{id: s.nextID(), user: s.bot(), content: asked.Content, created: s.now()}
+	given := &reaction{id: s.nextID(), user: c.author(), content: asked.Content, created: s.now()}
 	m.reactions = append(m.reactions, given)
 	return reply{status: http.StatusCreated, body: s.reactionObject(given), effect: asked.Content}
 }

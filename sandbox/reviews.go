@@ -235,12 +235,12 @@ func createReview(c *call) reply {
 	case state == pendingReview && slices.ContainsFunc(t.pull.reviews, func(v *review) bool { return v.state == pendingReview }):
 		refusal = "User can only have one pending review per pull request"
 	default:
-		refusal = t.refuseOwn(s.bot(), state)
+		refusal = t.refuseOwn(c.author(), state)
 	}
 	if refusal != "" {
 		return unprocessable(refusal)
 	}
-	made := &review{id: s.nextID(), author: s.bot(), state: state, body: asked.Body, commit: asked.CommitID}
+	made := &review{id: s.nextID(), author: c.author(), state: state, body: asked.Body, commit: asked.CommitID}
 	t.pull.reviews = append(t.pull.reviews, made)
 	if state != pendingReview {
 		s.submit(c.repository, t, made, state)
@@ -271,7 +271,7 @@ func dismissReview(c *call) reply {
 	if why := found.refuseDismissal(); why != "" {
 		return unprocessable(why)
 	}
-	s.dismiss(c.repository, t, found, s.bot())
+	s.dismiss(c.repository, t, found, c.author())
 	return reply{status: http.StatusOK, body: s.reviewObject(c.repository, t, found), effect: words(asked.Message)}
 }
 

@@ -18,7 +18,7 @@ func routes() []route {
 	checks, deployments, talk := any1("checks"), any1("deployments"), any1("issues", "pull_requests")
 	contents, metadata, pulls, members := any1("contents"), any1("metadata"), any1("pull_requests"), any1("members")
 	const read, write = "read", "write"
-	return []route{
+	return append(actionsRoutes(any1), []route{
 		{http.MethodPost, "/graphql", asInstallation, nil, serveGraphQL},
 
 		{http.MethodGet, "/app", asApp, nil, getApp},
@@ -71,5 +71,5 @@ func routes() []route {
 		{http.MethodPost, repo + "/deployments", asInstallation, deployments(write), createDeployment},
 		{http.MethodGet, repo + "/deployments/{deployment_id}/statuses", asInstallation, deployments(read), listDeploymentStatuses},
 		{http.MethodPost, repo + "/deployments/{deployment_id}/statuses", asInstallation, deployments(write), createDeploymentStatus},
-	}
+	}...)
 }

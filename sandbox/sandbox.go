@@ -41,14 +41,17 @@ const (
 func DefaultPermissions() map[string]string {
 	return map[string]string{
 		"metadata": "read", "contents": "read", "pull_requests": "write", "issues": "write",
-		"checks": "write", "deployments": "write", "members": "read", "merge_queues": "read",
+		"checks": "write", "deployments": "write", "actions": "write", "members": "read", "merge_queues": "read",
 	}
 }
 
 // DefaultEvents are those that Switchyard's App subscribes to. The events installation,
 // installation_repositories and ping are sent to every App.
 func DefaultEvents() []string {
-	return []string{"check_run", "issue_comment", "merge_group", "pull_request", "pull_request_review", "push"}
+	return []string{
+		"check_run", "deployment_protection_rule", "issue_comment", "merge_group", "pull_request", "pull_request_review", "push",
+		"workflow_job", "workflow_run",
+	}
 }
 
 // Sandbox is one running stand-in. All its methods are safe for concurrent use.
@@ -66,6 +69,8 @@ type Sandbox struct {
 	events      []string
 	rateLimit   int
 	templates   map[string]object
+	actions     *ActionsOptions
+	identity    func() (*rsa.PrivateKey, error) // signs OIDC tokens
 	git         gitTool
 	routes      []route
 	server      *http.Server
@@ -102,6 +107,10 @@ func Start(ctx context.Context, o Options) (*Sandbox, error) {
 		}
 	})
 	s.running.Go(func() { s.sendWebhooks(ctx) })
+	s.running.Go(func() { s.runActions(ctx) })
+	if err := s.prepareActions(ctx); err != nil {
+		return nil, errors.Join(err, s.Close()) //nolint:contextcheck // closing takes its own time
+	}
 	return s, nil
 }
 
@@ -132,6 +141,7 @@ func newSandbox(ctx context.Context, o Options) (*Sandbox, error) {
 	s := &Sandbox{
 		dir: dir, now: o.Now, log: o.Log, key: key, keyPEM: keyPEM, secret: randomHex(), git: git, templates: templates,
 		permissions: o.Permissions, events: o.Events, rateLimit: o.RateLimit, observe: o.Observe,
+		actions: o.Actions, identity: sync.OnceValues(identityKeys),
 	}
 	if s.now == nil {
 		s.now = time.Now

@@ -110,11 +110,19 @@ func (s *Sandbox) appObject() object {
 	})
 }
 
-func (s *Sandbox) appOrNull(via bool) any {
+// appOf is the App, or GitHub's own one for Actions.
+func (s *Sandbox) appOf(actions bool) object {
+	if actions {
+		return s.actionsAppObject()
+	}
+	return s.appObject()
+}
+
+func (s *Sandbox) appOrNull(via bool, by *account) any {
 	if !via {
 		return nil
 	}
-	return s.appObject()
+	return s.appOf(by == s.actionsBot())
 }
 
 func (s *Sandbox) installationObject(i *installation) object {
@@ -263,7 +271,7 @@ func (s *Sandbox) issueObject(r *Repository, t *thread) object {
 		"labels": s.labelObjects(r, t.labels), "state": threadState(t), "state_reason": orNull(t.reason),
 		"comments": len(t.comments), "created_at": stamp(t.created), "updated_at": stamp(t.updated),
 		"closed_at": stampOrNull(t.closedAt), "author_association": association(r, t.author), "body": orNull(t.body),
-		"performed_via_github_app": s.appOrNull(t.viaApp),
+		"performed_via_github_app": s.appOrNull(t.viaApp, t.author),
 		"reactions":                s.fill("reactions", []string{"url", r.issueURL(t.number)}, nil),
 	}
 	if t.pull != nil {
@@ -290,7 +298,7 @@ func (s *Sandbox) commentObject(r *Repository, t *thread, c *comment) object {
 		"id": c.id, "node_id": nodeID("IC", c.id), "url": r.commentURL(c), "issue_url": r.issueURL(t.number),
 		"html_url": t.htmlURL(r) + "#issuecomment-" + strconv.FormatInt(c.id, 10), "user": s.accountObject(c.author),
 		"created_at": stamp(c.created), "updated_at": stamp(c.updated), "author_association": association(r, c.author),
-		"body": c.body, "reactions": reactions, "performed_via_github_app": s.appOrNull(c.viaApp),
+		"body": c.body, "reactions": reactions, "performed_via_github_app": s.appOrNull(c.viaApp, c.author),
 	}
 }
 
@@ -341,7 +349,7 @@ func (s *Sandbox) checkObject(r *Repository, c *check) object {
 			"title": orNull(c.Title), "summary": orNull(c.Summary), "text": orNull(c.Text), "annotations_count": 0,
 			"annotations_url": url + "/annotations",
 		},
-		"name": c.Name, "check_suite": object{"id": c.suite}, "app": s.appObject(),
+		"name": c.Name, "check_suite": object{"id": c.suite}, "app": s.appOf(c.actions),
 		"pull_requests": s.pullsOfHead(r, c.HeadSHA),
 	}
 }
@@ -358,7 +366,7 @@ func (s *Sandbox) checkEventObject(r *Repository, c *check) object {
 	run["check_suite"] = object{
 		"id": c.suite, "node_id": nodeID("CS", c.suite), "head_branch": branch, "head_sha": c.HeadSHA, "status": c.Status,
 		"conclusion": orNull(c.Conclusion), "url": r.apiURL() + "/check-suites/" + strconv.FormatInt(c.suite, 10),
-		"before": nil, "after": c.HeadSHA, "pull_requests": run["pull_requests"], "app": s.appObject(),
+		"before": nil, "after": c.HeadSHA, "pull_requests": run["pull_requests"], "app": s.appOf(c.actions),
 		"created_at": stamp(c.created), "updated_at": stamp(c.updated),
 	}
 	if c.Conclusion == "skipped" { // a suite has no such conclusion
@@ -377,7 +385,7 @@ func (s *Sandbox) deploymentObject(r *Repository, d *deployment) object {
 		"payload": d.payload, "original_environment": d.Environment, "environment": d.Environment,
 		"description": orNull(d.Description), "creator": s.accountObject(d.creator), "created_at": stamp(d.CreatedAt),
 		"updated_at": stamp(d.updated), "statuses_url": r.deploymentURL(d.ID) + "/statuses", "repository_url": r.apiURL(),
-		"transient_environment": d.Transient, "production_environment": d.Production, "performed_via_github_app": s.appObject(),
+		"transient_environment": d.Transient, "production_environment": d.Production, "performed_via_github_app": s.appOf(d.actions),
 	}
 }
 
@@ -388,6 +396,6 @@ func (s *Sandbox) deploymentStatusObject(r *Repository, d *deployment, status De
 		"description": status.Description, "target_url": status.LogURL, "log_url": status.LogURL,
 		"environment_url": status.EnvironmentURL, "environment": d.Environment,
 		"created_at": stamp(status.CreatedAt), "updated_at": stamp(status.CreatedAt),
-		"deployment_url": r.deploymentURL(d.ID), "repository_url": r.apiURL(), "performed_via_github_app": s.appObject(),
+		"deployment_url": r.deploymentURL(d.ID), "repository_url": r.apiURL(), "performed_via_github_app": s.appOf(status.actions),
 	}
 }

@@ -48,6 +48,15 @@ type state struct {
 	deliveries []*delivery
 	queue      []*delivery
 	queued     chan struct{} // closed when queue gets its first entry
+
+	works         []work        // of Actions
+	worked        chan struct{} // closed when works gets its first entry
+	busy          int           // machines
+	machineLabels []string      // empty: machines for all labels
+	noRunDetails  bool
+	runtimes      map[string]*job      // by runtime token
+	blobs         map[string]*artifact // being uploaded, by the secret part of their address
+	offers        map[string]offer
 }
 
 type account struct {
@@ -98,6 +107,8 @@ type Repository struct {
 	checks        []*check
 	deployments   []*deployment
 	forks         []*Repository
+	actions       actionsState
+	action        bool // the files of an action, for everybody to read
 }
 
 // thread is an issue, or the issue half of a pull request.
@@ -175,6 +186,7 @@ type label struct {
 
 type check struct {
 	Check
+	actions bool // of GitHub Actions, not of the App
 	suite   int64
 	created time.Time
 	updated time.Time
@@ -182,6 +194,7 @@ type check struct {
 
 type deployment struct {
 	Deployment
+	actions bool // of a job
 	task    string
 	creator *account
 	updated time.Time
@@ -194,9 +207,11 @@ func newState(o Options, now time.Time) state {
 		changes: make(chan struct{}), queued: make(chan struct{}), lastID: firstID,
 		accounts: map[string]*account{}, teams: map[string]*team{}, tokens: map[string]*token{},
 		limits: map[string]*rateWindow{}, content: map[int64][]time.Time{}, calls: map[string]int{}, unserved: map[string]bool{},
+		worked: make(chan struct{}), runtimes: map[string]*job{}, blobs: map[string]*artifact{}, offers: map[string]offer{},
 	}
 	st.addAccount("github", "GitHub", "Organization", now) // owns the App
 	st.addAccount(appSlug+"[bot]", appName, "Bot", now)
+	st.addAccount(actionsSlug+"[bot]", actionsSlug, "Bot", now)
 	return st
 }
 
@@ -293,7 +308,7 @@ func (s *Sandbox) People() []Person {
 	defer s.mu.Unlock()
 	var all []*account
 	for _, a := range s.accounts {
-		if a.kind != "Organization" && a != s.bot() {
+		if a.kind != "Organization" && a != s.bot() && a != s.actionsBot() {
 			all = append(all, a)
 		}
 	}
@@ -305,11 +320,11 @@ func (s *Sandbox) People() []Person {
 	return people
 }
 
-// Repositories are all repositories, forks too, in the order in which they were made.
+// Repositories are all repositories, forks too, in the order in which they were made; those of actions are not among them.
 func (s *Sandbox) Repositories() []*Repository {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	return slices.Clone(s.repositories)
+	return slices.DeleteFunc(slices.Clone(s.repositories), func(r *Repository) bool { return r.action })
 }
 
 // Repository finds a repository; case does not matter.
@@ -381,6 +396,7 @@ func (s *Sandbox) newRepository(owner, name string) (*Repository, error) {
 	return &Repository{
 		sandbox: s, id: id, owner: a, name: name, dir: filepath.Join(s.dir, strconv.FormatInt(id, 10)+".git"),
 		roles: map[string]Role{}, branches: map[string]string{}, threads: map[int]*thread{}, created: s.now(), pushed: s.now(),
+		actions: newActionsState(),
 	}, nil
 }
 

@@ -20,6 +20,7 @@ type Options struct {
 
 	Permissions map[string]string // of the App: key → read or write; DefaultPermissions when nil
 	Events      []string          // that the App subscribes to; DefaultEvents when nil
+	Actions     *ActionsOptions   // GitHub Actions; nil: switched off everywhere
 
 	Now     func() time.Time // the clock of all times and expiries; time.Now when nil
 	Observe func(Exchange)   // told every API call and every webhook, one at a time; must not call back
@@ -179,6 +180,7 @@ type Check struct {
 	StartedAt            time.Time
 	CompletedAt          time.Time // zero until completed
 	Updates              int       // PATCH calls that it got
+	App                  string    // slug of the App that made it
 }
 
 // CheckAction is a button of a check run.
@@ -225,6 +227,8 @@ type DeploymentStatus struct {
 	LogURL         string
 	EnvironmentURL string
 	CreatedAt      time.Time
+
+	actions bool // by the job that made the deployment
 }
 
 // Commit is one commit as a list shows it.

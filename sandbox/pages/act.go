@@ -113,6 +113,8 @@ func actOnThread(r *http.Request, repository *sandbox.Repository, as string) (st
 			return "", errors.New("a request for changes needs some text: say what to change")
 		}
 		next, err = review(r, repository, as, number, sandbox.ChangesRequested)
+	case "base":
+		err = repository.EditBase(r.Context(), as, number, r.PostForm.Get("base"))
 	case "close":
 		err = repository.ClosePull(r.Context(), as, number)
 	case "reopen":

@@ -96,6 +96,31 @@ func TestPagesShowWhatIsThere(t *testing.T) { //nolint:funlen // a table
 	}
 }
 
+func TestTheFormOfANewPullRequestChoosesNoBranch(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	w.pull("feature/a", "A", "")
+	page := w.page("/acme/network/pulls")
+	for _, field := range []string{"from", "to"} {
+		_, rest, _ := strings.Cut(page, `<select name="`+field+`"`)
+		choice, _, _ := strings.Cut(rest, "</select>")
+		if !strings.HasPrefix(choice, ` required><option value="">`) || strings.Contains(choice, "selected") {
+			t.Errorf("%s has a branch before anybody chose one: %s", field, choice)
+		}
+		wantContains(t, choice, "<option>feature/a</option>", "<option>develop</option>", "<option>main</option>")
+	}
+}
+
+func TestTheFormOfABaseShowsTheOneThatIs(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	number := w.pull("feature/a", "A", "")
+	_, rest, _ := strings.Cut(w.page(fmt.Sprintf("/acme/network/pull/%d", number)), `<select name="base"`)
+	choice, _, _ := strings.Cut(rest, "</select>")
+	wantContains(t, choice, "<option selected>develop</option>", "<option>main</option>")
+	wantLacks(t, choice, "feature/a")
+}
+
 func TestHostileTextIsOnlyText(t *testing.T) {
 	t.Parallel()
 	const attack = `<script>alert(1)</script><img src=x onerror=alert(1)>"'><svg onload=alert(1)>`
@@ -214,8 +239,15 @@ func TestAPersonCanAct(t *testing.T) {
 		t.Errorf("%d reviews are shown as of an older commit, want 2", n)
 	}
 
+	got = w.do(w.form(pull+"/base", url.Values{"as": {"ben"}, "base": {"main"}}))
+	if view, _ = w.network.PullView(number); view.Base.Name != "main" || got.path != pull {
+		t.Errorf("the base is %s, at %s:\n%s", view.Base.Name, got.path, got.body)
+	}
+	w.do(w.form(pull+"/base", url.Values{"as": {"ben"}, "base": {"develop"}}))
+
 	w.do(w.form(pull+"/close", url.Values{"as": {"ben"}}))
 	w.state(number, "closed")
+	wantLacks(t, w.page(pull), `id="edit-base"`)
 	w.do(w.form(pull+"/reopen", url.Values{"as": {"ben"}}))
 	w.state(number, "open")
 	w.do(w.form(pull+"/merge", url.Values{"as": {"ana"}, "method": {"squash"}}))
@@ -284,7 +316,12 @@ func TestWhatIsRefusedIsExplainedAndKeepsTheText(t *testing.T) {
 		"a review of one's own work": {pull + "/approve", url.Values{"as": {"ben"}}, []string{"Can not approve your own pull request"}},
 		"a request without a word":   {pull + "/request-changes", url.Values{"as": {"ana"}, "body": {" "}}, []string{"say what to change"}},
 		"an unknown button":          {pull + "/delete", url.Values{"as": {"ana"}}, []string{"this page has no such button"}},
-		"an issue without a title":   {"/acme/network/issues", url.Values{"as": {"ana"}}, []string{"an issue needs a title"}},
+		"a base that there is not":   {pull + "/base", url.Values{"as": {"ben"}, "base": {"--x"}}, []string{"no branch"}},
+		"another's base":             {pull + "/base", url.Values{"as": {"otto"}, "base": {"main"}}, []string{"otto", "needs triage"}},
+		"a pull request from no branch": {
+			"/acme/network/pull", url.Values{"as": {"ben"}, "from": {""}, "to": {"develop"}}, []string{"That did not work."},
+		},
+		"an issue without a title": {"/acme/network/issues", url.Values{"as": {"ana"}}, []string{"an issue needs a title"}},
 		"a pull request to nowhere": {
 			"/acme/network/pull", url.Values{"as": {"ben"}, "from": {"--x"}, "to": {"develop"}}, []string{"That did not work."},
 		},

@@ -265,9 +265,10 @@ func (p *pages) showThread(w http.ResponseWriter, r *http.Request, repository *s
 			Deployments  []deployment
 			Participants []string
 			Draft        string
+			Branches     []branch
 		}{
 			f, pull, pullEvents(repository, pull), checkBoxes(repository, pull), deploymentsOf(repository, pull),
-			participants(pull.Author, pull.Comments, pull.Reviews...), draft,
+			participants(pull.Author, pull.Comments, pull.Reviews...), draft, branches(repository),
 		})
 		return
 	}

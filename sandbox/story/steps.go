@@ -3,11 +3,14 @@ package story
 import (
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"os"
 	"path/filepath"
 	"strings"
 	"time"
+
+	"github.com/switchyard-dev/switchyard/sandbox"
 )
 
 const (
@@ -19,6 +22,10 @@ const (
 	limits    = "fix/limits"
 	release   = "release/1.0"
 	hotfix    = "hotfix/gateway"
+	rules     = "hotfix/rules"
+	premium   = "hotfix/premium-cache"
+	metrics   = "feature/metrics"
+	mail      = "feature/mail"
 )
 
 func tfvars(first, instances, limit, rollout int, second bool) string {
@@ -118,7 +125,12 @@ func (s *Story) threeMerges(ctx context.Context) error {
 			return err
 		}
 	}
-	return s.expectAll(ctx,
+	return s.gathered(ctx)
+}
+
+// gathered expects one apply of what the second and the third merge brought, covered by the reviews of both.
+func (s *Story) gathered(ctx context.Context) error {
+	err := s.expectAll(ctx,
 		s.check(s.merged(alerts), "switchyard / apply (dev)", "neutral"),
 		s.check(s.merged(scaleOut), "switchyard / apply (dev)", "success"),
 		s.check(s.merged(records), "switchyard / apply (dev)", "success"),
@@ -133,7 +145,24 @@ func (s *Story) threeMerges(ctx context.Context) error {
 			}
 			return true
 		}},
+		expectation{what: "nobody was asked for a yes: that one apply made what was reviewed in both", shown: func() bool {
+			return len(s.commentsWith(alerts, "/apply dev ")) == 0 && len(s.commentsWith(records, "/apply dev ")) == 0
+		}},
 	)
+	if err != nil {
+		return err
+	}
+	for _, made := range []struct{ address, branch string }{
+		{"terraform_data.alert", alerts}, {`terraform_data.record["status"]`, records},
+	} {
+		reviewed := fmt.Sprintf("reviewed in #%d", s.pulls[made.branch])
+		err := s.ask(ctx, records, Ben, "/why "+made.address, "that apply is covered by what was "+reviewed,
+			[]string{fmt.Sprintf("by #%d", s.pulls[records]), reviewed})
+		if err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
 const alertsFile = `# Stands for an alert rule.
@@ -218,24 +247,24 @@ func (s *Story) comments(ctx context.Context) error {
 		{Ben, "/aply prod", "a typo gets the nearest command", []string{"/apply"}},
 		{Mallory, "/apply dev", "an outsider is refused, with the reason", []string{"write"}},
 	} {
-		if err := s.ask(ctx, ask.as, ask.says, ask.what, ask.words); err != nil {
+		if err := s.ask(ctx, hotfix, ask.as, ask.says, ask.what, ask.words); err != nil {
 			return err
 		}
 	}
 	return nil
 }
 
-// ask comments on the hotfix's pull request and expects one answer.
-func (s *Story) ask(ctx context.Context, as, says, what string, words []string) error {
-	number := s.pulls[hotfix]
-	before := len(s.commentsWith(hotfix))
+// ask comments on the pull request of a branch and expects one answer.
+func (s *Story) ask(ctx context.Context, branch, as, says, what string, words []string) error {
+	number := s.pulls[branch]
+	before := len(s.commentsWith(branch))
 	id, err := s.Repo.Comment(ctx, as, number, says)
 	if err != nil {
 		return fmt.Errorf("comment %q: %w", says, err)
 	}
 	s.sayf("%s comments %s", as, says)
 	newest := func() string {
-		all := s.commentsWith(hotfix)
+		all := s.commentsWith(branch)
 		return all[len(all)-1].Body
 	}
 	return s.expectAll(ctx, expectation{
@@ -243,8 +272,8 @@ func (s *Story) ask(ctx context.Context, as, says, what string, words []string) 
 		shown: func() bool { return s.seen(number, id) },
 	}, expectation{
 		what:  what,
-		shown: func() bool { return len(s.commentsWith(hotfix)) == before+1 && containsAll(newest(), words) },
-		words: newest,
+		shown: func() bool { return len(s.commentsWith(branch)) == before+1 && containsAll(newest(), words) },
+		words: func() string { return brief(newest(), words[len(words)-1]) },
 	})
 }
 
@@ -282,11 +311,12 @@ func (s *Story) drift(ctx context.Context) error {
 	}
 	_, digest, _ := strings.Cut(asked[len(asked)-1].Body, command)
 	digest, _, _ = strings.Cut(digest, "`")
-	err = s.ask(ctx, Ana, "/apply prod 000000", "a yes to something else is refused", []string{"000000", "not what is being asked"})
+	err = s.ask(ctx, hotfix, Ana, "/apply prod 000000", "a yes to something else is refused", []string{"000000", "not what is being asked"})
 	if err != nil {
 		return err
 	}
-	if err := s.ask(ctx, Ana, "/apply prod "+digest, "a yes to exactly this change is taken", []string{"yes", "is taken"}); err != nil {
+	err = s.ask(ctx, hotfix, Ana, "/apply prod "+digest, "a yes to exactly this change is taken", []string{"yes", "is taken"})
+	if err != nil {
 		return err
 	}
 	err = s.expectAll(ctx,
@@ -296,8 +326,140 @@ func (s *Story) drift(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	return s.ask(ctx, Ben, `/why module.stamp["westeurope"].terraform_data.network`, "/why names who said yes to it",
+	return s.ask(ctx, hotfix, Ben, `/why module.stamp["westeurope"].terraform_data.network`, "/why names who said yes to it",
 		[]string{"ana said yes to"})
+}
+
+// secondPerson has prod ask for an approval, and for a second person before what holds data is replaced, and merges such a replacement.
+func (s *Story) secondPerson(ctx context.Context) error {
+	if err := s.askForMore(ctx); err != nil {
+		return err
+	}
+	err := s.open(ctx, Ana, premium, "main", "main", "A premium cache in prod", map[string]string{
+		"src/terraform/env/prod.tfvars": tfvars(3, 3, 150, 0, false) + "cache_tier = \"premium\"\n",
+	})
+	if err != nil {
+		return err
+	}
+	err = s.expectAll(ctx,
+		s.check(s.head(premium), "switchyard / plan (prod)", "success"),
+		s.comment(premium, "the plan names what is replaced and holds data", cache, "holds data"),
+		s.comment(premium, "nobody has approved it yet, and somebody must", "must approve"),
+	)
+	if err != nil {
+		return err
+	}
+	if _, err := s.Repo.Review(ctx, Ben, s.pulls[premium], sandbox.Approved); err != nil {
+		return fmt.Errorf("approve #%d: %w", s.pulls[premium], err)
+	}
+	s.sayf("%s approves #%d", Ben, s.pulls[premium])
+	if err := s.expect(ctx, s.comment(premium, "the approval is shown", "pproved by")); err != nil {
+		return err
+	}
+	if err := s.merge(ctx, premium); err != nil {
+		return err
+	}
+	err = s.expectAll(ctx,
+		s.check(s.merged(premium), "switchyard / apply (prod)", "action_required"),
+		s.comment(premium, "the apply waits for a second person", "/approve-replace "+cache),
+	)
+	if err != nil {
+		return err
+	}
+	err = s.ask(ctx, premium, Ana, "/approve-replace "+cache, "the author's own yes is refused", []string{"wrote or asked for this change"})
+	if err != nil {
+		return err
+	}
+	if err := s.ask(ctx, premium, Dora, "/approve-replace "+cache, "a second person's yes is taken", []string{"dora"}); err != nil {
+		return err
+	}
+	err = s.expectAll(ctx,
+		s.check(s.merged(premium), "switchyard / apply (prod)", "success"),
+		s.deployment("prod", s.merged(premium)),
+	)
+	if err != nil {
+		return err
+	}
+	both := []string{fmt.Sprintf("#%d", s.pulls[premium]), "approved by ben and dora"}
+	if err := s.ask(ctx, premium, Cleo, "/why "+cache, "/why names who approved it and the second person", both); err != nil {
+		return err
+	}
+	return s.ledger(ctx, "`switchyard ledger` names them, too", "prod", cache, "replaced", "ben, dora")
+}
+
+// cache is what step 8 replaces.
+const cache = `module.stamp["westeurope"].terraform_data.cache`
+
+// mergeQueue has a merge queue test two pull requests together.
+func (s *Story) mergeQueue(ctx context.Context) error {
+	err := s.open(ctx, Ben, metrics, "develop", "develop", "Measure latency", map[string]string{
+		"src/terraform/metrics.tf": strings.ReplaceAll(alertsFile, "alert", "metric"),
+	})
+	if err != nil {
+		return err
+	}
+	err = s.open(ctx, Cleo, mail, "develop", "develop", "Name the mail server", map[string]string{
+		"src/dns/env/dev.tfvars": strings.Replace(recordsFile, "{\n", "{\n  mail   = \"mail-dev.acme.example\"\n", 1),
+	})
+	if err != nil {
+		return err
+	}
+	err = s.expectAll(ctx,
+		s.check(s.head(metrics), "switchyard / plan (dev)", "success"),
+		s.check(s.head(mail), "switchyard / plan (dev)", "success"),
+	)
+	if err != nil {
+		return err
+	}
+	group, err := s.Repo.QueueMergeGroup(ctx, "develop", s.pulls[metrics], s.pulls[mail])
+	if err != nil {
+		return fmt.Errorf("queue #%d and #%d: %w", s.pulls[metrics], s.pulls[mail], err)
+	}
+	s.sayf("the merge queue puts #%d and #%d onto develop", s.pulls[metrics], s.pulls[mail])
+	commit := place{name: "the merge group", sha: func() string { return group.SHA }}
+	return s.expectAll(ctx,
+		s.check(commit, "switchyard / gitflow", "success"),
+		s.check(commit, "switchyard / plan (dev)", "success"),
+	)
+}
+
+// askForMore merges a configuration that asks for more in prod.
+func (s *Story) askForMore(ctx context.Context) error {
+	const file = ".github/switchyard.yml"
+	config, found, err := s.Repo.ReadFile(ctx, "main", file)
+	if err != nil || !found {
+		return errors.Join(errors.New("read the configuration of the sample repository"), err)
+	}
+	config = strings.Replace(config, "prod: { branch: main,", "prod: { branch: main, approvals: 1,", 1) +
+		"risk: { block: [replace-stateful], stateful: [terraform_data] }\n"
+	err = s.open(ctx, Ben, rules, "main", "main", "Ask for a second person in prod", map[string]string{file: config})
+	if err != nil {
+		return err
+	}
+	if err := s.expectAll(ctx, s.check(s.head(rules), "switchyard / gitflow", "success")); err != nil {
+		return err
+	}
+	return s.merge(ctx, rules)
+}
+
+// ledger expects the ledger of an environment to have a line with these words.
+func (s *Story) ledger(ctx context.Context, what, environment, address string, words ...string) error {
+	if s.Ledger == nil {
+		return nil
+	}
+	text, err := s.Ledger(ctx, environment, address)
+	if err != nil {
+		return fmt.Errorf("read the ledger: %w", err)
+	}
+	for line := range strings.Lines(text) {
+		if containsAll(line, words) {
+			return s.expect(ctx, expectation{
+				what: what, shown: func() bool { return true },
+				words: func() string { return brief(line, words[len(words)-1]) },
+			})
+		}
+	}
+	return fmt.Errorf("the ledger has no line with %q:\n%s", words, text)
 }
 
 // byHand changes a state as somebody does who applies from elsewhere: its serial rises.

@@ -32,6 +32,7 @@ const (
 	Ana     = "ana"     // maintains the repository
 	Ben     = "ben"     // writes
 	Cleo    = "cleo"    // writes
+	Dora    = "dora"    // maintains the repository, too
 	Mallory = "mallory" // has no access
 )
 
@@ -39,6 +40,8 @@ const (
 type Story struct {
 	Sandbox *sandbox.Sandbox
 	Repo    *sandbox.Repository
+	// Ledger is what `switchyard ledger` prints of an address in an environment; nil where nothing can run it.
+	Ledger func(ctx context.Context, environment, address string) (string, error)
 
 	printing sync.Mutex // guards out
 	out      io.Writer
@@ -69,12 +72,23 @@ func (s *Story) Steps() []Step {
 		{"a fix goes to test, the release to prod, a hotfix plans prod", s.promotion},
 		{"comments are answered: /plan, /apply, /status, /why, /help, a typo, an outsider", s.comments},
 		{"somebody changed prod by hand: the hotfix's apply asks about that alone, and takes a yes to exactly it", s.drift},
+		{"prod asks for an approval and a second person: the replacement of a cache waits for both, and /why names them", s.secondPerson},
+		{"a merge queue tests two pull requests as one group: gitflow check and plan of both together", s.mergeQueue},
 	}
 }
 
 // Prepare makes the people and the repository acme/network in a sandbox. Terraform's states are kept
 // below the directory states. Nothing is installed yet.
 func Prepare(ctx context.Context, box *sandbox.Sandbox, states string, out io.Writer) (*Story, error) {
+	return prepare(ctx, box, states, out, nil)
+}
+
+// PrepareInWorkflows is Prepare for a story whose Terraform runs in workflows. The sandbox has Actions.
+func PrepareInWorkflows(ctx context.Context, box *sandbox.Sandbox, states string, out io.Writer, w Workflows) (*Story, error) {
+	return prepare(ctx, box, states, out, &w)
+}
+
+func prepare(ctx context.Context, box *sandbox.Sandbox, states string, out io.Writer, workflows *Workflows) (*Story, error) {
 	if err := box.CreateOrg("acme"); err != nil {
 		return nil, fmt.Errorf("create organisation: %w", err)
 	}
@@ -82,6 +96,7 @@ func Prepare(ctx context.Context, box *sandbox.Sandbox, states string, out io.Wr
 		{Login: Ana, Name: "Ana Almeida"},
 		{Login: Ben, Name: "Ben Bauer"},
 		{Login: Cleo, Name: "Cleo Chen"},
+		{Login: Dora, Name: "Dora Diaz"},
 		{Login: Mallory, Name: "Mallory"},
 	} {
 		if err := box.AddPerson(person); err != nil {
@@ -92,6 +107,9 @@ func Prepare(ctx context.Context, box *sandbox.Sandbox, states string, out io.Wr
 	if err != nil {
 		return nil, err
 	}
+	if workflows != nil {
+		workflows.add(files)
+	}
 	repo, err := box.CreateRepository(ctx, "acme", "network", sandbox.Seed{
 		Description: "The network of acme in two Azure regions.", DefaultBranch: "main",
 		Branches: []sandbox.SeedBranch{
@@ -99,10 +117,15 @@ func Prepare(ctx context.Context, box *sandbox.Sandbox, states string, out io.Wr
 			{Name: "develop", From: "main"},
 			{Name: "release/1.0", From: "main"},
 		},
-		Roles: map[string]sandbox.Role{Ana: sandbox.Maintain, Ben: sandbox.Write, Cleo: sandbox.Write},
+		Roles: map[string]sandbox.Role{Ana: sandbox.Maintain, Ben: sandbox.Write, Cleo: sandbox.Write, Dora: sandbox.Maintain},
 	})
 	if err != nil {
 		return nil, fmt.Errorf("create repository: %w", err)
+	}
+	if workflows != nil {
+		if err := workflows.prepare(ctx, Ana, box, repo); err != nil {
+			return nil, err
+		}
 	}
 	return &Story{
 		Sandbox: box, Repo: repo, out: out, states: states, began: time.Now(), pulls: map[string]int{}, merges: map[string]string{},
@@ -190,21 +213,32 @@ func (s *Story) expect(ctx context.Context, e expectation) error {
 	s.checked = append(s.checked, checked{Step: s.step, What: e.what})
 	words := e.what
 	if e.words != nil {
-		words += ": " + brief(e.words())
+		words += ": " + e.words()
 	}
 	s.sayf("%s", words)
 	return nil
 }
 
-// brief is the first line of a text without its marks, as much of it as a terminal shows.
-func brief(text string) string {
-	const most = 100
+// brief is the line of a text that has a word, without its marks: as much of it as a terminal shows, with the word.
+func brief(text, word string) string {
+	const most, before = 100, 30
+	marks := strings.NewReplacer("**", "", "`", "")
 	line, _, _ := strings.Cut(strings.TrimSpace(text), "\n")
-	runes := []rune(strings.NewReplacer("**", "", "`", "").Replace(line))
-	if len(runes) > most {
+	for other := range strings.Lines(text) {
+		if strings.Contains(other, word) {
+			line = other
+			break
+		}
+	}
+	line = marks.Replace(strings.Join(strings.Fields(line), " "))
+	at := strings.Index(line, marks.Replace(word))
+	if runes := []rune(line[:max(at, 0)]); len(runes)+len([]rune(word)) > most {
+		line = "…" + string(runes[max(0, len(runes)-before):]) + line[at:]
+	}
+	if runes := []rune(line); len(runes) > most {
 		return string(runes[:most-1]) + "…"
 	}
-	return string(runes)
+	return line
 }
 
 // expectAll waits for several things, one after another.
@@ -244,7 +278,7 @@ func (s *Story) check(at place, name, conclusion string) expectation {
 	return expectation{
 		what:  fmt.Sprintf("%s has a %s check %q", at.name, colour, name),
 		shown: func() bool { _, ok := find(); return ok },
-		words: func() string { c, _ := find(); return c.Title },
+		words: func() string { c, _ := find(); return brief(c.Title, "") },
 	}
 }
 
@@ -260,7 +294,7 @@ func (s *Story) head(branch string) place {
 func (s *Story) comment(branch, what string, words ...string) expectation {
 	return expectation{what: what, shown: func() bool { return len(s.commentsWith(branch, words...)) > 0 }, words: func() string {
 		found := s.commentsWith(branch, words...)
-		return found[len(found)-1].Body
+		return brief(found[len(found)-1].Body, words[0])
 	}}
 }
 

@@ -115,6 +115,12 @@ func trimREST(packages, out string) error {
 	if err != nil {
 		return err
 	}
+	// It takes ranges, as its own description says, e.g. >=2026-11-21T12:00:00Z, which are no times.
+	delete(child(child(child(components, "parameters"), "created"), "schema"), "format")
+	// The filter takes a date or a range of dates, as its description says, though not its format.
+	if filter, ok := dig(components, "parameters", "created", "schema"); ok {
+		delete(filter.(map[string]any), "format") //nolint:forcetypeassert // a schema is an object
+	}
 	return write(filepath.Join(out, "rest.json"), map[string]any{
 		"openapi":    source["openapi"],
 		"info":       map[string]any{"title": "GitHub REST API, trimmed from " + openapiPackage + " (MIT)", "version": openapiVersion},
@@ -184,11 +190,30 @@ func trimWebhooks(packages, out string) error {
 			return err
 		}
 	}
+	addGate(definitions)
 	return write(filepath.Join(out, "webhooks.json"), map[string]any{
 		"$schema":     source["$schema"],
 		"$comment":    "GitHub webhooks, trimmed from " + schemasPackage + " " + schemasVersion + " (MIT)",
 		"definitions": definitions,
 	})
+}
+
+// addGate adds the event that the schemas know, but not their list of the events that an App subscribes to.
+func addGate(node any) {
+	switch node := node.(type) {
+	case map[string]any:
+		events, _ := node["enum"].([]any)
+		if slices.Contains(events, any("workflow_dispatch")) && !slices.Contains(events, any("deployment_protection_rule")) {
+			node["enum"] = append(slices.Clone(events), "deployment_protection_rule")
+		}
+		for _, inner := range node {
+			addGate(inner)
+		}
+	case []any:
+		for _, inner := range node {
+			addGate(inner)
+		}
+	}
 }
 
 // copyExamples writes the last published example of each listed webhook to testdata/webhooks: older ones lack newer properties.

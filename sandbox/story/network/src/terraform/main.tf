@@ -9,4 +9,5 @@ module "stamp" {
   instances       = each.value.instances
   request_limit   = var.request_limit
   rollout_seconds = var.rollout_seconds
+  cache_tier      = var.cache_tier
 }

@@ -26,3 +26,9 @@ variable "rollout_seconds" {
   default     = 0
   description = "How long new instances take until they serve."
 }
+
+variable "cache_tier" {
+  type        = string
+  default     = "standard"
+  description = "Tier of the caches. Another tier makes new, empty ones."
+}

@@ -27,6 +27,16 @@ resource "terraform_data" "gateway" {
   }
 }
 
+# Stands for the cache of the stamp, which holds data: a new one begins empty.
+resource "terraform_data" "cache" {
+  triggers_replace = [var.cache_tier]
+
+  input = {
+    name = "redis-${var.name}"
+    tier = var.cache_tier
+  }
+}
+
 # Stands for the time that new instances take until they serve.
 resource "terraform_data" "rollout" {
   triggers_replace = [var.instances]

@@ -21,3 +21,7 @@ variable "request_limit" {
 variable "rollout_seconds" {
   type = number
 }
+
+variable "cache_tier" {
+  type = string
+}
