@@ -1,0 +1,675 @@
+package templates_test
+
+import (
+	"bytes"
+	"encoding/json"
+	"errors"
+	"flag"
+	"fmt"
+	"io/fs"
+	"maps"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"regexp"
+	"slices"
+	"strings"
+	"testing"
+
+	"github.com/google/go-cmp/cmp"
+	"go.yaml.in/yaml/v3"
+
+	"github.com/switchyard-dev/switchyard/operation"
+	"github.com/switchyard-dev/switchyard/sandbox/workflow"
+	templates "github.com/switchyard-dev/switchyard/workflows-templates"
+)
+
+// action is what matters here of an action's metadata file.
+// https://docs.github.com/en/actions/reference/workflows-and-actions/metadata-syntax
+type action struct {
+	Inputs  map[string]struct{ Description, Default string }
+	Outputs map[string]struct{ Description, Value string }
+	Runs    struct {
+		Using, Image string
+		Args         []string
+		Steps        []step
+	}
+}
+
+type step struct {
+	Name, ID, Uses, Run string
+	With, Env           map[string]string
+}
+
+// file is what matters here of a workflow beside what package workflow reads.
+type file struct {
+	On   yaml.Node
+	Jobs map[string]struct {
+		Steps []step
+		Env   map[string]string
+	}
+}
+
+func read(t *testing.T, name string) []byte {
+	t.Helper()
+	data, err := os.ReadFile(name)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return data
+}
+
+func parse[T any](t *testing.T, data []byte) T {
+	t.Helper()
+	var parsed T
+	if err := yaml.Unmarshal(data, &parsed); err != nil {
+		t.Fatal(err)
+	}
+	return parsed
+}
+
+func parseWorkflow(t *testing.T, data []byte) *workflow.Workflow {
+	t.Helper()
+	parsed, err := workflow.Parse(data)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return parsed
+}
+
+// workflows are the templates and our own workflows, by path from here.
+func workflows(t *testing.T) map[string][]byte {
+	t.Helper()
+	found := map[string][]byte{}
+	for _, pattern := range []string{"*.yml", "../.github/workflows/*.yml"} {
+		names, err := filepath.Glob(pattern)
+		if err != nil || len(names) == 0 {
+			t.Fatalf("no %s: %v", pattern, err)
+		}
+		for _, name := range names {
+			found[name] = read(t, name)
+		}
+	}
+	return found
+}
+
+var update = flag.Bool("update", false, "write run.yml and the tables of docs/actions.md")
+
+// TestThePageHasEachInput holds the tables of the page to action.yml.
+func TestThePageHasEachInput(t *testing.T) {
+	t.Parallel()
+	const name = "../docs/actions.md"
+	composite, page := parse[action](t, read(t, "../action.yml")), string(read(t, name))
+	cell := strings.NewReplacer("|", "\\|", "\n", " ")
+	var inputs, outputs strings.Builder
+	inputs.WriteString("| input | default | |\n| --- | --- | --- |\n")
+	for _, input := range inOrder(t, "inputs") {
+		value := composite.Inputs[input].Default
+		if value != "" {
+			value = "`" + value + "`"
+		}
+		fmt.Fprintf(&inputs, "| `%s` | %s | %s |\n", input, value, cell.Replace(composite.Inputs[input].Description))
+	}
+	outputs.WriteString("| output | |\n| --- | --- |\n")
+	for _, output := range inOrder(t, "outputs") {
+		fmt.Fprintf(&outputs, "| `%s` | %s |\n", output, cell.Replace(composite.Outputs[output].Description))
+	}
+	want := page
+	for what, table := range map[string]string{"inputs": inputs.String(), "outputs": outputs.String()} {
+		part := regexp.MustCompile(`(?s)(<!-- from action.yml: ` + what + ` -->\n).*?(<!-- end of ` + what + ` -->)`)
+		if !part.MatchString(want) {
+			t.Fatalf("%s has no table of %s", name, what)
+		}
+		want = part.ReplaceAllStringFunc(want, func(old string) string {
+			match := part.FindStringSubmatch(old)
+			return match[1] + table + match[2]
+		})
+	}
+	if *update {
+		if err := os.WriteFile(name, []byte(want), 0o644); err != nil { //nolint:gosec // a page
+			t.Fatal(err)
+		}
+		return
+	}
+	if diff := cmp.Diff(want, page); diff != "" {
+		t.Errorf("%s does not say what action.yml says; run with -update (-want +got):\n%s", name, diff)
+	}
+}
+
+// inOrder are the keys of a mapping of action.yml, as they stand there.
+func inOrder(t *testing.T, key string) []string {
+	t.Helper()
+	file := parse[map[string]yaml.Node](t, read(t, "../action.yml"))
+	var names []string
+	for i, node := range file[key].Content {
+		if i%2 == 0 {
+			names = append(names, node.Value)
+		}
+	}
+	return names
+}
+
+func TestBothActionsTakeTheSame(t *testing.T) {
+	t.Parallel()
+	composite, container := parse[action](t, read(t, "../action.yml")), parse[action](t, read(t, "../container/action.yml"))
+	type input struct{ name, value string }
+	inputs := func(a action) []input {
+		var all []input
+		for _, name := range slices.Sorted(maps.Keys(a.Inputs)) {
+			all = append(all, input{name, a.Inputs[name].Default})
+			if a.Inputs[name].Description == "" {
+				t.Errorf("input %s has no description", name)
+			}
+		}
+		return all
+	}
+	if diff := cmp.Diff(inputs(composite), inputs(container), cmp.AllowUnexported(input{})); diff != "" {
+		t.Errorf("inputs of the composite (-) and of the container action (+):\n%s", diff)
+	}
+	// The composite action leaves these itself; a workflow that did so again would fail.
+	want := append(slices.Sorted(maps.Keys(composite.Outputs)), "artifact", "unsaved-artifact")
+	slices.Sort(want)
+	if diff := cmp.Diff(want, slices.Sorted(maps.Keys(container.Outputs))); diff != "" {
+		t.Errorf("outputs of the container action:\n%s", diff)
+	}
+	for name, output := range composite.Outputs {
+		if want := "${{ steps.run.outputs." + name + " }}"; output.Value != want {
+			t.Errorf("output %s is %s, not %s", name, output.Value, want)
+		}
+	}
+}
+
+func TestTheCompositeActionHandsEachInputOn(t *testing.T) {
+	t.Parallel()
+	composite := parse[action](t, read(t, "../action.yml"))
+	i := slices.IndexFunc(composite.Runs.Steps, func(s step) bool { return s.ID == "run" })
+	if i < 0 {
+		t.Fatal("no step has the id run")
+	}
+	want := map[string]string{"SWITCHYARD": "${{ steps.fetch.outputs.binary }}"}
+	for name := range composite.Inputs {
+		if name != "binary" { // of the step before
+			want["INPUT_"+strings.ToUpper(strings.ReplaceAll(name, "-", "_"))] = "${{ inputs." + name + " }}"
+		}
+	}
+	if diff := cmp.Diff(want, composite.Runs.Steps[i].Env); diff != "" {
+		t.Errorf("the environment of the step (-want +got):\n%s", diff)
+	}
+}
+
+// readsInput finds names of inputs in the code of the action: constants, arguments, and the tables of identities and backends.
+var readsInput = regexp.MustCompile(`(?:\binput[A-Z]\w*\s*=\s*|\.input\()"([a-z_-]+)"|"([a-z]+-[a-z-]+)",? ?:? "(?:ARM|BACKEND)_`)
+
+func TestWhatTheActionReadsIsAnInput(t *testing.T) {
+	t.Parallel()
+	inputs := parse[action](t, read(t, "../action.yml")).Inputs
+	sources, err := filepath.Glob("../job/*.go")
+	if err != nil {
+		t.Fatal(err)
+	}
+	// The workflow itself needs the other two, before the action begins.
+	known := []string{
+		operation.InputCommand, operation.InputEnvironment, operation.InputProtection, operation.InputOperation, operation.InputLaunch,
+		operation.InputSHA, operation.InputDigest, operation.InputTask,
+	}
+	for _, name := range sources {
+		if strings.HasSuffix(name, "_test.go") {
+			continue
+		}
+		for _, match := range readsInput.FindAllStringSubmatch(string(read(t, name)), -1) {
+			known = append(known, match[1]+match[2])
+		}
+	}
+	const least = 18 // or the expression finds nothing any more
+	if len(known) < least {
+		t.Fatalf("only %d inputs were found in the code: %s", len(known), known)
+	}
+	for _, name := range known {
+		if _, ok := inputs[name]; !ok {
+			t.Errorf("the code reads the input %q, which action.yml does not have", name)
+		}
+	}
+}
+
+func TestTemplatesGiveTheActionWhatItTakes(t *testing.T) {
+	t.Parallel()
+	container := parse[action](t, read(t, "../container/action.yml"))
+	output := regexp.MustCompile(`steps\.switchyard\.outputs\.([a-z-]+)`)
+	for name, data := range workflows(t) {
+		for id, job := range parse[file](t, data).Jobs {
+			for _, step := range job.Steps {
+				if !strings.HasPrefix(step.Uses, "switchyard-dev/switchyard/container@") {
+					continue
+				}
+				for input := range step.With {
+					if _, ok := container.Inputs[input]; !ok {
+						t.Errorf("%s: job %s gives the input %q, which the action does not have", name, id, input)
+					}
+				}
+			}
+		}
+		for _, match := range output.FindAllSubmatch(data, -1) {
+			if _, ok := container.Outputs[string(match[1])]; !ok {
+				t.Errorf("%s uses the output %q, which the action does not have", name, match[1])
+			}
+		}
+	}
+}
+
+func TestTheServerFindsWhatItDispatches(t *testing.T) {
+	t.Parallel()
+	want := []string{
+		operation.InputCommand, operation.InputEnvironment, operation.InputProtection, operation.InputOperation, operation.InputLaunch,
+		operation.InputSHA, operation.InputDigest, operation.InputRunsOn, operation.InputShards, operation.InputTask,
+	}
+	task := operation.Task{Kind: operation.Apply, Environment: "prod", Operation: 41, Attempt: 2, Launch: "0123456789abcdef"}
+	for _, name := range []string{"switchyard.yml", "switchyard-short.yml"} {
+		parsed := parseWorkflow(t, read(t, name))
+		var got []string
+		for _, input := range parsed.On["workflow_dispatch"].Inputs {
+			got = append(got, input.Name)
+		}
+		if diff := cmp.Diff(want, got); diff != "" {
+			t.Errorf("%s: inputs (-want +got):\n%s", name, diff)
+		}
+		title, err := workflow.Interpolate(parsed.RunName, workflow.Values{Contexts: map[string]any{"inputs": map[string]any{
+			operation.InputCommand: string(task.Kind), operation.InputEnvironment: task.Environment,
+			operation.InputOperation: operation.InputOperationOf(task), operation.InputLaunch: operation.InputLaunchOf(task),
+		}}})
+		if err != nil || title != operation.RunName(task) {
+			t.Errorf("%s: a run is called %q (%v); the server looks for %q", name, title, err, operation.RunName(task))
+		}
+	}
+}
+
+func TestTheShortTemplateCallsTheSameJobs(t *testing.T) {
+	t.Parallel()
+	long, called, short := read(t, "switchyard.yml"), read(t, "../.github/workflows/run.yml"), read(t, "switchyard-short.yml")
+	jobs := func(data []byte) string {
+		_, after, found := strings.Cut(string(data), "\njobs:\n")
+		if !found {
+			t.Fatal("no jobs")
+		}
+		return after
+	}
+	want := regexp.MustCompile(`\binputs\.([a-z_]+)`).ReplaceAllString(jobs(long), "fromJSON(inputs.dispatch).$1")
+	if *update {
+		text := strings.TrimSuffix(string(called), jobs(called)) + want
+		if err := os.WriteFile("../.github/workflows/run.yml", []byte(text), 0o644); err != nil { //nolint:gosec // a workflow
+			t.Fatal(err)
+		}
+		return
+	}
+	if diff := cmp.Diff(want, jobs(called)); diff != "" {
+		t.Errorf("jobs of switchyard.yml (-) and of run.yml (+); run with -update:\n%s", diff)
+	}
+
+	most := workflow.Permissions{}
+	for _, job := range parseWorkflow(t, long).Jobs {
+		for name, access := range job.Permissions {
+			if most[name] != "write" {
+				most[name] = access
+			}
+		}
+	}
+	caller := parseWorkflow(t, short)
+	if diff := cmp.Diff(most, caller.Jobs[0].Permissions); diff != "" {
+		t.Errorf("what the jobs need (-) and what the short template hands on (+):\n%s", diff)
+	}
+	with, err := workflow.Interpolate(caller.Jobs[0].With["dispatch"].(string), workflow.Values{Contexts: map[string]any{
+		"inputs": map[string]any{"command": "plan"},
+	}})
+	if err != nil || !strings.Contains(workflow.Text(with), `"command": "plan"`) {
+		t.Errorf("the short template hands on %v (%v)", with, err)
+	}
+}
+
+// TestPermissions is a list of all that a job may do: whoever adds to it says why in the workflow.
+func TestPermissions(t *testing.T) {
+	t.Parallel()
+	plan := workflow.Permissions{"actions": "read", "contents": "read", "id-token": "write", "pull-requests": "read"}
+	apply := workflow.Permissions{
+		"actions": "read", "contents": "read", "deployments": "read", "id-token": "write", "issues": "read", "pull-requests": "read",
+	}
+	want := map[string]map[string]workflow.Permissions{
+		"switchyard.yml":               {"plan": plan, "apply": apply},
+		"../.github/workflows/run.yml": {"plan": plan, "apply": apply},
+		"switchyard-short.yml":         {"run": apply},
+		"../.github/workflows/ci.yml":  {"check": {"contents": "read"}, "platforms": {"contents": "read"}},
+		"../.github/workflows/release.yml": {
+			"build":   {"contents": "read"},
+			"image":   {"contents": "read", "packages": "write", "id-token": "write", "attestations": "write"},
+			"publish": {"contents": "write", "id-token": "write", "attestations": "write"},
+			"verify":  {"contents": "read", "packages": "read"},
+		},
+		"switchyard-alone.yml": {
+			"where": nil,
+			"plan": {
+				"actions": "read", "checks": "write", "contents": "read", "deployments": "read", "id-token": "write", "pull-requests": "write",
+			},
+			"apply": {
+				"actions": "read", "checks": "write", "contents": "read", "deployments": "read", "id-token": "write", "issues": "read",
+				"pull-requests": "write",
+			},
+			"answer": {
+				"actions": "write", "checks": "read", "contents": "read", "deployments": "read", "issues": "write", "pull-requests": "write",
+			},
+		},
+	}
+	for name, data := range workflows(t) {
+		parsed := parseWorkflow(t, data)
+		if parsed.Permissions == nil || len(parsed.Permissions) != 0 {
+			t.Errorf("%s: the workflow's own permissions are %v, not {}", name, parsed.Permissions)
+		}
+		got := map[string]workflow.Permissions{}
+		for _, job := range parsed.Jobs {
+			got[job.ID] = job.Permissions
+		}
+		if diff := cmp.Diff(want[name], got); diff != "" {
+			t.Errorf("%s (-want +got):\n%s", name, diff)
+		}
+	}
+}
+
+func TestNoWorkflowTrustsStrangers(t *testing.T) {
+	t.Parallel()
+	for name, data := range workflows(t) {
+		if _, ok := parseWorkflow(t, data).On["pull_request_target"]; ok {
+			t.Errorf("%s runs what strangers propose with write access: pull_request_target", name)
+		}
+		for id, job := range parse[file](t, data).Jobs {
+			for _, step := range job.Steps {
+				if strings.Contains(step.Run, "${{") {
+					t.Errorf("%s: job %s pastes an expression into a script; hand it over by env: %s", name, id, step.Run)
+				}
+				if strings.HasPrefix(step.Uses, "actions/cache") {
+					t.Errorf("%s: job %s restores or writes a cache", name, id)
+				}
+			}
+		}
+	}
+	for _, name := range []string{"../action.yml", "../container/action.yml"} {
+		for _, step := range parse[action](t, read(t, name)).Runs.Steps {
+			if strings.Contains(step.Run, "${{") {
+				t.Errorf("%s pastes an expression into a script: %s", name, step.Run)
+			}
+		}
+	}
+}
+
+// pinned is a `uses` at a commit, with its version for readers; ours is one of a release, which release wrote.
+var (
+	uses   = regexp.MustCompile(`(?m)^[\s-]*uses: *(\S+)(.*)$`)
+	pinned = regexp.MustCompile(`^[\w.-]+/[\w./-]+@[0-9a-f]{40} # v\d+(\.\d+){0,2}( |$)`)
+	ours   = regexp.MustCompile(`^switchyard-dev/switchyard(/[\w./-]+)?@(v0 |v0$|v\d+\.\d+\.\d+( |$)|[0-9a-f]{40} # v\d+\.\d+\.\d+( |;|$))`)
+)
+
+func TestEverythingThatIsUsedIsPinned(t *testing.T) {
+	t.Parallel()
+	all := workflows(t)
+	for _, name := range []string{"../action.yml", "../container/action.yml"} {
+		all[name] = read(t, name)
+	}
+	versions := map[string]string{}
+	for name, data := range all {
+		for _, match := range uses.FindAllStringSubmatch(string(data), -1) {
+			line := match[1] + match[2]
+			switch {
+			case strings.HasPrefix(match[1], "./"), ours.MatchString(line):
+			case !pinned.MatchString(line):
+				t.Errorf("%s: %q is not pinned to a commit, with its version behind it", name, line)
+			default:
+				what, version, _ := strings.Cut(line, "@")
+				if known := versions[what]; known != "" && known != version {
+					t.Errorf("%s: %s is used at %s and at %s", name, what, known, version)
+				}
+				versions[what] = version
+			}
+		}
+	}
+	digest := regexp.MustCompile(`^docker://ghcr\.io/switchyard-dev/switchyard-action@sha256:[0-9a-f]{64}$`)
+	if image := parse[action](t, read(t, "../container/action.yml")).Runs.Image; !digest.MatchString(image) {
+		t.Errorf("container/action.yml takes the image %q, which is not pinned by its digest", image)
+	}
+}
+
+func TestAppliesAreNeitherCancelledNorDropped(t *testing.T) {
+	t.Parallel()
+	for _, name := range []string{"switchyard.yml", "switchyard-alone.yml", "../.github/workflows/run.yml"} {
+		parsed := parseWorkflow(t, read(t, name))
+		apply, ok := parsed.Job("apply")
+		if !ok || apply.Concurrency == nil || parsed.Concurrency != nil {
+			t.Fatalf("%s: the job apply, and it alone, needs a concurrency group", name)
+		}
+		if apply.Concurrency.CancelInProgress != "false" || apply.Concurrency.Queue != "max" ||
+			!strings.HasPrefix(apply.Concurrency.Group, "switchyard-${{ ") || !strings.Contains(apply.Concurrency.Group, "environment }}") {
+			t.Errorf("%s: %+v", name, *apply.Concurrency)
+		}
+		plan, _ := parsed.Job("plan")
+		if plan.Environment == nil || plan.Environment.Deployment != "false" {
+			t.Errorf("%s: a plan must record no deployment", name)
+		}
+	}
+}
+
+// TestWhatRunsAlone plays events against switchyard-alone.yml: which jobs begin, and with which GitHub Environment.
+func TestWhatRunsAlone(t *testing.T) {
+	t.Parallel()
+	parsed := parseWorkflow(t, read(t, "switchyard-alone.yml"))
+	pull := func(action, base, head string) map[string]any {
+		return map[string]any{
+			"action":       action,
+			"pull_request": map[string]any{"number": 7.0, "head": map[string]any{"repo": map[string]any{"full_name": head}}, "base": base},
+		}
+	}
+	edited := pull("edited", "develop", "acme/shop")
+	edited["changes"] = map[string]any{"title": map[string]any{"from": "old"}}
+	moved := pull("edited", "main", "acme/shop")
+	moved["changes"] = map[string]any{"base": map[string]any{"ref": map[string]any{"from": "develop"}}}
+	comment := func(body string) map[string]any {
+		return map[string]any{"action": "created", "comment": map[string]any{"body": body}, "issue": map[string]any{}}
+	}
+	for name, c := range map[string]struct {
+		event, ref, base string
+		payload          map[string]any
+		inputs           map[string]any
+		want             []string // JOB, or JOB ENVIRONMENT
+	}{
+		"a pull request into develop is planned for dev": {
+			"pull_request", "refs/pull/7/merge", "develop", pull("opened", "develop", "acme/shop"), nil, []string{"where", "plan dev-plan"},
+		},
+		"a pull request into a branch that deploys nowhere has no identity": {
+			"pull_request", "refs/pull/7/merge", "feature/x", pull("opened", "feature/x", "acme/shop"), nil, []string{"where", "plan "},
+		},
+		"a pull request from a fork has no identity": {
+			"pull_request", "refs/pull/7/merge", "main", pull("opened", "main", "mallory/shop"), nil, []string{"where", "answer "},
+		},
+		"a pull request from a fork that is gone has no identity": {
+			"pull_request", "refs/pull/7/merge", "main", map[string]any{
+				"action": "opened", "pull_request": map[string]any{"number": 7.0, "head": map[string]any{"repo": nil}},
+			}, nil, []string{"where", "answer "},
+		},
+		"a new title is no new plan": {"pull_request", "refs/pull/7/merge", "develop", edited, nil, nil},
+		"a new base is":              {"pull_request", "refs/pull/7/merge", "main", moved, nil, []string{"where", "plan prod-plan"}},
+		"a merge group is planned": {
+			"merge_group", "refs/heads/gh-readonly-queue/main/pr-7-0", "", map[string]any{
+				"action": "checks_requested", "merge_group": map[string]any{"base_ref": "refs/heads/main"},
+			}, nil, []string{"where", "plan prod-plan"},
+		},
+		"a push to develop is applied to dev": {
+			"push", "refs/heads/develop", "", map[string]any{}, nil, []string{"where", "apply dev"},
+		},
+		"a push to a release is applied to test": {
+			"push", "refs/heads/release/1.0", "", map[string]any{}, nil, []string{"where", "apply test"},
+		},
+		"a comment starts nothing":  {"issue_comment", "refs/heads/main", "", comment("looks good /apply prod"), nil, nil},
+		"a command has no identity": {"issue_comment", "refs/heads/main", "", comment("/apply prod"), nil, []string{"answer "}},
+		"an apply by hand has the environment of its branch, whatever it says": {
+			"workflow_dispatch", "refs/heads/develop", "",
+			map[string]any{},
+			map[string]any{"command": "apply", "environment": "prod"},
+			[]string{"where", "apply dev"},
+		},
+		"an apply by hand on a feature branch applies nothing": {
+			"workflow_dispatch", "refs/heads/feature/x", "",
+			map[string]any{},
+			map[string]any{"command": "apply", "environment": "prod"},
+			[]string{"where"},
+		},
+		"a plan by hand has the plan's identity": {
+			"workflow_dispatch", "refs/heads/feature/x", "",
+			map[string]any{},
+			map[string]any{"command": "plan", "environment": "prod"},
+			[]string{"where", "plan prod-plan"},
+		},
+		"a plan by hand of an environment that is none has no identity": {
+			"workflow_dispatch", "refs/heads/feature/x", "",
+			map[string]any{},
+			map[string]any{"command": "plan", "environment": "prod\nx"},
+			[]string{"where", "plan "},
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			values := workflow.Values{Contexts: map[string]any{
+				"github": map[string]any{
+					"event_name": c.event, "ref": c.ref, "base_ref": c.base, "repository": "acme/shop", "event": c.payload, "run_id": "9",
+				},
+				"inputs": c.inputs, "needs": map[string]any{},
+			}}
+			if c.inputs == nil {
+				values.Contexts["inputs"] = map[string]any{}
+			}
+			if !parsed.Starts(workflow.Event{Name: c.event, Action: workflow.Text(c.payload["action"]), Branch: branchOf(c.event, c.ref)}) {
+				t.Fatal("the event does not start the workflow")
+			}
+			if diff := cmp.Diff(c.want, begun(t, parsed, values)); diff != "" {
+				t.Errorf("jobs (-want +got):\n%s", diff)
+			}
+		})
+	}
+}
+
+func branchOf(event, ref string) string {
+	if event != "push" {
+		return ""
+	}
+	return strings.TrimPrefix(ref, "refs/heads/")
+}
+
+// begun are the jobs that begin, each but the first with its GitHub Environment.
+func begun(t *testing.T, parsed *workflow.Workflow, values workflow.Values) []string {
+	t.Helper()
+	var jobs []string
+	where := false
+	for _, job := range parsed.Jobs {
+		values.Status = workflow.Status{Skipped: slices.Contains(job.Needs, "where") && !where}
+		begins, err := workflow.Condition(job.If, values)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if !begins {
+			continue
+		}
+		if job.ID == "where" {
+			where = true
+			jobs = append(jobs, "where")
+			values.Contexts["needs"] = map[string]any{"where": map[string]any{"outputs": map[string]any{"environment": environment(t, values)}}}
+			continue
+		}
+		name := ""
+		if job.Environment != nil {
+			value, err := workflow.Interpolate(job.Environment.Name, values)
+			if err != nil {
+				t.Fatal(err)
+			}
+			name = workflow.Text(value)
+		}
+		jobs = append(jobs, job.ID+" "+name)
+	}
+	return jobs
+}
+
+// environment runs the script of the job where, as GitHub's runner would.
+func environment(t *testing.T, values workflow.Values) string {
+	t.Helper()
+	script := parse[file](t, read(t, "switchyard-alone.yml")).Jobs["where"].Steps[0]
+	output := filepath.Join(t.TempDir(), "output")
+	run := exec.CommandContext(t.Context(), "bash", "-e", "-c", script.Run)
+	run.Env = []string{"GITHUB_OUTPUT=" + output}
+	for name, text := range script.Env {
+		value, err := workflow.Interpolate(text, values)
+		if err != nil {
+			t.Fatal(err)
+		}
+		run.Env = append(run.Env, name+"="+workflow.Text(value))
+	}
+	if out, err := run.CombinedOutput(); err != nil {
+		t.Fatalf("%v: %s", err, out)
+	}
+	name, found := strings.CutPrefix(strings.TrimSuffix(string(read(t, output)), "\n"), "environment=")
+	if !found || strings.Contains(name, "\n") {
+		t.Fatalf("the script left %q", name)
+	}
+	return name
+}
+
+// TestBranchNamesStayWords gives the script that reads a branch's name what a hostile author would call a branch.
+func TestBranchNamesStayWords(t *testing.T) {
+	t.Parallel()
+	script := parse[file](t, read(t, "switchyard-alone.yml")).Jobs["where"].Steps[0]
+	for _, branch := range []string{"main\nenvironment=prod", "$(touch made)", "`touch made`", "main;touch made", "*", "release", "-n", "mainx", "refs/heads/main"} {
+		dir := t.TempDir()
+		run := exec.CommandContext(t.Context(), "bash", "-e", "-c", script.Run)
+		run.Dir = dir
+		run.Env = []string{"GITHUB_OUTPUT=" + filepath.Join(dir, "output"), "BRANCH=refs/heads/" + branch, "ASKED=" + branch}
+		if out, err := run.CombinedOutput(); err != nil {
+			t.Fatalf("%v: %s", err, out)
+		}
+		want := "environment=\n"
+		if branch == "release" {
+			want = "environment=test\n"
+		}
+		if got := string(read(t, filepath.Join(dir, "output"))); got != want {
+			t.Errorf("branch %q: %q", branch, got)
+		}
+		if _, err := os.Stat(filepath.Join(dir, "made")); !errors.Is(err, fs.ErrNotExist) {
+			t.Errorf("branch %q was run", branch)
+		}
+	}
+}
+
+func TestEachTemplateIsOfferedToAnOrganisation(t *testing.T) {
+	t.Parallel()
+	names, err := fs.Glob(templates.Files, "*.yml")
+	if err != nil || len(names) < 3 {
+		t.Fatalf("templates: %v, %v", names, err)
+	}
+	for _, name := range names {
+		data, err := fs.ReadFile(templates.Files, strings.TrimSuffix(name, ".yml")+".properties.json")
+		if err != nil {
+			t.Errorf("%s has no properties: %v", name, err)
+			continue
+		}
+		var properties struct {
+			Name         string   `json:"name"`
+			Description  string   `json:"description"`
+			IconName     string   `json:"iconName"` //nolint:tagliatelle // of GitHub
+			Categories   []string `json:"categories"`
+			FilePatterns []string `json:"filePatterns"` //nolint:tagliatelle // of GitHub
+		}
+		decoder := json.NewDecoder(bytes.NewReader(data))
+		decoder.DisallowUnknownFields()
+		if err := decoder.Decode(&properties); err != nil || properties.Name == "" || properties.Description == "" {
+			t.Errorf("%s: properties %+v, %v", name, properties, err)
+		}
+		if _, err := fs.Stat(templates.Files, properties.IconName+".svg"); err != nil {
+			t.Errorf("%s: %v", name, err)
+		}
+		for _, pattern := range properties.FilePatterns {
+			if !regexp.MustCompile(pattern).MatchString(".github/switchyard.yml") {
+				t.Errorf("%s: %s does not match the configuration", name, pattern)
+			}
+		}
+	}
+}
