@@ -66,7 +66,8 @@ func formOf(name string) form {
 	case "why":
 		return form{"[ADDRESS]", "says why a change is there and who said yes to it"}
 	case "plan":
-		return form{"[ENVIRONMENT] [ROOT]", "plans this pull request again"}
+		return form{"[ENVIRONMENT] [ROOT] [--fork SHA]", "plans this pull request again; of a fork, exactly the commit that is named, " +
+			"which needs " + ForkPermission + " permission"}
 	case "apply":
 		return form{"ENVIRONMENT [DIGEST]", "says yes to what an apply asks, or runs a failed, interrupted or " +
 			"cancelled apply again at the tip of the branch"}
@@ -75,7 +76,7 @@ func formOf(name string) form {
 	case "unlock":
 		return form{"ENVIRONMENT", "releases Switchyard's own hold of an operation that is dead; never Terraform's state lock"}
 	case "approve-replace":
-		return form{"ADDRESS", "says yes, as a second person, to one change that the configuration's `risk` holds back"}
+		return form{"ADDRESS [ROOT]", "says yes, as a second person, to one change that the configuration's `risk` holds back"}
 	default:
 		return form{}
 	}

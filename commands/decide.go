@@ -54,8 +54,12 @@ func (d *decision) misread(parseErr error) string {
 // mayNot refuses who may not give the command.
 func (d *decision) mayNot() string {
 	needed, teams := d.cfg.Permission(d.c.Name), d.cfg.Commands[d.c.Name].Teams
+	name := d.c.Name
+	if d.c.Fork != "" && operation.PermissionRank(needed) < operation.PermissionRank(ForkPermission) {
+		name, needed = name+" --fork", ForkPermission
+	}
 	if operation.PermissionRank(d.p.Permission) < operation.PermissionRank(needed) {
-		return d.refuse(fmt.Sprintf("%s %s, and `/%s` needs %s permission.", code(d.p.Login), has(d.p.Permission), d.c.Name, needed),
+		return d.refuse(fmt.Sprintf("%s %s, and `/%s` needs %s permission.", code(d.p.Login), has(d.p.Permission), name, needed),
 			fmt.Sprintf("ask somebody with %s permission to comment it.", needed))
 	}
 	if len(teams) > 0 && !slices.ContainsFunc(teams, func(team string) bool { return slices.Contains(d.p.Teams, team) }) {
@@ -85,12 +89,12 @@ func (d *decision) notHere() string {
 		return ""
 	case d.t.Issue:
 		return d.refuse("A plan belongs to a pull request, and this is an issue.", "comment it on a pull request.")
-	case d.c.Fork != "":
-		return d.refuse("`--fork` is known, but it is not in effect in this version of Switchyard.",
-			"push the branch to this repository, and open a pull request from there.")
-	case d.t.Fork:
+	case d.c.Fork != "" && !d.t.Fork:
+		return d.refuse("This pull request comes from this repository, and `--fork` is for those of forks.", "comment `/plan`.")
+	case d.t.Fork && d.c.Fork == "":
 		return d.refuse("This pull request comes from a fork, and its code would run with what a plan can read.",
-			"read the code; then push the branch to this repository, and open a pull request from there.")
+			"read the code of its newest commit; then have somebody with "+ForkPermission+" permission comment `/plan --fork` with that "+
+				"whole commit behind it.")
 	default:
 		return ""
 	}
@@ -106,6 +110,7 @@ func (d *decision) resolve() string {
 			return d.refuse(fmt.Sprintf("`%s` holds no change back, because it has no `risk: { block: […] }`.", repoconfig.Path),
 				"comment `/status` to see what waits, and for what.")
 		}
+		return d.unknownRoot()
 	case "apply", "unlock", "status", "cancel":
 		if d.c.Environment != "" {
 			return d.unknownEnvironment()

@@ -124,7 +124,7 @@ func (c *Command) readAddress() error {
 	return nil
 }
 
-// readApproval reads exactly one address. A yes to no address in particular would be a yes to anything.
+// readApproval reads exactly one address, and perhaps its root. A yes to no address in particular would be a yes to anything.
 func (c *Command) readApproval(arguments []string) error {
 	if len(arguments) > 0 {
 		if err := option(c.Name, arguments[0]); err != nil {
@@ -134,15 +134,29 @@ func (c *Command) readApproval(arguments []string) error {
 	if err := c.readAddress(); err != nil {
 		return err
 	}
-	switch {
-	case c.Address == "":
+	words := unquoted(strings.ReplaceAll(c.Address, "`", " "))
+	c.Address = ""
+	if len(words) == 0 {
 		return wrongForm(c.Name, "it names no address")
-	case strings.Contains(c.Address, "`"):
-		c.Address = ""
-		return wrongForm(c.Name, "it names more than one address, and a yes is to one change")
-	default:
-		return nil
 	}
+	c.Address, c.Root = words[0], strings.Join(words[1:], " ") // a directory may have blanks
+	return nil
+}
+
+// unquoted splits a text at the blanks that are not between quotes, as the keys of addresses have them.
+func unquoted(text string) []string {
+	quoted, escaped := false, false
+	return strings.FieldsFunc(text, func(r rune) bool {
+		switch {
+		case escaped:
+			escaped = false
+		case quoted && r == '\\':
+			escaped = true
+		case r == '"':
+			quoted = !quoted
+		}
+		return !quoted && unicode.IsSpace(r)
+	})
 }
 
 func (c *Command) readPlan(arguments []string) error {

@@ -78,11 +78,11 @@ type orphan struct {
 	killed chan struct{}
 }
 
-func (o orphan) Resume(int64, int, string) (executor.Run, error) { return o, nil }
+func (o orphan) Resume(context.Context, int64, int, string) (executor.Run, error) { return o, nil }
 
 func (o orphan) Stop() {}
 
-func (o orphan) Kill(int64, int, string) error {
+func (o orphan) Kill(context.Context, int64, int, string) error {
 	close(o.killed)
 	return nil
 }

@@ -152,7 +152,11 @@ func (d *Deploy) observeCommand(ctx context.Context, seen CommentMade, command c
 		return r, thread, fmt.Errorf("ask for the permission of %s: %w", seen.Author, err)
 	}
 	if seen.IsPull {
-		if r.Pull, r.Branch, err = d.fetchPull(ctx, seen.Repository, seen.Number); err != nil {
+		var merged bool
+		if r.Pull, r.Branch, merged, err = d.mergedPull(ctx, seen.Repository, seen.Number); err == nil && !merged {
+			r.Pull, r.Branch, err = d.fetchPull(ctx, seen.Repository, seen.Number)
+		}
+		if err != nil {
 			return r, thread, err
 		}
 		thread.State, thread.Fork, thread.Base = r.Pull.State, r.Pull.Fork, r.Pull.BaseRef
@@ -202,6 +206,9 @@ func (d *Deploy) teamsOf(ctx context.Context, seen CommentMade, config configure
 
 // carryOut does what a command asks for, and returns the answer.
 func (d *Deploy) carryOut(ctx context.Context, r request, do string) (string, error) {
+	if text, done, err := d.instead(ctx, r, do); err != nil || done {
+		return text, err
+	}
 	switch do {
 	case "help":
 		return commands.Help(r.Config.Config, r.Person), nil
@@ -210,6 +217,9 @@ func (d *Deploy) carryOut(ctx context.Context, r request, do string) (string, er
 	case "why":
 		return d.why(ctx, r)
 	case "plan":
+		if r.Command.Fork != "" {
+			return d.planFork(ctx, r)
+		}
 		return d.planAgain(ctx, r)
 	case "apply":
 		return d.applyAsked(ctx, r)
@@ -253,7 +263,7 @@ func (d *Deploy) planAgain(ctx context.Context, r request) (string, error) {
 	case view.Root != "" && !slices.ContainsFunc(facts.Roots, func(root render.RootReason) bool { return root.Root == view.Root }):
 		view.Reason = "It does not change " + view.Root + "; a plan is made of what a pull request changes."
 	default:
-		seen.Again = r.Author
+		seen.Again, seen.First = r.Author, view.Root
 		if err := d.reviewPull(ctx, seen, r.Pull, r.Branch); err != nil {
 			return "", err
 		}
@@ -351,10 +361,11 @@ func (d *Deploy) newestApply(ctx context.Context, repo int64, environment string
 
 // confirm takes a person's yes to exactly what is being asked.
 func (d *Deploy) confirm(ctx context.Context, r request, asked operation.Operation, view render.ApplyAnswerView) (string, error) {
-	left, err := d.stillBlocked(ctx, asked)
+	blocked, err := d.stillBlocked(ctx, d.asking(r.Repository), asked)
 	if err != nil {
 		return "", err
 	}
+	left := labels(blocked)
 	switch {
 	case len(left) > 0 && !asksForYes(asked):
 		view.Kind, view.Blocked = render.ApplyBlocked, left
@@ -421,7 +432,7 @@ func (d *Deploy) applyAnew(ctx context.Context, r request, ended operation.Opera
 	}
 	op := operation.Operation{
 		Kind: operation.Apply, Repository: r.Repository, Environment: ended.Environment, Branch: ended.Branch, Head: tip,
-		Pulls: numbers, Pull: ended.Pull, Actor: r.Author, Priority: ended.Priority, Doubt: ended.Warned,
+		Pulls: numbers, Pull: ended.Pull, Actor: r.Author, Priority: ended.Priority, Warned: ended.Warned,
 		Reason: fmt.Sprintf("%s asked for it again after %s %s", r.Author, ended, ended.State),
 	}
 	for _, root := range due.Roots {
@@ -578,6 +589,7 @@ func (d *Deploy) status(ctx context.Context, r request) (string, error) {
 		if status.Roots, err = d.rootStatus(ctx, r, environment.Name); err != nil {
 			return "", err
 		}
+		status.Gate = d.gateStatus(ctx, r.Repository, r.Config.Config, environment.Name)
 		view.Environments = append(view.Environments, status)
 	}
 	var err error
@@ -642,9 +654,6 @@ func (d *Deploy) rootStatus(ctx context.Context, r request, environment string) 
 	return roots, nil
 }
 
-// maxHistory bounds how many operations are searched for an address.
-const maxHistory = 200
-
 func (d *Deploy) why(ctx context.Context, r request) (string, error) {
 	view := render.WhyView{
 		Repository: r.Repository, WebURL: d.WebURL, Address: r.Command.Address, Mask: r.Config.Mask, Now: d.Clock.Now(),
@@ -664,28 +673,5 @@ func (d *Deploy) why(ctx context.Context, r request) (string, error) {
 	if view.Address == "" {
 		return render.Why(view), nil
 	}
-	entries, err := d.Store.Ledger(ctx, store.LedgerFilter{Repository: r.Repository.ID, Address: view.Address, Limit: maxHistory})
-	if err != nil {
-		return "", fmt.Errorf("read the ledger: %w", err)
-	}
-	if view.Ledger, err = LedgerViews(ctx, d.Store, entries); err != nil || len(entries) > 0 {
-		return render.Why(view), err
-	}
-	ops, err := d.Store.Operations(ctx, store.Filter{Repository: r.Repository.ID, Newest: true, Limit: maxHistory})
-	if err != nil {
-		return "", fmt.Errorf("search operations: %w", err)
-	}
-	for _, op := range ops {
-		if op.Result == nil {
-			continue
-		}
-		for _, target := range op.Result.Targets {
-			for _, change := range target.ChangeSet.Changes {
-				if change.Address == view.Address || change.PreviousAddress == view.Address {
-					view.History = append(view.History, render.AddressChange{Operation: op, Target: target.Target, Change: change})
-				}
-			}
-		}
-	}
-	return render.Why(view), nil
+	return d.whyAddress(ctx, r, view)
 }

@@ -84,6 +84,18 @@ func givenUp(op operation.Operation, reason string) store.Finish {
 	}
 }
 
+// refusedStart is givenUp for an error: what a person has to do about it is told whole.
+func refusedStart(op operation.Operation, err error) store.Finish {
+	end := givenUp(op, err.Error())
+	if person := (*hub.NeedsPerson)(nil); errors.As(err, &person) {
+		end.Message = "Nothing was changed. " + person.What + " " + person.Remedy
+		if !op.Kind.Exclusive() {
+			end.Message = person.What + " " + person.Remedy // that a plan changes nothing is said anyway
+		}
+	}
+	return end
+}
+
 // passing reports whether what kept an operation from being started may be over at the next try.
 func passing(err error) bool {
 	gone, person := (*hub.Gone)(nil), (*hub.NeedsPerson)(nil)

@@ -27,7 +27,9 @@ type Options struct {
 	Store    *store.Store
 	Git      *git.Mirrors
 	Hub      *hub.Hub
-	Executor executor.Executor
+	Executor executor.Executor // on this host; nil where the settings allow none
+	Actions  executor.Executor // in workflows of the repositories; nil where the settings do not allow that
+	Standard string            // the executor of repositories that name none: repoconfig.ExecutorLocal, also where empty, or ExecutorActions
 	Clock    clockwork.Clock
 	Log      zerolog.Logger
 
@@ -36,10 +38,13 @@ type Options struct {
 	Shared   bool   // other replicas use the database too, each with mirrors of its own
 
 	WebURL    string // of GitHub, for links: https://github.com
-	WorkDir   string // work directories of operations are made below it
-	CacheDir  string // Terraform's plugin cache; empty: none
-	Terraform operation.TerraformTask
-	Env       map[string]string // allow-listed variables for Terraform
+	PublicURL string // of this server, where jobs of workflows can reach it; empty: they cannot
+	// Identities verifies who such a job is; nil where none can reach the server.
+	Identities Identities
+	WorkDir    string // work directories of operations are made below it
+	CacheDir   string // Terraform's plugin cache; empty: none
+	Terraform  operation.TerraformTask
+	Env        map[string]string // allow-listed variables for Terraform
 
 	PlanLimit   time.Duration // a plan that takes longer is stopped
 	ApplyLimit  time.Duration // an apply that takes longer is stopped
@@ -50,6 +55,8 @@ type Options struct {
 	// Overdue is what a runner may take beyond its limits before it is certain that it has ended; the
 	// executor kills it earlier than that where it can. 0: two minutes.
 	Overdue time.Duration
+
+	Alone *Alone // where it works for one event in a job of a workflow, without an App; nil elsewhere
 }
 
 // Deploy does the jobs of package deploy's kinds.
@@ -58,6 +65,8 @@ type Deploy struct {
 
 	mu      sync.Mutex
 	running map[int64]*watched // operations that this process sees to
+
+	environments environments // that GitHub had a moment ago
 }
 
 // New makes a Deploy. Register gives its jobs to a queue.
@@ -111,7 +120,11 @@ func (d *Deploy) handlers() map[string]queue.Handler {
 		KindEnvironment:  handle(KindEnvironment, d.advance),
 		KindSweep:        handle(KindSweep, d.sweep),
 		KindRepository:   handle(KindRepository, d.repositorySeen),
+		KindRun:          handle(KindRun, d.runSeen),
 		KindOutdated:     handle(KindOutdated, d.lookForOutdated),
+		KindPages:        handle(KindPages, d.nextPage),
+		KindGate:         handle(KindGate, d.gateAsked),
+		KindGates:        handle(KindGates, d.lookForGates),
 	}
 }
 
@@ -165,7 +178,11 @@ func (d *Deploy) stop(id int64) bool {
 
 // watch runs a task to its end. The caller has begun its operation.
 func (d *Deploy) watch(ctx context.Context, task operation.Task) (operation.Result, error) {
-	run, err := d.Executor.Start(ctx, task)
+	started := operation.Operation{Host: d.Host}
+	if task.Job != nil {
+		started.Host = operation.HostActions
+	}
+	run, err := d.executorOf(started).Start(ctx, task)
 	if err != nil {
 		return operation.Result{}, &startError{err}
 	}
@@ -182,6 +199,7 @@ func (d *Deploy) wait(ctx context.Context, id int64, run executor.Run) (operatio
 		}
 	}
 	d.mu.Unlock()
+	d.tell(id, run)
 	result, err := run.Wait(ctx)
 	if err != nil {
 		return operation.Result{}, fmt.Errorf("wait for the runner: %w", err)

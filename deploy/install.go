@@ -171,7 +171,7 @@ func (d *Deploy) planGroup(ctx context.Context, repo operation.Repository, confi
 	if err := d.enqueue(ctx, driveJob(op)); err != nil {
 		return fmt.Errorf("queue %s: %w", op, err)
 	}
-	return d.showPlanCheck(ctx, op)
+	return d.show(ctx, op)
 }
 
 // showPlanCheck wants the check of a plan on its own commit: a merge group's, or a head that is not the newest.

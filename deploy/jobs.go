@@ -21,6 +21,10 @@ const (
 	KindSweep        = "sweep"
 	KindRepository   = "repository"
 	KindOutdated     = "outdated"
+	KindRun          = "run"
+	KindPages        = "pages"
+	KindGate         = "gate"
+	KindGates        = "gates"
 )
 
 // PullSeen says that a pull request has to be looked at again.
@@ -30,18 +34,23 @@ type PullSeen struct {
 	Head       string               `json:"head,omitempty"`   // commit, where the number is not known
 	Closed     bool                 `json:"closed,omitempty"` // the event said so; a hint that saves a call
 	Again      string               `json:"again,omitempty"`  // login of who asked for a new plan; empty: only when something changed
+	First      string               `json:"first,omitempty"`  // the root that who asked wants to see before the others
 	Bot        bool                 `json:"bot,omitempty"`    // the event said that a bot opened it; a hint that lets people's go first
 
 	Outdated *outdated `json:"outdated,omitempty"` // its plan was found to be out of date
+
+	lent *lent // the commit of a fork that a comment asks for; never of a stored job
 }
 
 // BranchPushed says that a branch has moved, appeared or gone.
 type BranchPushed struct {
 	Repository operation.Repository `json:"repository"`
 	Branch     string               `json:"branch"`
-	Before     string               `json:"before"` // its tip before, a hint; all zeros for a new branch
+	Before     string               `json:"before"`          // its tip before, a hint; all zeros for a new branch
+	After      string               `json:"after,omitempty"` // its tip then, where a webhook has told it; all zeros for a deleted branch
 	Forced     bool                 `json:"forced"`
 	Actor      string               `json:"actor"`
+	Commit     string               `json:"commit,omitempty"` // of the branch, which alone is applied; empty: its tip
 }
 
 // CommentMade says that a person wrote a comment whose first line starts with a slash.

@@ -30,13 +30,7 @@ func entriesOf(op operation.Operation, result operation.Result, evidence operati
 				Repository: op.Repository.ID, Target: target.Target, Operation: op.ID, Commit: op.Head, Change: change,
 				Attempted: target.Outcome != operation.Applied,
 			}
-			for _, review := range evidence.Reviews {
-				if change.Cause != nil && slices.Contains(change.Cause.Pulls, review.Pull) {
-					entry.ApprovedBy = append(entry.ApprovedBy, review.Approved...)
-				}
-			}
-			slices.Sort(entry.ApprovedBy)
-			entry.ApprovedBy = slices.Compact(entry.ApprovedBy)
+			entry.ApprovedBy = evidence.ApprovedBy(target.Target.Root, change, change.Cause)
 			if asked || op.Doubt != "" {
 				entry.ConfirmedBy = op.ConfirmedBy
 			}
@@ -126,9 +120,20 @@ func RecordOf(ctx context.Context, data *store.Store, id int64) (plan.Record, er
 		return record, fmt.Errorf("read the audit of apply %d: %w", id, err)
 	}
 	for _, line := range trail {
+		record.Audit.What = append(record.Audit.What, line.What)
 		if question, ok := strings.CutPrefix(line.Why, store.SaidYes); ok {
-			record.Yes = append(record.Yes, plan.Yes{Who: line.Who, Question: question})
+			record.Audit.Yes = append(record.Audit.Yes, plan.Yes{Who: line.Who, Question: question})
+		}
+		if mark, ok := strings.CutPrefix(line.Why, store.RestsOn); ok {
+			record.Audit.Evidence = append(record.Audit.Evidence, mark)
+		}
+		if mark, ok := strings.CutPrefix(line.Why, store.WritesDown); ok {
+			record.Audit.Ledger = append(record.Audit.Ledger, mark)
 		}
 	}
-	return record, nil
+	if record.EvidenceMark, err = store.Fingerprint(record.Evidence); err != nil {
+		return record, fmt.Errorf("name the evidence of apply %d: %w", id, err)
+	}
+	record.LedgerMark, err = store.LedgerFingerprint(record.Entries)
+	return record, wrap("name the lines of the ledger", err)
 }

@@ -21,6 +21,7 @@ import (
 type configured struct {
 	repoconfig.Config
 	Problem string // why the file cannot be used; nothing is applied then
+	Commit  string // of the default branch that it was read at; empty where there is none
 }
 
 // configuration reads a repository's configuration from its default branch in the mirror.
@@ -37,12 +38,12 @@ func (d *Deploy) configuration(ctx context.Context, repo operation.Repository, b
 		return configured{}, fmt.Errorf("read %s: %w", repoconfig.Path, err)
 	}
 	if !ok {
-		return configured{Config: repoconfig.Default()}, nil
+		return configured{Config: repoconfig.Default(), Commit: tip}, nil
 	}
 	config, err := repoconfig.Parse(data)
-	found := configured{Config: config}
+	found := configured{Config: config, Commit: tip}
 	if err != nil { // what is wrong with the file is for its readers: it is shown where it matters
-		found = configured{Config: repoconfig.Default(), Problem: err.Error()}
+		found = configured{Config: repoconfig.Default(), Problem: err.Error(), Commit: tip}
 	}
 	return found, nil
 }
@@ -112,7 +113,7 @@ func (d *Deploy) rootsAt(ctx context.Context, repo operation.Repository, config 
 		if len(dirs) == 0 {
 			continue // not in this tree
 		}
-		if reason := touched(root, environment, dirs, files); reason != "" {
+		if reason := root.Touched(environment, dirs, files); reason != "" {
 			found = append(found, render.RootReason{Root: root.Dir, Reason: reason})
 		}
 	}
@@ -174,52 +175,11 @@ func (d *Deploy) reader(ctx context.Context, repo operation.Repository, tree str
 	}
 }
 
-// touched says why a root has to be planned when these files changed; "" when it has not.
-func touched(root repoconfig.Root, environment string, dirs, files []string) string {
-	for _, name := range root.VarFilesFor(environment) {
-		file := path.Join(root.Dir, name)
-		if slices.Contains(files, file) {
-			return "its variable file " + file + " changed"
-		}
-	}
-	for i, dir := range dirs {
-		for _, file := range files {
-			if !within(file, dir) || otherEnvironment(root, environment, file) {
-				continue
-			}
-			if i == 0 {
-				return file + " changed"
-			}
-			return "its module " + dir + " changed"
-		}
-	}
-	return ""
-}
-
-func within(file, dir string) bool {
-	return dir == "." || strings.HasPrefix(file, dir+"/")
-}
-
-// otherEnvironment reports whether a file is one of the root's variable files, but not of this environment.
-func otherEnvironment(root repoconfig.Root, environment, file string) bool {
-	for _, pattern := range root.VarFiles {
-		if !strings.Contains(pattern, "{environment}") {
-			continue
-		}
-		if repoconfig.Match(path.Join(root.Dir, strings.ReplaceAll(pattern, "{environment}", "*")), file) {
-			return !slices.ContainsFunc(root.VarFilesFor(environment), func(name string) bool {
-				return path.Join(root.Dir, name) == file
-			})
-		}
-	}
-	return false
-}
-
 // outstanding is what an apply of a candidate would have to do.
 type outstanding struct {
-	Roots []render.RootReason
-	Doubt string   // why a person must say yes whatever the plan says
-	Since []string // the applied commits of its roots, each once
+	Roots  []render.RootReason
+	Doubts operation.Doubts // why a person must say yes whatever the plan says
+	Since  []string         // the applied commits of its roots, each once
 }
 
 // outstandingAt finds the roots that differ between what was applied last and the candidate. A root
@@ -242,9 +202,7 @@ func (d *Deploy) outstandingAt(ctx context.Context, repo operation.Repository, c
 		if err != nil {
 			return outstanding{}, err
 		}
-		if one.Doubt != "" && result.Doubt == "" {
-			result.Doubt = one.Doubt
-		}
+		result.Doubts = result.Doubts.With(one.Doubts...)
 		result.Roots = append(result.Roots, one.Roots...)
 		if len(one.Roots) > 0 && from != "" && !slices.Contains(result.Since, from) {
 			result.Since = append(result.Since, from)
@@ -270,7 +228,8 @@ func (d *Deploy) rootOutstanding(ctx context.Context, repo operation.Repository,
 	if err != nil {
 		if there, failed := d.Git.Has(ctx, repo, from); failed == nil && !there {
 			return outstanding{
-				Doubt: "The applied commit " + short(from) + " is not in the repository any more, so it is not known what this would undo.",
+				Doubts: undoing(root.Dir, from, "The applied commit "+short(from)+
+					" is not in the repository any more, so it is not known what this would undo."),
 				Roots: []render.RootReason{{Root: root.Dir, Reason: "the applied commit " + short(from) + " is not in the repository any more"}},
 			}, nil
 		}
@@ -279,18 +238,23 @@ func (d *Deploy) rootOutstanding(ctx context.Context, repo operation.Repository,
 	if !descends {
 		doubt, err := d.undo(ctx, repo, from, candidate)
 		return outstanding{
-			Doubt: doubt,
-			Roots: []render.RootReason{{Root: root.Dir, Reason: "the applied commit " + short(from) + " is not part of " + short(candidate)}},
+			Doubts: undoing(root.Dir, from, doubt),
+			Roots:  []render.RootReason{{Root: root.Dir, Reason: "the applied commit " + short(from) + " is not part of " + short(candidate)}},
 		}, err
 	}
 	files, err := d.Git.ChangedFiles(ctx, repo, from, candidate)
 	if err != nil {
 		return outstanding{}, fmt.Errorf("find changed files: %w", err)
 	}
-	if reason := touched(root, environment, dirs, files); reason != "" {
+	if reason := root.Touched(environment, dirs, files); reason != "" {
 		return outstanding{Roots: []render.RootReason{{Root: root.Dir, Reason: reason}}}, nil
 	}
 	return outstanding{}, nil
+}
+
+// undoing is the doubt about a candidate that lacks the commit that was applied to a root.
+func undoing(root, applied, text string) operation.Doubts {
+	return operation.Doubts{{Key: fmt.Sprintf("undo %s %q", applied, root), Text: text, Undoes: true}}
 }
 
 // undo says in words what applying the candidate would take back.

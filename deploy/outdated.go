@@ -19,7 +19,9 @@ import (
 
 // After an apply, the plans of open pull requests can be out of date: where it changed what they change too, or where
 // their base branch has other code of the roots that they plan. Those are planned again, people's first, so many for each
-// apply as the budget allows; the others say that they are out of date. All others stay as they are.
+// apply as the budget allows; the others say that they are out of date. So do those, without being planned again, of which
+// an apply only moved the state of a root, and those whose base branch has moved to what waits for a yes: what it will
+// change is not known yet. All others stay as they are.
 
 // fewApplies is how many of the newest applies are compared with plans: each of them was looked at when it ended, so
 // only those are new that ended close together.
@@ -31,7 +33,7 @@ type outdated struct {
 
 	Plan  int64     `json:"plan"`            // that is out of date
 	Since time.Time `json:"since"`           // when the newest apply ended that was compared with it
-	Again bool      `json:"again,omitempty"` // it is to be planned again
+	Again bool      `json:"again,omitempty"` // it is to be planned again; before the budget is asked: it is worth that
 }
 
 // lookForOutdatedJob is the job that looks at the plans for an environment after an apply.
@@ -52,6 +54,11 @@ func mayHaveChanged(op operation.Operation) bool {
 	return false
 }
 
+// mayOutdate reports whether plans may be out of date because of where an apply has come to.
+func mayOutdate(op operation.Operation) bool {
+	return mayHaveChanged(op) || op.Kind.Exclusive() && op.State == operation.Unconfirmed && op.Attempt > 0
+}
+
 // lookForOutdated finds the open pull requests whose plans for an environment are out of date. To do it again
 // changes nothing until the next apply.
 func (d *Deploy) lookForOutdated(ctx context.Context, what drive) error {
@@ -65,16 +72,21 @@ func (d *Deploy) lookForOutdated(ctx context.Context, what drive) error {
 	if err != nil || config.Problem != "" || config.Default {
 		return err
 	}
-	applies, err := d.newestChanges(ctx, repo.ID, what.Environment, fewApplies)
+	applies, err := d.newestEnds(ctx, repo.ID, what.Environment)
 	if err != nil || len(applies) == 0 {
 		return err
+	}
+	states, err := d.Store.Targets(ctx, repo.ID, what.Environment)
+	if err != nil {
+		return fmt.Errorf("read targets: %w", err)
 	}
 	open, err := d.openFor(ctx, repo.ID, what.Environment)
 	if err != nil {
 		return err
 	}
 	look := comparison{
-		Deploy: d, repo: repo, config: config.Config, environment: what.Environment, applies: applies, moved: map[string][]string{},
+		Deploy: d, repo: repo, config: config.Config, environment: what.Environment, applies: applies, states: states,
+		moved: map[string][]string{},
 	}
 	left, found := d.Replans, 0
 	for _, facts := range open {
@@ -89,7 +101,7 @@ func (d *Deploy) lookForOutdated(ctx context.Context, what drive) error {
 			continue
 		}
 		found++
-		if stale.Again = left > 0; stale.Again {
+		if stale.Again = stale.Again && left > 0; stale.Again {
 			left--
 		}
 		seen := PullSeen{Repository: repo, Number: facts.Number, Bot: facts.onlyForBots(), Outdated: stale}
@@ -104,16 +116,18 @@ func (d *Deploy) lookForOutdated(ctx context.Context, what drive) error {
 	return nil
 }
 
-// newestChanges are the newest applies of an environment that may have changed it.
-func (d *Deploy) newestChanges(ctx context.Context, repo int64, environment string, limit int) ([]operation.Operation, error) {
+// newestEnds are the newest applies of an environment by which plans may be out of date, newest first.
+func (d *Deploy) newestEnds(ctx context.Context, repo int64, environment string) ([]operation.Operation, error) {
 	applies, err := d.Store.Operations(ctx, store.Filter{
-		Repository: repo, Environment: environment, Kinds: []operation.Kind{operation.Apply}, Newest: true, Limit: limit,
-		States: []operation.State{operation.Succeeded, operation.Failed, operation.Interrupted, operation.Cancelled},
+		Repository: repo, Environment: environment, Kinds: []operation.Kind{operation.Apply}, Newest: true, Limit: fewApplies,
+		States: []operation.State{
+			operation.Succeeded, operation.Failed, operation.Interrupted, operation.Cancelled, operation.Unconfirmed,
+		},
 	})
 	if err != nil {
 		return nil, fmt.Errorf("find the newest applies of %s: %w", environment, err)
 	}
-	return slices.DeleteFunc(applies, func(op operation.Operation) bool { return !mayHaveChanged(op) }), nil
+	return slices.DeleteFunc(applies, func(op operation.Operation) bool { return !mayOutdate(op) }), nil
 }
 
 // openFor are the open pull requests that are planned for an environment, those that people wait for first, then the newest.
@@ -152,6 +166,7 @@ type comparison struct {
 	config      repoconfig.Config
 	environment string
 	applies     []operation.Operation // newest first
+	states      []store.TargetState   // as they have left them
 	moved       map[string][]string   // "from..to": the files that differ
 }
 
@@ -161,14 +176,18 @@ func (c *comparison) outdated(ctx context.Context, facts pullFacts) (*outdated, 
 	if err != nil || !ok || plan.State != operation.Succeeded || plan.Head != facts.Head || plan.Environment != c.environment {
 		return nil, err // one that has not ended is looked at when it does
 	}
-	since := slices.DeleteFunc(slices.Clone(c.applies), func(op operation.Operation) bool { return !op.Ended.After(plan.Started) })
+	since := slices.DeleteFunc(slices.Clone(c.applies), func(op operation.Operation) bool { return !endedSince(op, plan) })
 	if len(since) == 0 {
-		return nil, nil //nolint:nilnil // nothing was applied since
+		return nil, nil //nolint:nilnil // nothing has happened since
 	}
 	stale := outdated{Plan: plan.ID}
 	for _, apply := range since {
-		if apply.Ended.After(stale.Since) {
-			stale.Since = apply.Ended
+		at := apply.Ended
+		if apply.State == operation.Unconfirmed {
+			at = apply.Started
+		}
+		if at.After(stale.Since) {
+			stale.Since = at
 		}
 	}
 	if told := facts.Outdated; told != nil && told.Plan == plan.ID && !told.Since.Before(stale.Since) {
@@ -176,16 +195,58 @@ func (c *comparison) outdated(ctx context.Context, facts pullFacts) (*outdated, 
 	}
 	for _, apply := range since {
 		if address, overlap := overlapping(plan, apply); overlap {
-			stale.Outdated = render.Outdated{Pull: apply.Pull, Commit: apply.Head, Address: address}
+			stale.Outdated, stale.Again = render.Outdated{Pull: apply.Pull, Commit: apply.Head, Address: address}, true
 			return &stale, nil
 		}
 	}
 	root, err := c.baseChanged(ctx, facts, plan)
-	if err != nil || root == "" {
+	if err != nil {
 		return nil, err
 	}
-	stale.Outdated = render.Outdated{Base: facts.Base, Root: root}
-	return &stale, nil
+	if root != "" {
+		stale.Outdated, stale.Again = render.Outdated{Base: facts.Base, Root: root}, slices.ContainsFunc(since, mayHaveChanged)
+		return &stale, nil
+	}
+	if moved, ok := stateMoved(plan, c.states, since); ok {
+		stale.Outdated = moved
+		return &stale, nil
+	}
+	return nil, nil //nolint:nilnil // it shows what an apply would do
+}
+
+// endedSince reports whether an apply has ended since a plan began. One that waits for a yes has not, but the plan may
+// have been made from a base branch without the commits that it waits with.
+func endedSince(apply, plan operation.Operation) bool {
+	if apply.State == operation.Unconfirmed {
+		return apply.Head != plan.Base
+	}
+	return apply.Ended.After(plan.Started)
+}
+
+// stateMoved finds a root of a plan whose state our own applies have moved on from the serial that the plan was made on.
+// The applies are those since, newest first. Another lineage is another state, and is not compared; a plan without one
+// was made before there was a state.
+func stateMoved(plan operation.Operation, states []store.TargetState, since []operation.Operation) (render.Outdated, bool) {
+	for _, state := range states {
+		planned, ok := resultOf(plan, state.Target.Root)
+		if !ok || state.Serial <= planned.Serial || planned.Lineage != state.Lineage && planned.Lineage != "" {
+			continue
+		}
+		moved := render.Outdated{Root: state.Target.Root, From: planned.Serial, To: state.Serial}
+		by := slices.IndexFunc(since, func(apply operation.Operation) bool {
+			left, ok := resultOf(apply, state.Target.Root)
+			return ok && mayHaveChanged(apply) && left.Outcome != operation.Unchanged &&
+				left.Lineage == state.Lineage && left.Serial == state.Serial
+		})
+		if by < 0 && planned.Lineage == "" {
+			continue // it may be that nobody knows what it was made on
+		}
+		if by >= 0 {
+			moved.Operation, moved.Pull, moved.Commit = since[by].ID, since[by].Pull, since[by].Head
+		}
+		return moved, true
+	}
+	return render.Outdated{}, false
 }
 
 // overlapping finds an address that a plan and an apply both change. It is empty where it is not known what the
@@ -300,7 +361,7 @@ func (d *Deploy) touchedRoot(ctx context.Context, repo operation.Repository, con
 		if err != nil {
 			return "", err
 		}
-		if touched(root, plan.Environment, dirs, files) != "" {
+		if root.Touched(plan.Environment, dirs, files) != "" {
 			return root.Dir, nil
 		}
 	}
@@ -328,7 +389,7 @@ func (d *Deploy) sameCode(ctx context.Context, repo operation.Repository, config
 	return root == "", err
 }
 
-// markOutdated has a pull request say that its plan is out of date.
+// markOutdated has a pull request say that its plan is out of date. Nobody waits for that.
 func (d *Deploy) markOutdated(ctx context.Context, seen PullSeen) error {
 	facts, ok, err := d.pullFacts(ctx, seen.Repository, seen.Number)
 	if err != nil || !ok || facts.State != "open" {
@@ -342,7 +403,7 @@ func (d *Deploy) markOutdated(ctx context.Context, seen PullSeen) error {
 	if err := d.savePull(ctx, seen.Repository, facts); err != nil {
 		return err
 	}
-	return d.showPull(ctx, seen.Repository, seen.Number)
+	return d.showPull(inBackground(ctx), seen.Repository, seen.Number)
 }
 
 // reason is why a plan is made again, in words of ours only.
@@ -357,13 +418,14 @@ func (o outdated) reason(environment string) string {
 	}
 }
 
-// lookIfOutdated has the plans for an environment looked at where an apply has ended while this one was made.
+// lookIfOutdated has the plans for an environment looked at where an apply has ended, or its base branch has moved to what
+// waits for a yes, while this one was made.
 func (d *Deploy) lookIfOutdated(ctx context.Context, plan operation.Operation) error {
 	if plan.State != operation.Succeeded || plan.Pull == 0 {
 		return nil
 	}
-	applies, err := d.newestChanges(ctx, plan.Repository.ID, plan.Environment, 1)
-	if err != nil || len(applies) == 0 || !applies[0].Ended.After(plan.Started) {
+	applies, err := d.newestEnds(ctx, plan.Repository.ID, plan.Environment)
+	if err != nil || !slices.ContainsFunc(applies, func(apply operation.Operation) bool { return endedSince(apply, plan) }) {
 		return err
 	}
 	return wrap("queue a look at plans", d.enqueue(ctx, lookForOutdatedJob(plan.Repository, plan.Environment)))

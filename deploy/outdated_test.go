@@ -5,6 +5,8 @@ import (
 
 	"github.com/switchyard-dev/switchyard/operation"
 	"github.com/switchyard-dev/switchyard/queue"
+	"github.com/switchyard-dev/switchyard/render"
+	"github.com/switchyard-dev/switchyard/store"
 )
 
 func TestOnlyWhatBothChangeMakesAPlanOutOfDate(t *testing.T) {
@@ -49,6 +51,55 @@ func TestOnlyWhatBothChangeMakesAPlanOutOfDate(t *testing.T) {
 			address, overlap := overlapping(plan, apply)
 			if address != c.address || overlap != c.overlap {
 				t.Errorf("%q, %v; want %q, %v", address, overlap, c.address, c.overlap)
+			}
+		})
+	}
+}
+
+func TestAPlanIsNotOfTheStateThatOurOwnAppliesHaveLeft(t *testing.T) {
+	t.Parallel()
+	target := operation.Target{Root: "r", Environment: "dev"}
+	of := func(lineage string, serial int64) *operation.Result {
+		return &operation.Result{Targets: []operation.TargetResult{{Target: target, Lineage: lineage, Serial: serial}}}
+	}
+	plan := operation.Operation{Kind: operation.Plan, State: operation.Succeeded, Result: of("l", 5)}
+	apply := operation.Operation{
+		ID: 9, Kind: operation.Apply, State: operation.Failed, Attempt: 1, Pull: 41, Head: "c", Result: of("l", 7),
+	}
+	unconfirmed := apply
+	unconfirmed.ID, unconfirmed.State = 10, operation.Unconfirmed
+	by := render.Outdated{Root: "r", From: 5, To: 7, Operation: 9, Pull: 41, Commit: "c"}
+	unchanged := apply
+	unchanged.Result = of("l", 7)
+	unchanged.Result.Targets[0].Outcome = operation.Unchanged
+	made := by
+	made.From = 0
+	unknown := render.Outdated{Root: "r", From: 5, To: 7}
+	for name, c := range map[string]struct {
+		plan  *operation.Result
+		state store.TargetState
+		since []operation.Operation
+		want  render.Outdated
+	}{
+		"moved by an apply":                  {of("l", 5), store.TargetState{Lineage: "l", Serial: 7}, []operation.Operation{apply}, by},
+		"moved by an apply, not by the next": {of("l", 5), store.TargetState{Lineage: "l", Serial: 7}, []operation.Operation{unconfirmed, apply}, by},
+		"moved by an unknown apply":          {of("l", 5), store.TargetState{Lineage: "l", Serial: 7}, nil, unknown},
+		"not moved":                          {of("l", 7), store.TargetState{Lineage: "l", Serial: 7}, []operation.Operation{apply}, render.Outdated{}},
+		"moved by somebody else since":       {of("l", 8), store.TargetState{Lineage: "l", Serial: 7}, []operation.Operation{apply}, render.Outdated{}},
+		"another lineage":                    {of("m", 5), store.TargetState{Lineage: "l", Serial: 7}, []operation.Operation{apply}, render.Outdated{}},
+		"a state that was not there yet":     {of("", 0), store.TargetState{Lineage: "l", Serial: 7}, []operation.Operation{apply}, made},
+		"a plan of a serial nobody knows":    {of("", 0), store.TargetState{Lineage: "l", Serial: 7}, nil, render.Outdated{}},
+		"an apply that changed nothing":      {of("", 0), store.TargetState{Lineage: "l", Serial: 7}, []operation.Operation{unchanged}, render.Outdated{}},
+		"a state that is not known":          {of("l", 5), store.TargetState{}, []operation.Operation{apply}, render.Outdated{}},
+		"a plan without a result":            {nil, store.TargetState{Lineage: "l", Serial: 7}, []operation.Operation{apply}, render.Outdated{}},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			plan := plan
+			plan.Result, c.state.Target = c.plan, target
+			got, ok := stateMoved(plan, []store.TargetState{c.state}, c.since)
+			if got != c.want || ok != (c.want.Root != "") {
+				t.Errorf("%+v, %v; want %+v", got, ok, c.want)
 			}
 		})
 	}

@@ -3,7 +3,6 @@ package deploy
 import (
 	"context"
 	"fmt"
-	"strings"
 
 	"github.com/rs/zerolog"
 	"golang.org/x/sync/errgroup"
@@ -51,9 +50,10 @@ func (d *Deploy) prepare(ctx context.Context, op operation.Operation) (prepared,
 	var fetch errgroup.Group
 	fetch.Go(func() error { return wrap("fetch", d.Git.Fetch(ctx, op.Repository)) })
 	before, there, lookErr := d.Git.Branch(ctx, op.Repository, branch)
+	ask := d.asking(op.Repository)
 	var early prepared
 	if lookErr == nil && there {
-		early, lookErr = d.look(ctx, op, branch)
+		early, lookErr = d.look(ctx, ask, op, branch)
 	}
 	if err := fetch.Wait(); err != nil {
 		return prepared{}, err //nolint:wrapcheck // wrapped above
@@ -65,11 +65,11 @@ func (d *Deploy) prepare(ctx context.Context, op operation.Operation) (prepared,
 	if lookErr == nil && there && before == after {
 		return early, nil
 	}
-	return d.look(ctx, op, branch)
+	return d.look(ctx, ask, op, branch)
 }
 
 // look observes an apply in the mirror as it is.
-func (d *Deploy) look(ctx context.Context, op operation.Operation, branch string) (prepared, error) {
+func (d *Deploy) look(ctx context.Context, ask *asking, op operation.Operation, branch string) (prepared, error) {
 	config, err := d.configuration(ctx, op.Repository, branch)
 	if err != nil {
 		return prepared{}, err
@@ -93,25 +93,31 @@ func (d *Deploy) look(ctx context.Context, op operation.Operation, branch string
 	for _, root := range due.Roots {
 		op.Roots = append(op.Roots, root.Root)
 	}
-	seen, err := d.evidence(ctx, &op, config.Config, due)
+	if op, err = d.nameLate(ctx, ask, op, due.Since); err != nil {
+		return prepared{}, err
+	}
+	seen, err := d.evidence(ctx, ask, &op, config.Config, due)
 	if err != nil {
 		return prepared{}, err
 	}
+	seen.config, seen.evidence.Config = &config, config.Commit
 	if op.Tree, err = d.Git.Tree(ctx, op.Repository, op.Head); err != nil {
 		return prepared{}, fmt.Errorf("find the tree of %s: %w", short(op.Head), err)
 	}
 	return prepared{op: op, seen: seen}, nil
 }
 
-// evidence gathers what the explanation of an apply's changes rests on, and says in the operation's doubt
+// evidence gathers what the explanation of an apply's changes rests on, and says in the operation's doubts
 // what a yes is needed for whatever its plan shows.
-func (d *Deploy) evidence(ctx context.Context, op *operation.Operation, config repoconfig.Config, due outstanding) (reviewed, error) {
+func (d *Deploy) evidence(ctx context.Context, ask *asking, op *operation.Operation, config repoconfig.Config,
+	due outstanding,
+) (reviewed, error) {
 	states, err := d.Store.Targets(ctx, op.Repository.ID, op.Environment)
 	if err != nil {
 		return reviewed{}, fmt.Errorf("read targets: %w", err)
 	}
 	before := appliedBefore(*op, states)
-	found, err := d.reviewedOf(ctx, *op, config, before)
+	found, err := d.reviewedOf(ctx, ask, *op, config, before)
 	if err != nil {
 		return reviewed{}, err
 	}
@@ -122,25 +128,28 @@ func (d *Deploy) evidence(ctx context.Context, op *operation.Operation, config r
 			found.targets[state.Target.Root] = target
 		}
 	}
+	if err := d.keepBaselines(ctx, *op, config, states); err != nil {
+		return reviewed{}, err
+	}
 	if found.evidence.Content, err = d.contents(ctx, *op, config); err != nil {
 		return reviewed{}, err
 	}
 	if found.evidence.Promotions, err = d.promotions(ctx, *op, config, found.evidence.Content); err != nil {
 		return reviewed{}, err
 	}
-	op.Doubt, found.undoes = op.Warned, due.Doubt != ""
-	for _, doubt := range []string{due.Doubt, unproven(found.evidence.Promotions)} {
-		if !strings.Contains(op.Doubt, doubt) {
-			op.Doubt = strings.TrimSpace(op.Doubt + " " + doubt)
+	doubts := op.Warned.With(due.Doubts...).With(unproven(found.evidence.Promotions, found.evidence.Content)...)
+	found.evidence.Doubts, found.evidence.Doubt = doubts, doubts.Text()
+	op.Doubt = doubts.Without(op.Agreed).Text()
+	if found.evidence.Seconds, err = d.approvedBlocked(ctx, ask, *op); err != nil {
+		return reviewed{}, err
+	}
+	for _, second := range found.evidence.Seconds {
+		if target, ok := found.targets[second.Root]; ok {
+			target.approved = append(target.approved, second.Held)
+			found.targets[second.Root] = target
 		}
 	}
-	found.evidence.Doubt = op.Doubt
-	heads := []string{op.Head}
-	for _, review := range found.evidence.Reviews {
-		heads = append(heads, review.Head)
-	}
-	found.unblocked, err = d.Store.Unblocked(ctx, op.Repository.ID, op.Environment, heads)
-	return found, wrap("find which blocked changes were approved", err)
+	return found, nil
 }
 
 // appliedBefore is the applied commit of each root of an operation.

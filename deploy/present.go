@@ -37,10 +37,13 @@ func (d *Deploy) promotionViews(ctx context.Context, op operation.Operation, evi
 		if !promotion.Proven() {
 			view.Problem = unproven(slices.DeleteFunc(slices.Clone(evidence.Promotions), func(other operation.Promotion) bool {
 				return other.Stage != promotion.Stage
-			}))
+			}), evidence.Content).Text()
 			continue
 		}
 		view.Commit = promotion.Commit
+		if promotion.Baseline() {
+			view.Baseline = append(view.Baseline, promotion.Root)
+		}
 		now, planned := resultOf(op, promotion.Root)
 		if !planned || promotion.Operation == 0 {
 			continue
@@ -58,26 +61,4 @@ func (d *Deploy) promotionViews(ctx context.Context, op operation.Operation, evi
 		view.Differs = append(view.Differs, differs...)
 	}
 	return views, nil
-}
-
-// stale says that an apply has changed the state of a root since a plan was made; empty where none has. Where that
-// apply touched the same objects, or the base has other content by now, the plan is out of date and made anew
-// instead. Nobody is written to because of this alone: it is shown with what is written next.
-func (d *Deploy) stale(ctx context.Context, planned operation.Operation) (string, error) {
-	if planned.Result == nil || planned.State != operation.Succeeded {
-		return "", nil
-	}
-	states, err := d.Store.Targets(ctx, planned.Repository.ID, planned.Environment)
-	if err != nil {
-		return "", fmt.Errorf("read targets: %w", err)
-	}
-	for _, state := range states {
-		target, ok := resultOf(planned, state.Target.Root)
-		if !ok || target.Serial == 0 || state.Serial == 0 || target.Lineage != state.Lineage || target.Serial >= state.Serial {
-			continue
-		}
-		return fmt.Sprintf("An apply has changed the state of %s since it was made: its serial was %d, and is %d. "+
-			"The apply of this pull request plans again and compares.", state.Target.Root, target.Serial, state.Serial), nil
-	}
-	return "", nil
 }

@@ -77,6 +77,29 @@ func (d *Deploy) contents(ctx context.Context, op operation.Operation, config re
 	return found, nil
 }
 
+// keepBaselines keeps the content of what was there when the branch was first seen, for each root that an operation applies for
+// the first time: it stays a proof for the stages that follow, also when its commit is gone.
+func (d *Deploy) keepBaselines(ctx context.Context, op operation.Operation, config repoconfig.Config, states []store.TargetState) error {
+	var kept []store.TargetState
+	for _, state := range states {
+		root, known := config.Root(state.Target.Root)
+		if !known || state.Applied != "" || state.Baseline == "" || !slices.Contains(op.Roots, root.Dir) {
+			continue
+		}
+		if there, err := d.Git.Has(ctx, op.Repository, state.Baseline); err != nil {
+			return fmt.Errorf("look for %s: %w", short(state.Baseline), err)
+		} else if !there {
+			continue
+		}
+		var err error
+		if state.Content, err = d.content(ctx, op.Repository, root, state.Baseline); err != nil {
+			return err
+		}
+		kept = append(kept, state)
+	}
+	return wrap("keep baselines", d.Store.KeepBaselines(ctx, kept))
+}
+
 // promotions looks for the proof, for each root of an apply and each stage before its environment, that the
 // same content was applied there.
 func (d *Deploy) promotions(ctx context.Context, op operation.Operation, config repoconfig.Config,
@@ -111,28 +134,47 @@ func (d *Deploy) promotion(ctx context.Context, repo operation.Repository, root 
 	if err != nil || ok {
 		return promotion, wrap("look for the content in "+stage, err)
 	}
-	promotion = operation.Promotion{Root: root.Dir, Stage: stage}
-	commit := appliedCommit(states, target) // also what was there when the branch was first seen
-	if commit == "" {
-		return promotion, nil
-	}
-	if there, err := d.Git.Has(ctx, repo, commit); err != nil || !there {
-		return promotion, wrap("look for "+short(commit), err)
-	}
-	there, err := d.content(ctx, repo, root, commit)
-	if err == nil && there == content {
-		promotion.Commit = commit
-	}
-	return promotion, err
-}
-
-// unproven says in words which promotions lack their proof; empty when none does.
-func unproven(promotions []operation.Promotion) string {
-	var words []string
-	for _, promotion := range promotions {
-		if !promotion.Proven() {
-			words = append(words, fmt.Sprintf("This content of %s was not applied in %s before.", promotion.Root, promotion.Stage))
+	// What was kept is of the variable files that were configured then: the commits themselves are read anew.
+	for _, state := range states {
+		if state.Target != target {
+			continue
+		}
+		for _, proof := range []operation.Promotion{
+			{Root: root.Dir, Stage: stage, Commit: state.Applied, Operation: state.Operation, At: state.At},
+			{Root: root.Dir, Stage: stage, Commit: state.Baseline},
+		} {
+			if same, err := d.hasContent(ctx, repo, root, proof.Commit, content); err != nil || same {
+				return proof, err
+			}
 		}
 	}
-	return strings.Join(words, " ")
+	return operation.Promotion{Root: root.Dir, Stage: stage}, nil
+}
+
+// hasContent reports whether a commit has this content of a root; false where the commit is not known.
+func (d *Deploy) hasContent(ctx context.Context, repo operation.Repository, root repoconfig.Root, commit, content string) (bool, error) {
+	if commit == "" {
+		return false, nil
+	}
+	if there, err := d.Git.Has(ctx, repo, commit); err != nil || !there {
+		return false, wrap("look for "+short(commit), err)
+	}
+	there, err := d.content(ctx, repo, root, commit)
+	return err == nil && there == content, err
+}
+
+// unproven are the doubts about promotions that lack their proof, with the contents of the roots. Which content it is
+// makes the doubt, not what else happened in the stage.
+func unproven(promotions []operation.Promotion, contents map[string]string) operation.Doubts {
+	var doubts operation.Doubts
+	for _, promotion := range promotions {
+		if promotion.Proven() {
+			continue
+		}
+		doubts = doubts.With(operation.Doubt{
+			Key:  fmt.Sprintf("promotion %s %s %q", promotion.Stage, contents[promotion.Root], promotion.Root),
+			Text: fmt.Sprintf("This content of %s was not applied in %s before.", promotion.Root, promotion.Stage),
+		})
+	}
+	return doubts
 }

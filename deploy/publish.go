@@ -18,6 +18,7 @@ import (
 // The kinds of surface.
 const (
 	surfaceComment    = "comment"
+	surfacePage       = "page"
 	surfaceNotice     = "notice"
 	surfaceCheck      = "check"
 	surfaceDeployment = "deployment"
@@ -163,6 +164,8 @@ func (d *Deploy) write(ctx context.Context, surface store.Surface) (external, er
 			c.Search = c.Search || surface.Attempts > 0 // an attempt whose answer was lost may have posted it
 			return d.putComment(ctx, repo, ids, c)
 		})
+	case surfacePage:
+		return writeAs(surface, func(p page) (external, error) { return d.putPage(ctx, surface, ids, p) })
 	case surfaceNotice:
 		return writeAs(surface, func(n notice) (external, error) {
 			if n.Minimized {
@@ -177,6 +180,10 @@ func (d *Deploy) write(ctx context.Context, surface store.Surface) (external, er
 	case surfaceCheck:
 		return writeAs(surface, func(c hub.Check) (external, error) {
 			c.Search = surface.Attempts > 0
+			c, err := d.keep(ctx, repo, c)
+			if err != nil {
+				return ids, err
+			}
 			id, err := d.Hub.PutCheck(ctx, repo, ids.ID, c)
 			if err != nil {
 				return ids, fmt.Errorf("write check: %w", err)

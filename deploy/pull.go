@@ -44,6 +44,8 @@ type pullFacts struct {
 	Bot      bool                `json:"bot,omitempty"`      // a bot is its author
 	Wanted   bool                `json:"wanted,omitempty"`   // a person asked for something of it
 	Outdated *outdated           `json:"outdated,omitempty"`
+	First    string              `json:"first,omitempty"` // the root that somebody asked to see before the others
+	Lent     *lent               `json:"lent,omitempty"`  // the commit of a fork that is planned
 }
 
 // onlyForBots reports whether nobody waits for what is shown of a pull request, and for its plan: a bot opened
@@ -132,6 +134,23 @@ func (d *Deploy) fetchPull(ctx context.Context, repo operation.Repository, numbe
 	return pull, branch, nil
 }
 
+// mergedPull is a pull request that was seen to be merged, with the default branch: nothing of it changes any more, so a command on
+// it need not wait for another look at GitHub. It reports false for all others.
+func (d *Deploy) mergedPull(ctx context.Context, repo operation.Repository, number int) (hub.Pull, string, bool, error) {
+	facts, ok, err := d.pullFacts(ctx, repo, number)
+	if err != nil || !ok || facts.State != hub.Merged {
+		return hub.Pull{}, "", false, err
+	}
+	if err := d.Git.Join(ctx, repo); err != nil {
+		return hub.Pull{}, "", false, fmt.Errorf("fetch: %w", err)
+	}
+	branch, err := d.defaultBranch(ctx, repo)
+	return hub.Pull{
+		Number: number, State: facts.State, Title: facts.Title, Author: facts.Author, HeadRef: facts.HeadRef, HeadSHA: facts.Head,
+		BaseRef: facts.Base, Fork: facts.Fork, DefaultBranch: branch,
+	}, branch, err == nil, err
+}
+
 // catchUp fetches once more where the mirror lacks the head or the base of a pull request: the fetch
 // that was joined may have begun before they were there.
 func (d *Deploy) catchUp(ctx context.Context, repo operation.Repository, pull hub.Pull) error {
@@ -157,6 +176,7 @@ func (d *Deploy) pullEnded(ctx context.Context, repo operation.Repository, pull 
 		facts.State = pull.State
 		if pull.State == "merged" {
 			facts.Head = pull.HeadSHA // only a plan of what was really merged counts as reviewed
+			facts.Base = pull.BaseRef
 		}
 		if err := d.savePull(ctx, repo, facts); err != nil {
 			return err
@@ -250,8 +270,15 @@ func (d *Deploy) reviewPull(ctx context.Context, seen PullSeen, pull hub.Pull, d
 		return err
 	}
 	facts.Wanted, facts.Outdated = old.Wanted || seen.Again != "", old.Outdated
+	if facts.First = old.First; seen.Again != "" {
+		facts.First = seen.First
+	}
 	if old.Head == facts.Head {
 		facts.Approval = old.Approval // looked at anew once the plan is on its way
+		facts.Lent = old.Lent
+	}
+	if seen.lent != nil {
+		facts.Lent = seen.lent
 	}
 	ctx = forWhom(ctx, facts.onlyForBots())
 	known, err := d.facts(ctx, repo)
@@ -259,7 +286,7 @@ func (d *Deploy) reviewPull(ctx context.Context, seen PullSeen, pull hub.Pull, d
 		return err
 	}
 	facts.Decision = gitflow.DecidePullRequest(config.Config,
-		gitflow.PullRequest{From: pull.HeadRef, To: pull.BaseRef, Fork: pull.Fork}, known)
+		gitflow.PullRequest{From: pull.HeadRef, To: pull.BaseRef, Fork: pull.Fork, Lent: pull.Fork && facts.planned()}, known)
 	var tree string
 	if facts.Problem == "" {
 		if tree, err = d.mergePull(ctx, repo, config, &facts); err != nil {
@@ -381,7 +408,7 @@ func (d *Deploy) mergePull(ctx context.Context, repo operation.Repository, confi
 		facts.Silent = !adopted
 	}
 	environment := facts.Decision.Environment
-	if environment == "" || facts.Fork || facts.Silent || facts.Decision.Verdict == gitflow.Refused {
+	if environment == "" || !facts.planned() || facts.Silent || facts.Decision.Verdict == gitflow.Refused {
 		return "", nil
 	}
 	merge, err := d.Git.Merge(ctx, repo, base, facts.Head)
@@ -435,6 +462,12 @@ func (d *Deploy) planPull(ctx context.Context, seen PullSeen, config configured,
 		}
 	}
 	stale := same && seen.Outdated != nil && seen.Outdated.Plan == newest.ID
+	if facts.Fork && seen.lent == nil { // its code runs when somebody says so in a comment, and not when its base moves
+		if same && !newest.State.Ended() {
+			return d.planQueued(ctx, newest)
+		}
+		return d.showPull(ctx, repo, facts.Number)
+	}
 	if same && !stale && (seen.Again == "" || !newest.State.Ended()) {
 		if err := d.hasten(ctx, newest, facts); err != nil {
 			return err

@@ -40,6 +40,9 @@ func (d *Deploy) branchPushed(ctx context.Context, seen BranchPushed) error {
 	if err != nil {
 		return fmt.Errorf("find the branch: %w", err)
 	}
+	if exists && seen.Commit != "" {
+		tip = seen.Commit
+	}
 	last, known, err := d.Store.BranchTip(ctx, repo.ID, seen.Branch)
 	if err != nil {
 		return fmt.Errorf("read the last tip: %w", err)
@@ -64,10 +67,7 @@ func (d *Deploy) branchPushed(ctx context.Context, seen BranchPushed) error {
 	case decision.Verdict == gitflow.Refused:
 		return d.refusePush(ctx, repo, decision, seen, tip, last)
 	case decision.Environment != "" && decision.Verdict == gitflow.Allowed:
-		if err := d.setBaseline(ctx, repo, config, decision.Environment, last); err != nil {
-			return err
-		}
-		if err := d.queueApply(ctx, repo, config, decision, seen, tip, last); err != nil {
+		if err := d.pushAllowed(ctx, config, decision, seen, tip, last); err != nil {
 			return err
 		}
 	}
@@ -76,7 +76,23 @@ func (d *Deploy) branchPushed(ctx context.Context, seen BranchPushed) error {
 			return fmt.Errorf("save the tip: %w", err)
 		}
 	}
+	if d.Alone != nil { // what is left has a job of its own
+		return nil
+	}
 	return d.takeUpLeft(ctx, repo, config, facts, seen.Actor)
+}
+
+// pushAllowed queues the apply of a push to a branch that held the commit last before.
+func (d *Deploy) pushAllowed(ctx context.Context, config configured, decision gitflow.Decision, seen BranchPushed, tip, last string) error {
+	repo := seen.Repository
+	if err := d.setBaseline(ctx, repo, config, decision.Environment, last); err != nil {
+		return err
+	}
+	last, err := d.rewind(ctx, seen, decision.Environment, last)
+	if err != nil {
+		return err
+	}
+	return d.queueApply(ctx, repo, config, decision, seen, tip, last)
 }
 
 // refusePush shows that a push is not applied, on its commit and on the pull request that brought it.
@@ -170,14 +186,59 @@ func (d *Deploy) setBaseline(ctx context.Context, repo operation.Repository, con
 	if commit == "" || commit == zeroCommit {
 		return nil
 	}
-	states := make([]store.TargetState, len(config.Roots))
-	for i, root := range config.Roots {
-		states[i] = store.TargetState{
-			Repository: repo.ID, Baseline: commit,
-			Target: operation.Target{Root: root.Dir, Environment: environment},
+	known, err := d.Store.Targets(ctx, repo.ID, environment)
+	if err != nil {
+		return fmt.Errorf("read targets: %w", err)
+	}
+	var states []store.TargetState
+	for _, root := range config.Roots {
+		target := operation.Target{Root: root.Dir, Environment: environment}
+		if slices.ContainsFunc(known, func(state store.TargetState) bool { return state.Target == target && state.Baseline != "" }) {
+			continue
 		}
+		states = append(states, store.TargetState{Repository: repo.ID, Baseline: commit, Target: target})
+	}
+	if len(states) == 0 {
+		return nil
 	}
 	return wrap("save baselines", d.Store.SetBaselines(ctx, states))
+}
+
+// rewind puts a baseline back that holds a push of which GitHub has told us: what was pushed after the App was installed, and
+// before the branch was first looked at, was not applied by other means. It gives what the branch held before.
+func (d *Deploy) rewind(ctx context.Context, seen BranchPushed, environment, last string) (string, error) {
+	repo := seen.Repository
+	if seen.Forced || slices.Contains([]string{"", zeroCommit}, seen.Before) || slices.Contains([]string{"", zeroCommit}, seen.After) {
+		return last, nil
+	}
+	states, err := d.Store.Targets(ctx, repo.ID, environment)
+	if err != nil {
+		return last, fmt.Errorf("read targets: %w", err)
+	}
+	tried := map[string]bool{"": true, seen.Before: true}
+	for _, state := range states {
+		baseline := state.Baseline
+		if tried[baseline] || state.Applied != "" {
+			continue
+		}
+		tried[baseline] = true
+		holds, err := d.contains(ctx, repo, baseline, seen.After)
+		if err != nil {
+			return last, err
+		}
+		grew, err := d.contains(ctx, repo, seen.After, seen.Before)
+		if err != nil {
+			return last, err
+		}
+		if !holds || !grew {
+			continue
+		}
+		if err := d.Store.MoveBaselines(ctx, repo.ID, environment, baseline, seen.Before); err != nil {
+			return last, fmt.Errorf("move baselines: %w", err)
+		}
+		last = seen.Before
+	}
+	return last, nil
 }
 
 // queueApply queues an apply of the tip where roots differ from what was applied last.
@@ -207,7 +268,7 @@ func (d *Deploy) queueApply(ctx context.Context, repo operation.Repository, conf
 	}
 	op := operation.Operation{
 		Kind: operation.Apply, Repository: repo, Environment: decision.Environment, Branch: seen.Branch,
-		Head: tip, Pulls: pulls.numbers, Actor: seen.Actor, Doubt: decision.Confirm, Priority: priorityNormal,
+		Head: tip, Pulls: pulls.numbers, Actor: seen.Actor, Warned: warnedOf(decision, seen.Branch, tip), Priority: priorityNormal,
 		Reason: "commits were pushed to " + seen.Branch,
 	}
 	for _, root := range due.Roots {
@@ -221,6 +282,14 @@ func (d *Deploy) queueApply(ctx context.Context, repo operation.Repository, conf
 		op.Priority = priorityHotfix
 	}
 	return d.enqueueApply(ctx, op)
+}
+
+// warnedOf is what a push itself gives a person to say yes to.
+func warnedOf(decision gitflow.Decision, branch, tip string) operation.Doubts {
+	if decision.Confirm == "" {
+		return nil
+	}
+	return operation.Doubts{{Key: fmt.Sprintf("push %s %q", tip, branch), Text: decision.Confirm}}
 }
 
 // enqueueApply stores an apply, with the earlier waiting ones of its branch gathered into it.
@@ -367,6 +436,9 @@ func (d *Deploy) rememberMerged(ctx context.Context, repo operation.Repository, 
 		facts = pullFacts{
 			Number: pull.Number, Title: pull.Title, Author: pull.Author, HeadRef: pull.HeadRef, Base: pull.BaseRef, Fork: pull.Fork,
 			Comments: 1, // unknown: an earlier comment is looked for before one is posted
+		}
+		if err := d.recall(ctx, repo, pull, &facts); err != nil {
+			return err
 		}
 	}
 	facts.State, facts.Head = "merged", pull.HeadSHA

@@ -70,9 +70,13 @@ func (d *Deploy) tend(ctx context.Context) error {
 
 // stopAsked stops the runners on this host that another replica was asked to stop.
 func (d *Deploy) stopAsked(ctx context.Context) error {
-	ids, err := d.Store.ToStop(ctx, d.Host)
-	if err != nil {
-		return fmt.Errorf("find what has to be stopped: %w", err)
+	var ids []int64
+	for _, host := range []string{d.Host, operation.HostActions} {
+		some, err := d.Store.ToStop(ctx, host)
+		if err != nil {
+			return fmt.Errorf("find what has to be stopped: %w", err)
+		}
+		ids = append(ids, some...)
 	}
 	for _, id := range ids {
 		if !d.stop(id) {
@@ -93,7 +97,7 @@ func (d *Deploy) stopLeft(ctx context.Context, id int64) error {
 	if err != nil {
 		return fmt.Errorf("read operation %d: %w", id, err)
 	}
-	if run, err := d.Executor.Resume(op.ID, op.Attempt, op.Launch); err == nil { // else there is nothing to stop
+	if run, err := d.executorOf(op).Resume(ctx, op.ID, op.Attempt, op.Launch); err == nil { // else there is nothing to stop
 		run.Stop()
 	}
 	return nil
@@ -107,7 +111,7 @@ func (d *Deploy) lookElsewhere(ctx context.Context) error {
 		return fmt.Errorf("find what runs: %w", err)
 	}
 	for _, op := range running {
-		if !op.Kind.Exclusive() || op.Host == "" || op.Host == d.Host {
+		if !op.Kind.Exclusive() || op.Host == "" || d.here(op) {
 			continue
 		}
 		replica, err := d.replica(ctx, op.Host)
@@ -154,7 +158,7 @@ func (d *Deploy) stopAnywhere(ctx context.Context, op operation.Operation) (bool
 
 // answers reports whether a host is alive; a runner that was not started yet is on none.
 func (d *Deploy) answers(ctx context.Context, host string) (bool, error) {
-	if host == "" || host == d.Host {
+	if host == "" || host == d.Host || host == operation.HostActions {
 		return true, nil
 	}
 	replica, err := d.replica(ctx, host)
@@ -181,10 +185,10 @@ func (d *Deploy) takeUp(ctx context.Context, read operation.Operation) error {
 	if err != nil {
 		return fmt.Errorf("read %s: %w", read, err)
 	}
-	if op.State != operation.Running || op.Attempt != read.Attempt || op.Host != d.Host {
+	if op.State != operation.Running || op.Attempt != read.Attempt || !d.here(op) {
 		return nil
 	}
-	run, err := d.Executor.Resume(op.ID, op.Attempt, op.Launch)
+	run, err := d.executorOf(op).Resume(ctx, op.ID, op.Attempt, op.Launch)
 	if errors.Is(err, executor.ErrUnknown) {
 		back, err := d.putBack(ctx, op)
 		if err != nil || !back {
@@ -208,8 +212,9 @@ func (d *Deploy) takeUp(ctx context.Context, read operation.Operation) error {
 	}
 	if err != nil {
 		zerolog.Ctx(ctx).Error().Err(err).Msg("runner gave no result")
-		end = lost(op)
+		end = d.unsuccessful(op, err)
 	}
+	end = d.annotated(ctx, op, end)
 	end.Then = d.following(ctx, op) // shows the end again, were that to break off here
 	return d.finish(ctx, end)
 }
@@ -234,7 +239,7 @@ func (d *Deploy) outlast(ctx context.Context, op operation.Operation, ended erro
 		"; how far it came will not be known."); err != nil {
 		zerolog.Ctx(ctx).Error().Err(err).Msg("could not say that Terraform goes on without its runner")
 	}
-	run, err := d.Executor.Resume(op.ID, op.Attempt, op.Launch)
+	run, err := d.executorOf(op).Resume(ctx, op.ID, op.Attempt, op.Launch)
 	if err != nil {
 		return ended
 	}
@@ -246,6 +251,9 @@ func (d *Deploy) outlast(ctx context.Context, op operation.Operation, ended erro
 
 // waitUntilCertain waits for an attempt that another process started. What still runs of it when it must have ended is killed.
 func (d *Deploy) waitUntilCertain(ctx context.Context, op operation.Operation, run executor.Run) (operation.Result, error) {
+	if op.Host == operation.HostActions {
+		return d.wait(ctx, op.ID, run) // it may have waited for a machine, or for a reviewer, longer than any limit of ours
+	}
 	now, err := d.Store.Now(ctx)
 	if err != nil {
 		return operation.Result{}, fmt.Errorf("ask for the time: %w", err)
@@ -257,7 +265,7 @@ func (d *Deploy) waitUntilCertain(ctx context.Context, op operation.Operation, r
 		return result, err
 	}
 	zerolog.Ctx(ctx).Error().Msg("the time limit of an apply has passed, and something of it still runs: it is killed")
-	if err := d.Executor.Kill(op.ID, op.Attempt, op.Launch); err != nil {
+	if err := d.executorOf(op).Kill(ctx, op.ID, op.Attempt, op.Launch); err != nil {
 		return operation.Result{}, fmt.Errorf("kill what is left of it: %w", err)
 	}
 	return d.wait(ctx, op.ID, run)
@@ -311,20 +319,27 @@ func (d *Deploy) resumePlan(ctx context.Context, id int64) (bool, error) {
 	if err != nil {
 		return false, fmt.Errorf("read plan %d: %w", id, err)
 	}
-	if op.State != operation.Running || op.Host != d.Host {
+	if op.State != operation.Running || !d.here(op) {
 		return false, nil
 	}
 	if err := d.begin(op.ID); err != nil {
 		return false, err
 	}
 	defer d.end(op.ID)
-	run, err := d.Executor.Resume(op.ID, op.Attempt, op.Launch)
+	run, err := d.executorOf(op).Resume(ctx, op.ID, op.Attempt, op.Launch)
+	inWorkflow := op.Host == operation.HostActions // where another run would cost minutes, and may wait for the first
 	if err != nil {
+		if inWorkflow && !errors.Is(err, executor.ErrUnknown) {
+			return false, fmt.Errorf("take up %s: %w", op, err)
+		}
 		return false, nil // whatever it is, a plan can be begun anew
 	}
 	result, err := d.wait(ctx, op.ID, run)
 	if ctx.Err() != nil {
 		return false, fmt.Errorf("wait for %s: %w", op, context.Cause(ctx))
+	}
+	if err != nil && inWorkflow {
+		return true, d.finish(ctx, d.unsuccessful(op, err))
 	}
 	if err != nil {
 		return false, nil // as above
@@ -333,7 +348,7 @@ func (d *Deploy) resumePlan(ctx context.Context, id int64) (bool, error) {
 	if err != nil {
 		return false, err
 	}
-	return true, d.finish(ctx, end)
+	return true, d.finish(ctx, d.annotated(ctx, op, end))
 }
 
 // resume sees to the apply that has the hold of an environment. It reports whether the hold is free.
@@ -351,7 +366,7 @@ func (d *Deploy) resume(ctx context.Context, what drive) (bool, error) {
 		return false, fmt.Errorf("start %s: %w", op, errWatched) // by a job that lost its claim: it may give up now
 	case op.Host == "":
 		return d.putBack(ctx, op) // and go on in this job: so failures to start it are counted, and have an end
-	case op.Host == d.Host:
+	case d.here(op):
 		if d.begin(op.ID) != nil {
 			return false, nil // who watches it goes on afterwards
 		}

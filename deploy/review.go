@@ -20,11 +20,10 @@ import (
 
 // reviewed is what people have seen of what an apply would do.
 type reviewed struct {
-	targets   map[string]reviewedTarget // by root
-	tools     []operation.Tool          // that the plans were made with
-	evidence  operation.Evidence
-	undoes    bool     // the candidate does not contain what was applied
-	unblocked []string // addresses whose blocked changes a second person approved
+	targets  map[string]reviewedTarget // by root
+	tools    []operation.Tool          // that the plans were made with
+	evidence operation.Evidence
+	config   *configured // what was in force when it was looked at; nil: what is now
 }
 
 type reviewedTarget struct {
@@ -32,6 +31,7 @@ type reviewedTarget struct {
 	data     map[string]string // what the data sources gave then: see operation.TargetResult
 	lineage  string            // of the state that the last apply has left
 	serial   int64             // 0: not known
+	approved []operation.Held  // blocked changes that a second person approved
 }
 
 // reviewedPull is what was reviewed on one pull request, where that counts.
@@ -44,13 +44,13 @@ type reviewedPull struct {
 
 // reviewedOf finds, for each root, what was reviewed on the pull requests between its applied commit and
 // the candidate, and how many people approved that where the environment asks for it.
-func (d *Deploy) reviewedOf(ctx context.Context, op operation.Operation, config repoconfig.Config,
+func (d *Deploy) reviewedOf(ctx context.Context, ask *asking, op operation.Operation, config repoconfig.Config,
 	before map[string]string,
 ) (reviewed, error) {
 	found := reviewed{targets: map[string]reviewedTarget{}}
 	pulls := map[int]reviewedPull{}
 	for _, number := range op.Pulls {
-		pull, err := d.reviewedPull(ctx, op, config, number)
+		pull, err := d.reviewedPull(ctx, ask, op, config, number)
 		if err != nil {
 			return reviewed{}, err
 		}
@@ -187,7 +187,9 @@ func resultOf(op operation.Operation, root string) (operation.TargetResult, bool
 }
 
 // reviewedPull finds the plan that people saw on a pull request, and whether enough of them approved it.
-func (d *Deploy) reviewedPull(ctx context.Context, op operation.Operation, config repoconfig.Config, number int) (reviewedPull, error) {
+func (d *Deploy) reviewedPull(ctx context.Context, ask *asking, op operation.Operation, config repoconfig.Config,
+	number int,
+) (reviewedPull, error) {
 	pull := reviewedPull{Review: operation.Review{Pull: number}}
 	facts, ok, err := d.pullFacts(ctx, op.Repository, number)
 	if err != nil {
@@ -220,7 +222,7 @@ func (d *Deploy) reviewedPull(ctx context.Context, op operation.Operation, confi
 	if environment.Approvals == 0 {
 		return pull, nil
 	}
-	approval, err := d.approval(ctx, op.Repository, facts, environment.Approvals, pull.plan)
+	approval, err := d.approval(ctx, ask, facts, environment.Approvals, pull.plan)
 	if err != nil {
 		return pull, err
 	}
@@ -261,16 +263,14 @@ type approved struct {
 
 // approval asks GitHub who wrote and who reviewed a pull request. A review counts where the plan that was shown when
 // it was given, be it of an earlier commit, covers the one that counts now: it approves these very changes.
-func (d *Deploy) approval(ctx context.Context, repo operation.Repository, facts pullFacts, needed int,
-	shown operation.Operation,
-) (approved, error) {
-	authors, err := d.Hub.PullAuthors(ctx, repo, facts.Number)
+func (d *Deploy) approval(ctx context.Context, ask *asking, facts pullFacts, needed int, shown operation.Operation) (approved, error) {
+	authors, err := ask.authorsOf(ctx, facts.Number)
 	if err != nil {
-		return approved{}, fmt.Errorf("ask who wrote #%d: %w", facts.Number, err)
+		return approved{}, err
 	}
-	reviews, more, err := d.Hub.Reviews(ctx, repo, facts.Number)
+	reviews, more, err := ask.reviewsOf(ctx, facts.Number)
 	if err != nil {
-		return approved{}, fmt.Errorf("ask who reviewed #%d: %w", facts.Number, err)
+		return approved{}, err
 	}
 	known := gitflow.Reviews{
 		Needed: needed, Head: facts.Head, Authors: authors.Logins, AuthorsCut: authors.More, ReviewsCut: more, AuthorsNoname: authors.Noname,
@@ -278,19 +278,18 @@ func (d *Deploy) approval(ctx context.Context, repo operation.Repository, facts 
 	if facts.Author != "" && !slices.Contains(known.Authors, facts.Author) {
 		known.Authors = append(known.Authors, facts.Author)
 	}
-	permissions := map[string]string{}
 	for _, review := range reviews {
 		one := gitflow.Review{
 			Login: review.Login, Bot: review.Type != "User", State: review.State, Commit: review.Commit, Submitted: review.Submitted,
 		}
-		if _, asked := permissions[review.Login]; !asked && review.Login != "" && review.State == gitflow.ReviewApproved {
-			if permissions[review.Login], err = d.Hub.Permission(ctx, repo, review.Login); err != nil {
-				return approved{}, fmt.Errorf("ask for the permission of %s: %w", review.Login, err)
+		if review.Login != "" && review.State == gitflow.ReviewApproved {
+			if _, err := ask.permissionOf(ctx, review.Login); err != nil {
+				return approved{}, err
 			}
 		}
-		one.Permission = permissions[review.Login]
+		one.Permission = ask.permissions[review.Login]
 		if review.State == gitflow.ReviewApproved {
-			covers, err := d.covers(ctx, repo, facts.Number, review, shown)
+			covers, err := d.covers(ctx, ask.repo, facts.Number, review, shown)
 			if err != nil {
 				return approved{}, err
 			}
@@ -320,7 +319,7 @@ func (d *Deploy) covers(ctx context.Context, repo operation.Repository, number i
 		return false, fmt.Errorf("find the plan that was reviewed: %w", err)
 	}
 	seen := slices.IndexFunc(ops, func(op operation.Operation) bool {
-		return op.Result != nil && op.Ended.Before(review.Submitted.Add(time.Second))
+		return op.Result != nil && d.reviewableFrom(op).Before(review.Submitted.Add(time.Second))
 	})
 	if seen < 0 {
 		return false, nil
@@ -353,7 +352,7 @@ func (d *Deploy) lookAtApprovals(ctx context.Context, repo operation.Repository,
 		if err != nil {
 			return err
 		}
-		approval, err := d.approval(ctx, repo, facts, environment.Approvals, newest)
+		approval, err := d.approval(ctx, d.asking(repo), facts, environment.Approvals, newest)
 		if err != nil {
 			return err
 		}
@@ -371,7 +370,7 @@ func (d *Deploy) lookAtApprovals(ctx context.Context, repo operation.Repository,
 
 // isAuthor reports whether a person pushed commits of an apply without a pull request, or wrote one of the pull
 // requests that it carries, as far as is known. Where not all authors are known, everybody may be one.
-func (d *Deploy) isAuthor(ctx context.Context, op operation.Operation, login string) (bool, error) {
+func (d *Deploy) isAuthor(ctx context.Context, ask *asking, op operation.Operation, login string) (bool, error) {
 	if pushed, err := d.pushed(ctx, op, login); err != nil || pushed {
 		return pushed, err
 	}
@@ -383,12 +382,12 @@ func (d *Deploy) isAuthor(ctx context.Context, op operation.Operation, login str
 		if ok && strings.EqualFold(facts.Author, login) {
 			return true, nil
 		}
-		authors, err := d.Hub.PullAuthors(ctx, op.Repository, number)
+		authors, err := ask.authorsOf(ctx, number)
 		if gone := (*hub.Gone)(nil); errors.As(err, &gone) {
 			continue
 		}
 		if err != nil {
-			return false, fmt.Errorf("ask who wrote #%d: %w", number, err)
+			return false, err
 		}
 		if authors.More || slices.ContainsFunc(authors.Logins, func(author string) bool { return strings.EqualFold(author, login) }) {
 			return true, nil
@@ -437,6 +436,7 @@ func (d *Deploy) approvedMeanwhile(ctx context.Context, repo operation.Repositor
 	if err != nil || config.Problem != "" || config.Default {
 		return err
 	}
+	ask := d.asking(repo)
 	for _, op := range waiting {
 		evidence, err := d.Store.Evidence(ctx, op.ID, op.Attempt)
 		if err != nil {
@@ -445,7 +445,7 @@ func (d *Deploy) approvedMeanwhile(ctx context.Context, repo operation.Repositor
 		if !slices.ContainsFunc(evidence.Reviews, func(review operation.Review) bool { return review.Pull == number && review.Missing != "" }) {
 			continue
 		}
-		pull, err := d.reviewedPull(ctx, op, config.Config, number)
+		pull, err := d.reviewedPull(ctx, ask, op, config.Config, number)
 		if err != nil {
 			return err
 		}

@@ -25,7 +25,7 @@ func (d *Deploy) runPlan(ctx context.Context, what drive) error {
 	}
 	if d.Shared {
 		if err := d.Git.Fetch(ctx, what.Repository); err != nil { // another replica may have made this plan
-			return d.unlessFull(ctx, what.Operation, fmt.Errorf("fetch: %w", err))
+			return d.unlessFinal(ctx, what.Operation, fmt.Errorf("fetch: %w", err))
 		}
 	}
 	op, started, err := d.Store.Start(ctx, what.Operation)
@@ -50,7 +50,7 @@ func (d *Deploy) runPlan(ctx context.Context, what drive) error {
 		zerolog.Ctx(ctx).Warn().Err(failed).Msg("could not show that a plan runs") // its end is shown
 	}
 	if err != nil {
-		return d.unlessFull(ctx, op.ID, err)
+		return d.unlessFinal(ctx, op.ID, err)
 	}
 	if err := d.finish(ctx, finish); err != nil || op.Pull == 0 {
 		return err
@@ -58,18 +58,18 @@ func (d *Deploy) runPlan(ctx context.Context, what drive) error {
 	return d.lookAtApprovals(ctx, op.Repository, op.Pull) // they are of what the plan shows now
 }
 
-// unlessFull passes on what kept a plan from being started, so that it is tried again; but where the disk is full, that is
-// the end of the plan, in words.
-func (d *Deploy) unlessFull(ctx context.Context, id int64, err error) error {
-	if !fullDisk(err) {
+// unlessFinal passes on what kept a plan from being started, so that it is tried again; but where that would not help, because a
+// person has to do something first, it is the end of the plan, in words.
+func (d *Deploy) unlessFinal(ctx context.Context, id int64, err error) error {
+	if passing(err) {
 		return err
 	}
-	zerolog.Ctx(ctx).Error().Err(err).Msg("a plan could not be started: the disk is full")
+	zerolog.Ctx(ctx).Error().Err(err).Msg("a plan could not be started")
 	op, readErr := d.Store.Operation(ctx, id)
 	if readErr != nil || op.State.Ended() {
 		return wrap("find the plan", readErr)
 	}
-	return d.finish(ctx, givenUp(op, err.Error()))
+	return d.finish(ctx, refusedStart(op, err))
 }
 
 // advance runs the applies of one environment, one after another, until none waits.
@@ -150,7 +150,7 @@ func (d *Deploy) apply(ctx context.Context, op operation.Operation, shown *errgr
 	}
 	if err != nil {
 		zerolog.Ctx(ctx).Error().Err(err).Msg("apply could not be started")
-		finish = givenUp(op, err.Error())
+		finish = refusedStart(op, err)
 	}
 	whole := context.WithoutCancel(ctx)
 	ended, err := d.record(whole, finish)
@@ -185,14 +185,17 @@ func (d *Deploy) execute(ctx context.Context, op operation.Operation, seen revie
 	if err := d.haveTree(ctx, op); err != nil {
 		return store.Finish{}, err
 	}
-	if err := d.Git.Prefetch(ctx, op.Repository, op.Tree); err != nil {
+	op.Host = d.Host
+	if task.Job != nil {
+		op.Host = operation.HostActions // where the files are fetched by the runner
+	} else if err := d.Git.Prefetch(ctx, op.Repository, op.Tree); err != nil {
 		return store.Finish{}, fmt.Errorf("fetch the files of %s: %w", short(op.Head), err)
 	}
 	if err := d.Store.SaveEvidence(ctx, op.ID, op.Attempt, seen.evidence); err != nil {
 		return store.Finish{}, fmt.Errorf("record what was reviewed: %w", err)
 	}
 	task.Launch = uuid.NewString()
-	if err := d.Store.Launch(ctx, op.ID, op.Attempt, d.Host, task.Launch); err != nil {
+	if err := d.Store.Launch(ctx, op.ID, op.Attempt, op.Host, task.Launch); err != nil {
 		return store.Finish{}, fmt.Errorf("record the start: %w", err)
 	}
 	result, err := d.watch(ctx, task)
@@ -206,9 +209,9 @@ func (d *Deploy) execute(ctx context.Context, op operation.Operation, seen revie
 	}
 	if err != nil {
 		zerolog.Ctx(ctx).Error().Err(err).Msg("runner gave no result")
-		return lost(op), nil
+		return d.unsuccessful(op, err), nil
 	}
-	return ended(op, result, seen.evidence), nil
+	return d.annotated(ctx, op, ended(op, result, seen.evidence)), nil
 }
 
 // haveTree makes the merge anew that a plan is of where another replica has made it: the same two
@@ -289,7 +292,9 @@ func ended(op operation.Operation, result operation.Result, evidence operation.E
 		end.State, end.Message = operation.Failed, "Somebody else holds the state lock."
 	case outcomes[operation.Different] > 0 || result.Question != op.Confirmed && result.Question != "":
 		end.State = operation.Unconfirmed
-		if asksAbout(result) || op.Doubt != "" { // what only a second person's approval is needed for has no yes
+		end.Doubts = evidence.Doubts.Without(op.Agreed)
+		end.Doubt = end.Doubts.Text()
+		if asksAbout(result) || len(end.Doubts) > 0 { // what only a second person's approval is needed for has no yes
 			end.Question = result.Question
 		}
 		end.Message = unconfirmedBecause(result, blocked)
@@ -329,7 +334,13 @@ func (d *Deploy) finish(ctx context.Context, end store.Finish) error {
 
 // record stores how an operation ended, and gives its hold back.
 func (d *Deploy) record(ctx context.Context, end store.Finish) (operation.Operation, error) {
+	more, end := d.namedSince(ctx, end), d.sayGate(ctx, end)
 	op, err := d.Store.Finish(ctx, end)
+	if err == nil && more != "" {
+		if again, failed := d.Store.Reconsider(ctx, op.ID, "switchyard", more); failed == nil {
+			return again, nil // it takes its turn again at once, and nobody is asked yet
+		}
+	}
 	if errors.Is(err, store.ErrLost) || errors.Is(err, store.ErrTransition) {
 		zerolog.Ctx(ctx).Warn().Err(err).Msg("a late result was not taken")
 		op, err = d.Store.Operation(ctx, end.Operation)
@@ -349,6 +360,9 @@ func (d *Deploy) showEnd(ctx context.Context, op operation.Operation) error {
 	if !op.Kind.Exclusive() {
 		return nil
 	}
+	if err := d.wakeGates(ctx, op.Repository); err != nil {
+		return err
+	}
 	return d.showWaiting(ctx, op.Repository, op.Environment)
 }
 
@@ -356,53 +370,46 @@ func (d *Deploy) showEnd(ctx context.Context, op operation.Operation) error {
 func (d *Deploy) task(ctx context.Context, op operation.Operation,
 	seen reviewed,
 ) (operation.Task, error) {
-	config, err := d.known(ctx, op.Repository)
-	if err != nil {
-		return operation.Task{}, err
+	config := seen.config
+	if config == nil {
+		now, err := d.known(ctx, op.Repository)
+		if err != nil {
+			return operation.Task{}, err
+		}
+		config = &now
 	}
 	task := operation.Task{
 		Version: operation.ContractVersion, Operation: op.ID, Attempt: op.Attempt, Kind: op.Kind, Repository: op.Repository,
 		GitDir: d.Git.Dir(op.Repository), Tree: op.Tree, Commit: op.Head,
 		WorkDir: filepath.Join(d.WorkDir, filepath.FromSlash(workKey(op))), CacheDir: d.CacheDir,
 		Terraform: d.Terraform, Environment: op.Environment, Env: maps.Clone(d.Env),
-		Confirmed: op.Confirmed, Doubt: op.Doubt, Reviewed: seen.tools,
+		Confirmed: op.Confirmed, ConfirmedDoubts: op.ConfirmedDoubts, Agreed: op.Agreed, Doubts: seen.evidence.Doubts, Reviewed: seen.tools,
 		TimeLimit: d.PlanLimit, LockTimeout: d.LockTimeout, StopGrace: d.StopGrace,
 	}
-	task.Undoes = seen.undoes
 	task.Stateful, task.Mask = config.Risk.Stateful, config.Mask
 	if op.Kind.Exclusive() {
 		environment, _ := config.Environment(op.Environment)
-		task.TimeLimit, task.Binding, task.Block, task.Approved = d.ApplyLimit, environment.Binding, config.Risk.Block, seen.unblocked
+		task.TimeLimit, task.Binding, task.Block = d.ApplyLimit, environment.Binding, config.Risk.Block
 	}
 	if config.Terraform.Version != "" {
 		task.Terraform.Version = config.Terraform.Version
 	}
-	application := config.Application
-	if application == "" {
-		application = op.Repository.Name
-	}
-	for _, root := range config.Roots {
-		if !slices.Contains(op.Roots, root.Dir) {
-			continue
-		}
-		target := operation.TargetTask{
-			Target: operation.Target{Root: root.Dir, Environment: op.Environment}, Dir: root.Dir,
-			VarFiles: root.VarFilesFor(op.Environment), Backend: root.BackendFor(application, op.Environment),
-			Vars: map[string]string{"application_name": application, "environment_name": op.Environment},
-		}
+	for _, target := range config.Targets(op.Environment, op.Repository.Name, op.Roots) {
+		root := target.Target.Root
 		from := op.Base
 		if op.Kind.Exclusive() {
-			from = seen.evidence.Before[root.Dir]
-			what := seen.targets[root.Dir]
+			from = seen.evidence.Before[root]
+			what := seen.targets[root]
 			target.Expected, target.Data, target.Lineage, target.Serial = &what.expected, what.data, what.lineage, what.serial
+			target.Approved = what.approved
 		}
-		target.Protected = d.protected(ctx, op.Repository, root.Dir, from)
+		target.Protected = d.protected(ctx, op.Repository, root, from)
 		task.Targets = append(task.Targets, target)
 	}
 	if len(task.Targets) == 0 {
 		return operation.Task{}, fmt.Errorf("%w: %s", errNoRoots, strings.Join(op.Roots, ", "))
 	}
-	return task, nil
+	return d.placed(ctx, op, config.Config, seen, task)
 }
 
 // errNoRoots says that nothing is left to run.

@@ -3,6 +3,7 @@ package deploy
 import (
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"slices"
 	"strconv"
@@ -22,23 +23,39 @@ import (
 const maxRounds = 10
 
 // steady shows something until what it was made from is the same before and after: another job may
-// change that meanwhile, show the newer, and then be overwritten by this older view.
-func steady[T any](look func() (T, error), same func(a, b T) bool, show func() error) error {
+// change that meanwhile. What show has refused with store.ErrMoved, because it came too late, is shown anew.
+func steady[T any](look func() (T, error), same func(a, b T) bool, show func(T) error) error {
 	before, err := look()
 	if err != nil {
 		return err
 	}
 	for range maxRounds {
-		if err := show(); err != nil {
-			return err
+		late := show(before)
+		if late != nil && !errors.Is(late, store.ErrMoved) {
+			return late
 		}
 		after, err := look()
-		if err != nil || same(before, after) {
+		if err != nil || late == nil && same(before, after) {
 			return err
 		}
 		before = after
 	}
 	return fmt.Errorf("it changed %d times while it was shown", maxRounds)
+}
+
+// seenKey is the key, in a context, of what the things are made from that are shown with it.
+type seenKey struct{}
+
+// madeFrom says what the things are made from that are shown with a context. Where that moves on before one of them is
+// recorded, whoever moved it may have shown the newer already: this one is then refused with store.ErrMoved.
+func madeFrom(ctx context.Context, seen *store.Seen) context.Context {
+	return context.WithValue(ctx, seenKey{}, seen)
+}
+
+// seenOf is what the things that are shown with a context are made from; nil is nothing that moves.
+func seenOf(ctx context.Context) *store.Seen {
+	seen, _ := ctx.Value(seenKey{}).(*store.Seen)
+	return seen
 }
 
 // openAt reads the open pull requests that have a commit as their head and are shown at all.
@@ -62,9 +79,9 @@ func (d *Deploy) openAt(ctx context.Context, repo int64, head string) ([]pullFac
 
 // wantFlowCheck wants the gitflow check of a commit: the verdict on the worst of its open pull requests.
 func (d *Deploy) wantFlowCheck(ctx context.Context, repo operation.Repository, head string) error {
+	ctx = madeFrom(ctx, nil) // it is not about operations
 	look := func() ([]pullFacts, error) { return d.openAt(ctx, repo.ID, head) }
-	var open []pullFacts
-	return steady(func() (_ []pullFacts, err error) { open, err = look(); return open, err }, sameFlow, func() error {
+	return steady(look, sameFlow, func(open []pullFacts) error {
 		if len(open) == 0 {
 			return nil
 		}
@@ -199,7 +216,7 @@ func (d *Deploy) endCheck(ctx context.Context, op operation.Operation, why strin
 // showPlan brings everything up to date that shows a plan.
 func (d *Deploy) showPlan(ctx context.Context, op operation.Operation) error {
 	if op.Pull == 0 {
-		return d.showPlanCheck(ctx, op)
+		return d.keepShown(ctx, &op, func(ctx context.Context) error { return d.showPlanCheck(ctx, op) })
 	}
 	if err := d.showPull(ctx, op.Repository, op.Pull); err != nil {
 		return err
@@ -268,12 +285,6 @@ func (d *Deploy) lookAtOthers(ctx context.Context, repo operation.Repository, fa
 		}
 	}
 	return nil
-}
-
-// progressOf is how far everything is that a pull request shows.
-func (d *Deploy) progressOf(ctx context.Context, repo int64, number int) ([]store.Progress, error) {
-	progress, err := d.Store.Progress(ctx, store.Filter{Repository: repo, Pull: number})
-	return progress, wrap("see how far it is", err)
 }
 
 func planCheckOf(facts pullFacts, view render.PullView) hub.Check {

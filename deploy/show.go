@@ -11,6 +11,7 @@ import (
 	"github.com/switchyard-dev/switchyard/hub"
 	"github.com/switchyard-dev/switchyard/operation"
 	"github.com/switchyard-dev/switchyard/render"
+	"github.com/switchyard-dev/switchyard/repoconfig"
 	"github.com/switchyard-dev/switchyard/store"
 )
 
@@ -27,16 +28,25 @@ func (d *Deploy) show(ctx context.Context, op operation.Operation) error {
 	if !op.Kind.Exclusive() {
 		return d.showPlan(ctx, op)
 	}
-	if err := steady(func() (operation.Operation, error) {
-		current, err := d.Store.Operation(ctx, op.ID)
-		if err == nil && !sameStep(current, op) {
-			op = current
-		}
-		return current, wrap("read "+op.String(), err)
-	}, sameStep, func() error { return d.showApply(ctx, op) }); err != nil || !mayHaveChanged(op) {
+	if err := d.keepShown(ctx, &op, func(ctx context.Context) error { return d.showApply(ctx, op) }); err != nil || !mayOutdate(op) {
 		return err
 	}
 	return wrap("queue a look at plans", d.enqueue(ctx, lookForOutdatedJob(op.Repository, op.Environment)))
+}
+
+// keepShown shows an operation until it is shown as it is by now, which it is then too.
+func (d *Deploy) keepShown(ctx context.Context, op *operation.Operation, show func(context.Context) error) error {
+	return steady(func() (store.Seen, error) {
+		seen, err := d.Store.See(ctx, store.Filter{ID: op.ID})
+		if err != nil {
+			return seen, fmt.Errorf("look at %s: %w", op, err)
+		}
+		current, err := d.Store.Operation(ctx, op.ID)
+		if err == nil && !sameStep(current, *op) {
+			*op = current
+		}
+		return seen, wrap("read "+op.String(), err)
+	}, store.Seen.Same, func(seen store.Seen) error { return show(madeFrom(ctx, &seen)) })
 }
 
 // sameStep reports whether nothing happened to an operation between two looks at it.
@@ -44,8 +54,10 @@ func sameStep(a, b operation.Operation) bool { return a.State == b.State && a.At
 
 // showPull wants the comment and the checks of a pull request as the rows are now.
 func (d *Deploy) showPull(ctx context.Context, repo operation.Repository, number int) error {
-	return steady(func() ([]store.Progress, error) { return d.progressOf(ctx, repo.ID, number) }, slices.Equal,
-		func() error { return d.showPullOnce(ctx, repo, number) })
+	return steady(func() (store.Seen, error) {
+		seen, err := d.Store.See(ctx, store.Filter{Repository: repo.ID, Pull: number})
+		return seen, wrap("see how far it is", err)
+	}, store.Seen.Same, func(seen store.Seen) error { return d.showPullOnce(madeFrom(ctx, &seen), repo, number) })
 }
 
 func (d *Deploy) showPullOnce(ctx context.Context, repo operation.Repository, number int) error {
@@ -64,10 +76,13 @@ func (d *Deploy) showPullOnce(ctx context.Context, repo operation.Repository, nu
 			return err
 		}
 	}
+	key := commentKey(number)
 	if !worthComment(facts, view) {
-		return nil
+		// One that is there shows a plan of an earlier head, of which nothing is left.
+		if _, commented, err := d.Store.Surface(ctx, repo.ID, key); err != nil || !commented || len(facts.Roots) > 0 {
+			return wrap("find the comment", err)
+		}
 	}
-	key := fmt.Sprintf("pull/%d/comment", number)
 	notBefore := time.Time{}
 	switch {
 	case facts.State != "open" && len(view.Applies) == 0, planning(view) && len(view.Applies) == 0:
@@ -81,9 +96,12 @@ func (d *Deploy) showPullOnce(ctx context.Context, repo operation.Repository, nu
 	case slices.ContainsFunc(view.Applies, running):
 		notBefore = d.Clock.Now().Add(soon)
 	}
-	return d.want(ctx, repo, surfaceComment, key, hub.Comment{
+	if err := d.want(ctx, repo, surfaceComment, key, hub.Comment{
 		Number: number, Body: render.PullComment(view), Marker: render.Marker(number), Search: facts.Comments > 0,
-	}, notBefore)
+	}, notBefore); err != nil {
+		return err
+	}
+	return d.wantPages(ctx, repo, facts, view)
 }
 
 // worthComment reports whether there is anything to tell on a pull request beyond its checks.
@@ -118,13 +136,11 @@ func (d *Deploy) pullView(ctx context.Context, repo operation.Repository, facts 
 		return view, err
 	} else if ok && (newest.Head == facts.Head || facts.State != "open") && len(facts.Roots) > 0 {
 		view.Plan = &newest
+		if view.Run, err = d.runView(ctx, newest); err != nil {
+			return view, err
+		}
 		if stale := facts.Outdated; stale != nil && stale.Plan == newest.ID && facts.State == "open" {
 			view.Outdated = &stale.Outdated
-		}
-		if facts.State == "open" {
-			if view.Stale, err = d.stale(ctx, newest); err != nil {
-				return view, err
-			}
 		}
 	}
 	applies, err := d.Store.Operations(ctx, store.Filter{
@@ -140,7 +156,8 @@ func (d *Deploy) pullView(ctx context.Context, repo operation.Repository, facts 
 		}
 		view.Applies = append(view.Applies, apply)
 	}
-	return view, nil
+	err = d.addPages(ctx, repo, facts, &view)
+	return view, err
 }
 
 // applyView gathers what surrounds an apply; pull is the pull request that it is shown on.
@@ -156,6 +173,9 @@ func (d *Deploy) applyView(ctx context.Context, op operation.Operation, pull int
 	}
 	environment, _ := config.Environment(op.Environment)
 	view.Mask, view.Regions = config.Mask, environment.Regions
+	if view.Run, err = d.runView(ctx, op); err != nil {
+		return view, err
+	}
 	if op.Attempt > 0 {
 		evidence, err := d.Store.Evidence(ctx, op.ID, op.Attempt)
 		if err != nil {
@@ -227,7 +247,7 @@ func (d *Deploy) showWaiting(ctx context.Context, repo operation.Repository, env
 		return err
 	}
 	for _, op := range line {
-		if err := d.showApply(ctx, op); err != nil {
+		if err := d.keepShown(ctx, &op, func(ctx context.Context) error { return d.showApply(ctx, op) }); err != nil {
 			return err
 		}
 	}
@@ -309,8 +329,11 @@ func (d *Deploy) showApply(ctx context.Context, op operation.Operation) error {
 
 // wantDeployment wants GitHub's deployment of an apply, from its first start on.
 func (d *Deploy) wantDeployment(ctx context.Context, op operation.Operation) error {
-	if op.Attempt == 0 {
+	if op.Attempt == 0 || d.Alone != nil {
 		return nil
+	}
+	if own, err := d.inWorkflow(ctx, op); err != nil || own { // the job of a workflow makes its own
+		return err
 	}
 	states := map[operation.State]string{
 		operation.Queued: "queued", operation.Running: "in_progress", operation.Unconfirmed: "pending",
@@ -323,6 +346,19 @@ func (d *Deploy) wantDeployment(ctx context.Context, op operation.Operation) err
 		State:   states[op.State], StatusDescription: render.DeploymentDescription(op),
 		LogURL: fmt.Sprintf("%s/%s/commit/%s/checks", d.WebURL, op.Repository.FullName(), op.Head),
 	}, time.Time{})
+}
+
+// inWorkflow reports whether an apply runs in a workflow, or would, before its runner is started.
+func (d *Deploy) inWorkflow(ctx context.Context, op operation.Operation) (bool, error) {
+	if op.Host != "" || d.Actions == nil {
+		return op.Host == operation.HostActions, nil
+	}
+	config, err := d.known(ctx, op.Repository)
+	if err != nil {
+		return false, err
+	}
+	name, err := d.chosen(config.Config)
+	return err == nil && name == repoconfig.ExecutorActions, nil
 }
 
 // notice is the wanted state of a comment that calls a person.
@@ -370,8 +406,13 @@ func (d *Deploy) wantCheck(ctx context.Context, repo operation.Repository, c hub
 func checkKey(sha, name string) string { return "check/" + sha + "/" + name }
 
 func (d *Deploy) want(ctx context.Context, repo operation.Repository, kind, key string, wanted any, notBefore time.Time) error {
+	in := max(0, notBefore.Sub(d.Clock.Now()))
+	if background(ctx) {
+		in = max(in, soon) // what is done for the same reason comes together
+	}
 	return wrap("want "+kind+" "+key, d.Store.Want(ctx, store.Wish{
-		Repository: repo, Kind: kind, Key: key, Wanted: wanted, In: max(0, notBefore.Sub(d.Clock.Now())), Priority: urgency(ctx),
+		Repository: repo, Kind: kind, Key: key, Wanted: wanted, In: in, Priority: urgency(ctx),
+		Seen: seenOf(ctx),
 	}))
 }
 
@@ -383,9 +424,22 @@ func forWhom(ctx context.Context, onlyBots bool) context.Context {
 	return context.WithValue(ctx, botsKey{}, onlyBots)
 }
 
+// backgroundKey is the key, in a context, of whether nobody waits for what is shown, whoever it is shown to.
+type backgroundKey struct{}
+
+// inBackground says that nobody waits for what is shown with a context: what somebody waits for is written first.
+func inBackground(ctx context.Context) context.Context {
+	return context.WithValue(ctx, backgroundKey{}, true)
+}
+
+func background(ctx context.Context) bool {
+	nobody, _ := ctx.Value(backgroundKey{}).(bool)
+	return nobody
+}
+
 // urgency is the priority of what is shown with a context.
 func urgency(ctx context.Context) int {
-	if onlyBots, _ := ctx.Value(botsKey{}).(bool); onlyBots {
+	if onlyBots, _ := ctx.Value(botsKey{}).(bool); onlyBots || background(ctx) {
 		return store.ForBots
 	}
 	return store.ForPeople

@@ -66,6 +66,9 @@ func (d *Deploy) sweep(ctx context.Context, what sweep) error {
 	if err := d.carryOn(ctx); err != nil { // first, because it needs nothing of GitHub
 		return err
 	}
+	if err := d.sweepGates(ctx); err != nil {
+		return err
+	}
 	if err := d.redeliver(ctx); err != nil {
 		return err
 	}
@@ -196,6 +199,9 @@ func (d *Deploy) repositorySeen(ctx context.Context, seen RepositorySeen) error 
 		return err
 	}
 	if err := d.missedPushes(ctx, repo, config); err != nil {
+		return err
+	}
+	if err := d.missedGates(ctx, repo, config); err != nil {
 		return err
 	}
 	return d.missedPulls(ctx, repo)

@@ -11,12 +11,12 @@ import (
 	"path/filepath"
 	"strconv"
 	"strings"
-	"syscall"
 	"time"
 
 	"github.com/rs/zerolog"
 
 	"github.com/switchyard-dev/switchyard/hub"
+	"github.com/switchyard-dev/switchyard/platform"
 	"github.com/switchyard-dev/switchyard/store"
 )
 
@@ -185,11 +185,11 @@ func takeLock(root *os.Root, name string) (unlock func(), free bool, err error) 
 	if err != nil {
 		return nil, false, fmt.Errorf("open its lock: %w", err)
 	}
-	err = syscall.Flock(int(file.Fd()), syscall.LOCK_EX|syscall.LOCK_NB)
+	err = platform.Lock(file)
 	if err == nil {
 		return func() { _ = file.Close() }, true, nil // nothing was written
 	}
-	if errors.Is(err, syscall.EWOULDBLOCK) {
+	if errors.Is(err, platform.ErrLocked) {
 		err = nil
 	}
 	return nil, false, errors.Join(wrap("take its lock", err), file.Close())

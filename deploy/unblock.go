@@ -8,48 +8,117 @@ import (
 	"strings"
 
 	"github.com/switchyard-dev/switchyard/operation"
+	"github.com/switchyard-dev/switchyard/plan"
 	"github.com/switchyard-dev/switchyard/render"
 	"github.com/switchyard-dev/switchyard/store"
 )
 
+// blockedChange is one change that waits for a second person.
+type blockedChange struct {
+	operation.Held
+
+	root string
+}
+
+// named reports whether a command names the change. It may leave out the root.
+func (b blockedChange) named(address, root string) bool {
+	return b.Address == address && (root == "" || b.root == root)
+}
+
+// labels are what a person writes behind /approve-replace for each of some changes: the address, and the root where
+// several roots have that address.
+func labels(blocked []blockedChange) []string {
+	var names []string
+	for _, one := range blocked {
+		name := one.Address
+		if slices.ContainsFunc(blocked, func(other blockedChange) bool { return other.Address == one.Address && other.root != one.root }) {
+			name += " " + one.root
+		}
+		if !slices.Contains(names, name) {
+			names = append(names, name)
+		}
+	}
+	return names
+}
+
+// rootsOf lists the roots of changes, each once.
+func rootsOf(blocked []blockedChange) []string {
+	var roots []string
+	for _, one := range blocked {
+		if !slices.Contains(roots, one.root) {
+			roots = append(roots, one.root)
+		}
+	}
+	return roots
+}
+
 // approveReplace takes a second person's yes to one change that the configuration holds back: of an apply
 // that waits for it, or of an open pull request, before it is merged.
 func (d *Deploy) approveReplace(ctx context.Context, r request) (string, error) {
-	view := render.UnblockAnswerView{Kind: render.UnblockNothing, Address: r.Command.Address, By: r.Author}
+	view := render.UnblockAnswerView{Kind: render.UnblockNothing, Address: r.Command.Address, Root: r.Command.Root, By: r.Author}
 	waiting, err := d.Store.Operations(ctx, store.Filter{
 		Repository: r.Repository.ID, Kinds: []operation.Kind{operation.Apply}, States: []operation.State{operation.Unconfirmed},
 	})
 	if err != nil {
 		return "", fmt.Errorf("find what waits: %w", err)
 	}
+	ask := d.asking(r.Repository)
+	type match struct {
+		op      operation.Operation
+		changes []blockedChange
+	}
+	var found []match
 	for _, op := range waiting {
 		if r.IsPull && !slices.Contains(op.Pulls, r.Number) {
 			continue
 		}
-		held, err := d.stillBlocked(ctx, op)
+		blocked, err := d.stillBlocked(ctx, ask, op)
 		if err != nil {
 			return "", err
 		}
-		if slices.Contains(held, r.Command.Address) {
-			return d.unblockApply(ctx, r, op, view)
+		named := slices.DeleteFunc(slices.Clone(blocked), func(one blockedChange) bool { return !one.named(r.Command.Address, r.Command.Root) })
+		if len(named) > 0 {
+			found = append(found, match{op, named})
 		}
-		view.Left = append(view.Left, held...)
+		view.Left = append(view.Left, labels(blocked)...)
 	}
-	if r.IsPull && r.Pull.State == "open" {
-		return d.unblockPull(ctx, r, view)
+	switch {
+	case len(found) == 0 && r.IsPull && r.Pull.State == "open":
+		return d.unblockPull(ctx, ask, r, view)
+	case len(found) == 0:
+		return render.UnblockAnswer(view), nil
+	case len(found) > 1: // only where it was asked on an issue, as a rule: a pull request goes to one environment
+		view.Kind = render.UnblockWhich
+		for _, one := range found {
+			view.Applies = append(view.Applies, one.op)
+		}
+		return render.UnblockAnswer(view), nil
 	}
-	return render.UnblockAnswer(view), nil
+	if roots := rootsOf(found[0].changes); len(roots) > 1 {
+		view.Kind, view.Roots, view.Environment = render.UnblockWhich, roots, found[0].op.Environment
+		return render.UnblockAnswer(view), nil
+	}
+	return d.unblockApply(ctx, ask, r, found[0].op, found[0].changes, view)
 }
 
-// blockedIn lists the addresses that an apply waits for a second person for.
-func blockedIn(op operation.Operation) []string {
-	var addresses []string
-	if op.Result != nil {
-		for _, target := range op.Result.Targets {
-			addresses = append(addresses, target.Blocked...)
+// blockedIn lists the changes that an apply waits for a second person for.
+func blockedIn(op operation.Operation) []blockedChange {
+	var blocked []blockedChange
+	if op.Result == nil {
+		return nil
+	}
+	for _, target := range op.Result.Targets {
+		held := target.Held
+		if len(held) == 0 { // of a runner that told no more than the addresses: their approval has it look again
+			for _, address := range target.Blocked {
+				held = append(held, operation.Held{Address: address})
+			}
+		}
+		for _, one := range held {
+			blocked = append(blocked, blockedChange{one, target.Target.Root})
 		}
 	}
-	return addresses
+	return blocked
 }
 
 // asksForYes reports whether an apply waits for a yes, not only for approvals of blocked changes.
@@ -57,33 +126,79 @@ func asksForYes(op operation.Operation) bool {
 	return op.Question != "" && op.Question != op.Confirmed
 }
 
-// stillBlocked lists the addresses that an apply waits for a second person for and that nobody has approved yet.
-func (d *Deploy) stillBlocked(ctx context.Context, op operation.Operation) ([]string, error) {
-	approved, err := d.Store.Unblocked(ctx, op.Repository.ID, op.Environment, []string{op.Head})
+// stillBlocked lists the changes that an apply waits for a second person for and that nobody has approved yet.
+func (d *Deploy) stillBlocked(ctx context.Context, ask *asking, op operation.Operation) ([]blockedChange, error) {
+	blocked := blockedIn(op)
+	if len(blocked) == 0 {
+		return nil, nil
+	}
+	approved, err := d.approvedBlocked(ctx, ask, op)
+	return slices.DeleteFunc(blocked, func(one blockedChange) bool {
+		return slices.ContainsFunc(approved, func(second operation.Second) bool { return second.Root == one.root && second.Held == one.Held })
+	}), err
+}
+
+// approvedBlocked lists the blocked changes that a second person approved for the candidate of an apply or for the head
+// of a pull request that it carries. An approval by one who wrote a part of what is applied, or who asked for the apply, is
+// none, also where it was given before that was so.
+func (d *Deploy) approvedBlocked(ctx context.Context, ask *asking, op operation.Operation) ([]operation.Second, error) {
+	heads := []string{op.Head}
+	for _, number := range op.Pulls {
+		facts, ok, err := d.pullFacts(ctx, op.Repository, number)
+		if err != nil {
+			return nil, err
+		}
+		if ok && facts.Head != "" && !slices.Contains(heads, facts.Head) {
+			heads = append(heads, facts.Head)
+		}
+	}
+	approvals, err := d.Store.Unblocked(ctx, op.Repository.ID, op.Environment, heads)
 	if err != nil {
 		return nil, fmt.Errorf("find which blocked changes were approved: %w", err)
 	}
-	return slices.DeleteFunc(blockedIn(op), func(address string) bool { return slices.Contains(approved, address) }), nil
+	var approved []operation.Second
+	own := map[string]bool{}
+	for _, approval := range approvals {
+		if _, known := own[approval.Who]; !known {
+			if own[approval.Who], err = d.hasPart(ctx, ask, op, approval.Who); err != nil {
+				return nil, err
+			}
+		}
+		if !own[approval.Who] {
+			approved = append(approved, operation.Second{Root: approval.Target.Root, Held: approval.Held, Who: approval.Who})
+		}
+	}
+	return approved, nil
 }
 
-func (d *Deploy) unblockApply(ctx context.Context, r request, op operation.Operation,
+// hasPart reports whether a person wrote a part of what an apply brings, or asked for it.
+func (d *Deploy) hasPart(ctx context.Context, ask *asking, op operation.Operation, login string) (bool, error) {
+	if strings.EqualFold(op.Actor, login) {
+		return true, nil
+	}
+	return d.isAuthor(ctx, ask, op, login)
+}
+
+func (d *Deploy) unblockApply(ctx context.Context, ask *asking, r request, op operation.Operation, changes []blockedChange,
 	view render.UnblockAnswerView,
 ) (string, error) {
-	view.Environment = op.Environment
-	own, err := d.isAuthor(ctx, op, r.Author)
+	view.Environment, view.Left = op.Environment, nil
+	own, err := d.hasPart(ctx, ask, op, r.Author)
 	if err != nil {
 		return "", err
 	}
-	if own || strings.EqualFold(op.Actor, r.Author) {
+	if own {
 		view.Kind, view.Author = render.UnblockOwn, r.Author
 		return render.UnblockAnswer(view), nil
 	}
-	if err := d.Store.Unblock(ctx, r.Repository.ID, op.Environment, op.Head, r.Command.Address, r.Author, r.Comment); err != nil {
-		return "", fmt.Errorf("record the approval: %w", err)
-	}
-	if view.Left, err = d.stillBlocked(ctx, op); err != nil {
+	if err := d.approve(ctx, r, op, changes); err != nil {
 		return "", err
 	}
+	left, err := d.stillBlocked(ctx, ask, op)
+	if err != nil {
+		return "", err
+	}
+	view.Left = labels(left)
 	if asksForYes(op) {
 		view.Question = op.Question
 	}
@@ -108,9 +223,21 @@ func (d *Deploy) unblockApply(ctx context.Context, r request, op operation.Opera
 	return render.UnblockAnswer(view), err
 }
 
+// approve records a person's yes to changes, for the head of an operation.
+func (d *Deploy) approve(ctx context.Context, r request, op operation.Operation, changes []blockedChange) error {
+	approvals := make([]store.Approval, 0, len(changes))
+	for _, change := range changes {
+		approvals = append(approvals, store.Approval{
+			Repository: r.Repository.ID, Target: operation.Target{Root: change.root, Environment: op.Environment}, Head: op.Head,
+			Held: change.Held, Who: r.Author, Comment: r.Comment,
+		})
+	}
+	return wrap("record the approval", d.Store.Unblock(ctx, approvals...))
+}
+
 // unblockPull approves a change that the newest plan of an open pull request shows and that its apply would
-// wait for. It holds for the commit that was planned.
-func (d *Deploy) unblockPull(ctx context.Context, r request, view render.UnblockAnswerView) (string, error) {
+// wait for. It holds for the commit that was planned, and for that very change.
+func (d *Deploy) unblockPull(ctx context.Context, ask *asking, r request, view render.UnblockAnswerView) (string, error) {
 	newest, ok, err := d.newestPlan(ctx, r.Repository.ID, r.Number)
 	if err != nil {
 		return "", err
@@ -118,19 +245,22 @@ func (d *Deploy) unblockPull(ctx context.Context, r request, view render.Unblock
 	if !ok || newest.Result == nil || newest.Head != r.Pull.HeadSHA {
 		return render.UnblockAnswer(view), nil
 	}
-	var held []string
+	var blocked []blockedChange
 	for _, target := range newest.Result.Targets {
-		for _, risk := range target.Risks {
-			if r.Config.Risk.Blocks(risk.Rule) && !slices.Contains(held, risk.Address) {
-				held = append(held, risk.Address)
-			}
+		for _, held := range plan.Held(target.Risks, r.Config.Risk.Block, target.ChangeSet.Changes) {
+			blocked = append(blocked, blockedChange{held, target.Target.Root})
 		}
 	}
-	view.Environment, view.Left = newest.Environment, append(view.Left, held...)
-	if !slices.Contains(held, r.Command.Address) {
+	view.Environment, view.Left = newest.Environment, append(view.Left, labels(blocked)...)
+	named := slices.DeleteFunc(slices.Clone(blocked), func(one blockedChange) bool { return !one.named(r.Command.Address, r.Command.Root) })
+	switch roots := rootsOf(named); {
+	case len(roots) == 0:
+		return render.UnblockAnswer(view), nil
+	case len(roots) > 1:
+		view.Kind, view.Roots = render.UnblockWhich, roots
 		return render.UnblockAnswer(view), nil
 	}
-	own, err := d.isAuthor(ctx, newest, r.Author)
+	own, err := d.isAuthor(ctx, ask, newest, r.Author)
 	if err != nil {
 		return "", err
 	}
@@ -138,13 +268,18 @@ func (d *Deploy) unblockPull(ctx context.Context, r request, view render.Unblock
 		view.Kind, view.Author = render.UnblockOwn, r.Author
 		return render.UnblockAnswer(view), nil
 	}
-	if err := d.Store.Unblock(ctx, r.Repository.ID, newest.Environment, newest.Head, r.Command.Address, r.Author, r.Comment); err != nil {
-		return "", fmt.Errorf("record the approval: %w", err)
+	if err := d.approve(ctx, r, newest, named); err != nil {
+		return "", err
 	}
-	approved, err := d.Store.Unblocked(ctx, r.Repository.ID, newest.Environment, []string{newest.Head})
+	approvals, err := d.Store.Unblocked(ctx, r.Repository.ID, newest.Environment, []string{newest.Head})
+	if err != nil {
+		return "", fmt.Errorf("find what is approved: %w", err)
+	}
 	view.Kind = render.UnblockEarly
-	view.Left = slices.DeleteFunc(held, func(address string) bool { return slices.Contains(approved, address) })
-	return render.UnblockAnswer(view), wrap("find what is approved", err)
+	view.Left = labels(slices.DeleteFunc(blocked, func(one blockedChange) bool {
+		return slices.ContainsFunc(approvals, func(a store.Approval) bool { return a.Target.Root == one.root && a.Held == one.Held })
+	}))
+	return render.UnblockAnswer(view), nil
 }
 
 // ownYes reports whether a person would say yes to their own work in an environment that asks for other
@@ -154,5 +289,5 @@ func (d *Deploy) ownYes(ctx context.Context, r request, asked operation.Operatio
 	if environment.Approvals == 0 {
 		return false, nil
 	}
-	return d.isAuthor(ctx, asked, r.Author)
+	return d.isAuthor(ctx, d.asking(r.Repository), asked, r.Author)
 }

@@ -16,9 +16,9 @@ type Executor interface {
 	// Resume finds an attempt that an earlier process of the server started: it may still run, or have left its result.
 	// launch is that of its task: a database that was restored gives numbers out twice. An attempt that was never started
 	// gives ErrUnknown.
-	Resume(operationID int64, attempt int, launch string) (Run, error)
+	Resume(ctx context.Context, operationID int64, attempt int, launch string) (Run, error)
 	// Kill ends at once whatever still runs of an attempt, its runner too. It is for what nothing else ends any more.
-	Kill(operationID int64, attempt int, launch string) error
+	Kill(ctx context.Context, operationID int64, attempt int, launch string) error
 }
 
 // Run is one attempt that was started.
@@ -28,6 +28,12 @@ type Run interface {
 	Wait(ctx context.Context) (operation.Result, error)
 	// Stop asks the attempt to end gently, so that Terraform releases its lock. It does not wait. More calls change nothing.
 	Stop()
+}
+
+// Teller is a Run that knows where it waits and what it does.
+type Teller interface {
+	// Tell has say called, while somebody waits for the result, whenever there is something else to say than before.
+	Tell(say func(ctx context.Context))
 }
 
 // ErrStarted is returned for an attempt that was started before.
@@ -41,6 +47,10 @@ type InterruptedError struct {
 	Reason  string // one line, e.g. "signal: killed"
 	Log     string // the end of what the runner said
 	Running bool   // something that it started, as a rule Terraform, is still running
+
+	Untouched bool // nothing of it began: it has changed nothing
+	Cancelled bool // somebody ended it
+	Words     bool // Reason is a sentence or two for people
 }
 
 // Error is for logs and people.

@@ -15,6 +15,7 @@ import (
 	"time"
 
 	"github.com/switchyard-dev/switchyard/operation"
+	"github.com/switchyard-dev/switchyard/platform"
 )
 
 const (
@@ -123,7 +124,7 @@ func (m *Mirrors) command(ctx context.Context, mir *mirror, c call) (*exec.Cmd, 
 	}
 	cmd := exec.CommandContext(ctx, program, c.args...) //nolint:gosec // argv, no shell; names follow --end-of-options
 	cmd.Env, cmd.Dir = env, mir.gitDir
-	cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true}
+	cmd.SysProcAttr = platform.Group()
 	cmd.Cancel = func() error { return killGroup(cmd, syscall.SIGTERM) }
 	cmd.WaitDelay = stopDelay
 	if m.options.Observe != nil {
@@ -198,7 +199,7 @@ func killGroup(cmd *exec.Cmd, signal syscall.Signal) error {
 	if cmd.Process == nil {
 		return nil
 	}
-	return syscall.Kill(-cmd.Process.Pid, signal) //nolint:wrapcheck // os/exec reads it
+	return platform.SignalGroup(cmd.Process.Pid, signal) //nolint:wrapcheck // os/exec reads it
 }
 
 // limited keeps the first max bytes. Beyond them it fails, or drops the rest silently when cut.

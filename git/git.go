@@ -48,6 +48,7 @@ type Credentials func(ctx context.Context, repo operation.Repository) (token str
 type Options struct {
 	FetchLimit time.Duration          // of one fetch; 0: 15 minutes
 	MaxPacks   int                    // a mirror with more is repacked; 0: 100
+	Refs       []string               // full names of the refs that a fetch brings; empty: all branches and heads of pull requests
 	Env        map[string]string      // for commands that talk to GitHub: proxy and certificate variables
 	Observe    func(argv []string)    // is called with the arguments of each git process that is started
 	Log        zerolog.Logger         // gets what went wrong in the background
@@ -232,11 +233,10 @@ func (m *Mirrors) fetch(ctx context.Context, mir *mirror, repo operation.Reposit
 	err := m.git(ctx, mir, call{
 		remote: &repo,
 		config: mir.fetchConfig(),
-		args: []string{
+		args: append([]string{
 			"fetch", "--quiet", "--no-progress", "--force", "--prune", "--no-tags", "--no-write-fetch-head", "--no-auto-maintenance",
 			"--no-show-forced-updates", "--no-recurse-submodules", "--end-of-options", "origin",
-			"+" + headsPrefix + "*:" + headsPrefix + "*", "+" + pullPrefix + "*" + pullSuffix + ":" + pullPrefix + "*" + pullSuffix,
-		},
+		}, m.refspecs()...),
 	})
 	if err != nil {
 		mir.setRefs(nil) // some may have moved
@@ -249,6 +249,20 @@ func (m *Mirrors) fetch(ctx context.Context, mir *mirror, repo operation.Reposit
 	}
 	m.maintain(ctx, mir, repo)
 	return nil
+}
+
+// refspecs are what a fetch brings.
+func (m *Mirrors) refspecs() []string {
+	if len(m.options.Refs) == 0 {
+		return []string{
+			"+" + headsPrefix + "*:" + headsPrefix + "*", "+" + pullPrefix + "*" + pullSuffix + ":" + pullPrefix + "*" + pullSuffix,
+		}
+	}
+	specs := make([]string, 0, len(m.options.Refs))
+	for _, ref := range m.options.Refs {
+		specs = append(specs, "+"+ref+":"+ref)
+	}
+	return specs
 }
 
 // smallBlobs lets a fetch bring files of up to 64 KiB, as configuration is.

@@ -17,6 +17,7 @@ type PullRequest struct {
 	From string `yaml:"from"` // head branch
 	To   string `yaml:"to"`   // base branch
 	Fork bool   `yaml:"fork"` // the head is in another repository
+	Lent bool   `yaml:"lent"` // a person asked for a plan of just this head of a fork
 }
 
 // Push is what GitFlow looks at in a push. Branch has no refs/heads/ before it.

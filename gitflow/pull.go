@@ -34,7 +34,7 @@ func (c asked) start(verdict Verdict, headline string) Decision {
 
 // withPlan gives a decision the plan of the base's environment, unless code from a fork would run for it.
 func (c asked) withPlan(d Decision) Decision {
-	if c.pull.Fork {
+	if c.pull.Fork && !c.pull.Lent {
 		d.Reasons = append(d.Reasons, "No plan is made for a fork: its code would run with what a plan can read.")
 		return d
 	}

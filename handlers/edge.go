@@ -81,6 +81,7 @@ const (
 type Options struct {
 	Secrets  [][]byte // of the webhook; any of them is accepted, so that a new one can take over. At least one
 	Inbox    Inbox
+	Jobs     Jobs                            // nil: jobs of workflows can ask nothing
 	Ready    func(ctx context.Context) error // nil: always
 	Metrics  *prometheus.Registry            // nil: a new one
 	Clock    clockwork.Clock                 // nil: the real one
@@ -154,6 +155,11 @@ func NewEdge(options Options) (http.Handler, error) {
 	mux.HandleFunc("GET "+HealthPath, func(w http.ResponseWriter, _ *http.Request) { answer(w, http.StatusOK, "ok") })
 	mux.Handle("GET "+ReadyPath, ready(options.Ready, options.Log))
 	mux.Handle("GET "+MetricsPath, promhttp.HandlerFor(registry, promhttp.HandlerOpts{}))
+	if options.Jobs != nil {
+		asked := newJobs(options.Jobs, e.clock, e.log)
+		mux.HandleFunc("POST "+ConfirmPath, asked.confirm)
+		mux.HandleFunc("POST "+ModulesPath, asked.modules)
+	}
 	return mux, nil
 }
 

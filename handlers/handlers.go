@@ -29,6 +29,7 @@ func All(inbox Inbox) []githubapp.EventHandler {
 	to := accepter{inbox: inbox}
 	return []githubapp.EventHandler{
 		&PullRequest{to}, &PullRequestReview{to}, &Push{to}, &IssueComment{to}, &CheckRun{to}, &MergeGroup{to},
+		&WorkflowRun{to}, &WorkflowJob{to}, &DeploymentProtectionRule{to},
 		&Installation{to}, &InstallationRepositories{to}, &Ping{},
 	}
 }

@@ -22,6 +22,7 @@ type pushEvent struct {
 
 	Ref    string `json:"ref"`
 	Before string `json:"before"`
+	After  string `json:"after"`
 	Forced bool   `json:"forced"`
 }
 
@@ -51,8 +52,11 @@ func (h *Push) Handle(ctx context.Context, event, deliveryID string, payload []b
 	if !hexadecimal(got.Before) {
 		return &Malformed{Event: event, Reason: "before is not a commit"}
 	}
+	if got.After != "" && !hexadecimal(got.After) {
+		return &Malformed{Event: event, Reason: "after is not a commit"}
+	}
 	pushed := deploy.BranchPushed{
-		Repository: repo, Branch: branch, Before: got.Before, Forced: got.Forced, Actor: got.Sender.Login,
+		Repository: repo, Branch: branch, Before: got.Before, After: got.After, Forced: got.Forced, Actor: got.Sender.Login,
 	}
 	return h.accept(ctx, event, deliveryID, payload, got.envelope, pushed.Job())
 }

@@ -102,19 +102,20 @@ func made(r request, id int64) (int64, error) {
 // See https://docs.github.com/en/rest/checks/runs#list-check-runs-for-a-git-reference.
 func (h *Hub) findCheck(ctx context.Context, repo operation.Repository, c Check) (int64, error) {
 	var got github.ListCheckRunsResults
+	query := url.Values{"check_name": {c.Name}, "per_page": {strconv.Itoa(perPage)}}
+	if h.bearer == "" {
+		query.Set("app_id", strconv.FormatInt(h.appID, 10))
+	}
 	_, err := h.call(ctx, repo.Installation, request{
 		method: http.MethodGet, route: "repos/{owner}/{repo}/commits/{ref}/check-runs",
-		args: []string{repo.Owner, repo.Name, c.HeadSHA},
-		query: url.Values{
-			"check_name": {c.Name}, "app_id": {strconv.FormatInt(h.appID, 10)}, "per_page": {strconv.Itoa(perPage)},
-		},
+		args: []string{repo.Owner, repo.Name, c.HeadSHA}, query: query,
 		out: &got, do: "look for", thing: fmt.Sprintf("check run %q of %s", c.Name, repo.FullName()),
 	})
 	if _, gone := errors.AsType[*Gone](err); err != nil && !gone {
 		return 0, err
 	}
 	for _, run := range got.CheckRuns {
-		if run.GetName() == c.Name && run.GetExternalID() == c.ExternalID && run.GetApp().GetID() == h.appID {
+		if run.GetName() == c.Name && run.GetExternalID() == c.ExternalID && h.ourCheck(run) {
 			return run.GetID(), nil
 		}
 	}

@@ -59,9 +59,12 @@ func (h *Hub) client(installation int64) (*client, error) {
 		Transport: h.edge, Cache: responseCache{installation: installation, lru: h.responses}, MarkCachedResponses: true,
 	}
 	var auth http.RoundTripper
-	if installation == theApp {
+	switch {
+	case h.bearer != "":
+		auth = bearer{token: h.bearer, next: cached}
+	case installation == theApp:
 		auth = ghinstallation.NewAppsTransportFromPrivateKey(cached, h.appID, h.key)
-	} else {
+	default:
 		auth = &renewing{buy: func() *ghinstallation.Transport { return h.installation(cached, installation, nil) }}
 	}
 	c := &client{
@@ -108,6 +111,19 @@ func (h *Hub) gitToken(repo operation.Repository) *ghinstallation.Transport {
 	transport := h.installation(h.edge, repo.Installation, narrowed)
 	h.gitTokens.Add(key, transport)
 	return transport
+}
+
+// bearer sends requests with one token that cannot be renewed.
+type bearer struct {
+	token string
+	next  http.RoundTripper
+}
+
+// RoundTrip implements http.RoundTripper.
+func (t bearer) RoundTrip(r *http.Request) (*http.Response, error) {
+	with := r.Clone(r.Context())
+	with.Header.Set("Authorization", "Bearer "+t.token)
+	return t.next.RoundTrip(with) //nolint:wrapcheck // a RoundTripper hands on what it got
 }
 
 // renewing sends requests with the installation's token. When GitHub does not accept a token that should
@@ -159,6 +175,9 @@ type request struct {
 	out    any // what a success is decoded into; nil for nothing
 
 	mustFollow bool // a write that ends what another one began: it does not wait for room
+
+	location *string              // where the answer leads to, which is not followed; nil: it leads nowhere
+	explain  func(a answer) error // what a refusal means that is no rate limit; nil, or a nil error, for the usual meaning
 
 	do, thing string // for errors: "read", "pull request #41 of acme/network"
 }
@@ -217,7 +236,7 @@ func (h *Hub) call(ctx context.Context, installation int64, r request) (page, er
 	if err != nil {
 		return page{}, fmt.Errorf("%s %s: make the request: %w", r.do, r.thing, err)
 	}
-	response, err := c.http.Do(req.WithContext(ctx))
+	response, err := c.send(req.WithContext(ctx), r.location != nil)
 	if err != nil {
 		return page{}, h.fault(c, r, err)
 	}
@@ -227,11 +246,15 @@ func (h *Hub) call(ctx context.Context, installation int64, r request) (page, er
 		return page{}, fmt.Errorf("%s %s: read the answer: %w", r.do, r.thing, err)
 	}
 	c.note(h.clock.Now(), r.budget(), response.Header)
+	if r.location != nil && response.StatusCode == http.StatusFound {
+		*r.location = response.Header.Get("Location")
+		return page{}, nil
+	}
 	if response.StatusCode < 200 || response.StatusCode > 299 {
 		return page{}, h.refusal(c, r, readAnswer(response.StatusCode, response.Header, body))
 	}
 	c.forgive(r)
-	if r.out != nil {
+	if r.out != nil && response.StatusCode != http.StatusNoContent {
 		if err := json.Unmarshal(body, r.out); err != nil {
 			return page{}, fmt.Errorf("%s %s: read the answer of %s %s: %w", r.do, r.thing, r.method, r.route, err)
 		}

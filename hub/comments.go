@@ -8,6 +8,7 @@ import (
 	"path"
 	"strconv"
 	"strings"
+	"time"
 
 	"github.com/switchyard-dev/switchyard/operation"
 )
@@ -34,7 +35,11 @@ type comment struct {
 	URL    string `json:"html_url"`
 	Issue  string `json:"issue_url"`
 	Body   string `json:"body"`
-	User   struct {
+
+	Created time.Time `json:"created_at"`
+	Updated time.Time `json:"updated_at"`
+
+	User struct {
 		Login string `json:"login"`
 		Type  string `json:"type"`
 	} `json:"user"`
@@ -51,6 +56,9 @@ type Written struct {
 	Author string
 	Bot    bool // a bot wrote it, or an App in somebody's name
 	Body   string
+	Made   time.Time
+	Edited bool   // it is not as it was when it was made; an edit within the same second is not seen
+	Node   string // its id in the GraphQL API
 }
 
 // Comment reads a comment.
@@ -69,7 +77,32 @@ func (h *Hub) Comment(ctx context.Context, repo operation.Repository, id int64) 
 	if err != nil {
 		return Written{}, fmt.Errorf("read a comment in %s: %q names no issue", repo.FullName(), got.Issue)
 	}
-	return Written{Number: number, Author: got.User.Login, Bot: got.User.Type != "User" || got.App.ID != 0, Body: got.Body}, nil
+	return Written{
+		Number: number, Author: got.User.Login, Bot: got.User.Type != "User" || got.App.ID != 0, Body: got.Body,
+		Made: got.Created, Edited: !got.Updated.Equal(got.Created), Node: got.NodeID,
+	}, nil
+}
+
+const lastEdit = `query($id: ID!) { node(id: $id) { ... on IssueComment { lastEditedAt } } }`
+
+// Retouched reports whether anybody has ever edited a comment, also within the second in which it was made: whoever may write to issues
+// can edit the comments of others, and its times do not show that.
+// See https://docs.github.com/en/graphql/reference/objects#issuecomment.
+func (h *Hub) Retouched(ctx context.Context, repo operation.Repository, node string) (bool, error) {
+	var got struct {
+		Node *struct {
+			LastEdited *time.Time `json:"lastEditedAt"` //nolint:tagliatelle // GitHub's name
+		} `json:"node"`
+	}
+	err := h.graph(ctx, repo.Installation, lastEdit, map[string]any{"id": node}, &got,
+		request{do: "read", thing: "whether a comment in " + repo.FullName() + " was edited"})
+	if err != nil {
+		return false, err
+	}
+	if got.Node == nil {
+		return false, &Gone{What: "a comment in " + repo.FullName()}
+	}
+	return got.Node.LastEdited != nil, nil
 }
 
 // PutComment makes the comment with that id show the body, or posts one when id is 0 or when it was
@@ -131,7 +164,7 @@ func (h *Hub) findComment(ctx context.Context, repo operation.Repository, c Comm
 		do: "list", thing: fmt.Sprintf("the comments on #%d of %s", c.Number, repo.FullName()),
 	}, maxCommentPages, func() bool {
 		for _, candidate := range got {
-			if candidate.App.ID == h.appID && candidate.User.Type == "Bot" && strings.Contains(candidate.Body, c.Marker) {
+			if h.ourComment(candidate) && strings.Contains(candidate.Body, c.Marker) {
 				found = candidate.ID
 				return false
 			}
@@ -151,6 +184,15 @@ const minimizeComment = `mutation($id: ID!) {
 func (h *Hub) Minimize(ctx context.Context, repo operation.Repository, nodeID string) error {
 	return h.mutate(ctx, repo.Installation, minimizeComment, map[string]any{"id": nodeID},
 		request{do: "minimize", thing: "a comment of " + repo.FullName()})
+}
+
+// unminimizeComment unfolds a comment. See https://docs.github.com/en/graphql/reference/mutations#unminimizecomment.
+const unminimizeComment = `mutation($id: ID!) { unminimizeComment(input: {subjectId: $id}) { unminimizedComment { isMinimized } } }`
+
+// Unminimize unfolds a comment. Doing it again changes nothing.
+func (h *Hub) Unminimize(ctx context.Context, repo operation.Repository, nodeID string) error {
+	return h.mutate(ctx, repo.Installation, unminimizeComment, map[string]any{"id": nodeID},
+		request{do: "unfold", thing: "a comment of " + repo.FullName()})
 }
 
 // React adds a reaction of the App to a comment: +1, -1, laugh, confused, heart, hooray, rocket or eyes.

@@ -133,6 +133,11 @@ func (a answer) classify(r request, now time.Time, strikes int) error {
 	if until, reason, ok := a.wait(now, strikes); ok {
 		return &Wait{Until: until, Reason: reason}
 	}
+	if r.explain != nil {
+		if err := r.explain(a); err != nil {
+			return err
+		}
+	}
 	switch {
 	case a.status == http.StatusNotFound, a.status == http.StatusGone, a.status == http.StatusUnavailableForLegalReasons:
 		return &Gone{What: r.thing}

@@ -2,16 +2,24 @@ package hub
 
 import (
 	"context"
+	"encoding/json"
 	"errors"
+	"fmt"
 	"net/http"
 	"strings"
 )
 
-// mutate makes one GraphQL call whose answer is not needed. GraphQL says most refusals in the body of
+// mutate makes one GraphQL call whose answer is not needed.
+func (h *Hub) mutate(ctx context.Context, installation int64, query string, variables map[string]any, r request) error {
+	return h.graph(ctx, installation, query, variables, nil, r)
+}
+
+// graph makes one GraphQL call and decodes its data, unless that is nil. GraphQL says most refusals in the body of
 // a 200. See https://docs.github.com/en/graphql/guides/forming-calls-with-graphql and, for the types,
 // https://docs.github.com/en/graphql/overview/rate-limits-and-query-limits-for-the-graphql-api.
-func (h *Hub) mutate(ctx context.Context, installation int64, query string, variables map[string]any, r request) error {
+func (h *Hub) graph(ctx context.Context, installation int64, query string, variables map[string]any, data any, r request) error {
 	var got struct {
+		Data   json.RawMessage `json:"data"`
 		Errors []struct {
 			Type    string `json:"type"`
 			Message string `json:"message"`
@@ -22,7 +30,13 @@ func (h *Hub) mutate(ctx context.Context, installation int64, query string, vari
 	if _, err := h.call(ctx, installation, r); err != nil {
 		return err
 	}
+	if len(got.Errors) == 0 && data == nil {
+		return nil
+	}
 	if len(got.Errors) == 0 {
+		if err := json.Unmarshal(got.Data, data); err != nil {
+			return fmt.Errorf("%s %s: read the answer: %w", r.do, r.thing, err)
+		}
 		return nil
 	}
 	c, err := h.client(installation)

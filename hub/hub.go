@@ -38,6 +38,9 @@ const (
 type Options struct {
 	AppID      int64
 	PrivateKey []byte // PEM, PKCS #1 or PKCS #8
+	// Bearer is the token of a workflow's job, with which everything is called instead of as an App.
+	// See https://docs.github.com/en/actions/concepts/security/github_token.
+	Bearer string
 
 	// APIURL is the root of the REST API: https://api.github.com, or https://HOST/api/v3 on GitHub
 	// Enterprise Server. Empty is DefaultAPIURL.
@@ -67,6 +70,7 @@ type Options struct {
 type Hub struct {
 	appID   int64
 	key     *rsa.PrivateKey
+	bearer  string   // instead of both
 	api     *url.URL // with a trailing slash
 	web     *url.URL
 	graphQL *url.URL
@@ -78,8 +82,10 @@ type Hub struct {
 	clock    clockwork.Clock
 	log      zerolog.Logger
 	edge     *edge
+	plain    http.RoundTripper // for what is not GitHub's API
 
 	mu        sync.Mutex // guards the making of clients, so that one installation never buys two tokens at once
+	bot       string     // login under which the App acts; empty until GitHub was asked
 	clients   *lru.Cache // installation → *client; 0 is the App itself
 	gitTokens *lru.Cache // gitKey → *ghinstallation.Transport
 	responses *lru.Cache // responses with an ETag; the keys begin with the installation
@@ -87,15 +93,12 @@ type Hub struct {
 
 // New makes a Hub. It calls nothing. The error names the option that is wrong.
 func New(options Options) (*Hub, error) {
-	if options.AppID <= 0 {
-		return nil, fmt.Errorf("hub: the App's id is %d; it must be the positive number that GitHub shows on the App's page", options.AppID)
-	}
-	key, err := jwt.ParseRSAPrivateKeyFromPEM(options.PrivateKey)
+	key, err := options.identity()
 	if err != nil {
-		return nil, fmt.Errorf("hub: read the App's private key (it must be the PEM file that GitHub made): %w", err)
+		return nil, err
 	}
 	h := &Hub{
-		appID: options.AppID, key: key, timeout: options.Timeout, agent: options.UserAgent,
+		appID: options.AppID, key: key, bearer: options.Bearer, timeout: options.Timeout, agent: options.UserAgent,
 		clock: options.Clock, log: options.Log, pace: options.Pace.among(options.Replicas),
 		replicas: max(options.Replicas, 1),
 	}
@@ -114,11 +117,30 @@ func New(options Options) (*Hub, error) {
 	if err := h.caches(options.Clients); err != nil {
 		return nil, err
 	}
+	h.plain = options.Transport
+	if h.plain == nil {
+		h.plain = http.DefaultTransport
+	}
 	h.edge, err = newEdge(h, options.Transport, options.Metrics)
 	if err != nil {
 		return nil, err
 	}
 	return h, nil
+}
+
+// identity reads the key that the App's calls are signed with; there is none where a token is given.
+func (o Options) identity() (*rsa.PrivateKey, error) {
+	if o.Bearer != "" {
+		return nil, nil //nolint:nilnil // nothing is signed
+	}
+	if o.AppID <= 0 {
+		return nil, fmt.Errorf("hub: the App's id is %d; it must be the positive number that GitHub shows on the App's page", o.AppID)
+	}
+	key, err := jwt.ParseRSAPrivateKeyFromPEM(o.PrivateKey)
+	if err != nil {
+		return nil, fmt.Errorf("hub: read the App's private key (it must be the PEM file that GitHub made): %w", err)
+	}
+	return key, nil
 }
 
 // CloneURL is the address that git fetches the repository from. It holds no credentials.
@@ -132,9 +154,12 @@ func (h *Hub) WebURL(repo operation.Repository) string {
 }
 
 // Token is an installation token with which git can read this one repository and do nothing else. It is
-// valid for at least one more minute, usually for an hour.
+// valid for at least one more minute, usually for an hour. In a workflow's job it is the job's own token.
 // See https://docs.github.com/en/rest/apps/apps#create-an-installation-access-token-for-an-app.
 func (h *Hub) Token(ctx context.Context, repo operation.Repository) (string, error) {
+	if h.bearer != "" {
+		return h.bearer, nil
+	}
 	client, err := h.client(repo.Installation)
 	if err != nil {
 		return "", err

@@ -219,6 +219,17 @@ func TestMinimize(t *testing.T) {
 	}
 }
 
+func TestUnminimize(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t, says(200, `{"data":{"unminimizeComment":{"unminimizedComment":{"isMinimized":false}}}}`))
+	if err := w.hub.Unminimize(t.Context(), network, "IC_1"); err != nil {
+		t.Error(err)
+	}
+	if !strings.Contains(w.asked[0], "unminimizeComment(input: {subjectId: $id})") || !strings.Contains(w.asked[0], `"variables":{"id":"IC_1"}`) {
+		t.Error(w.asked[0])
+	}
+}
+
 func TestReact(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t, says(200, `{"id":1}`))

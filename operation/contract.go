@@ -172,18 +172,31 @@ type Task struct {
 	Terraform   TerraformTask     `json:"terraform"`
 	Environment string            `json:"environment"`
 	Env         map[string]string `json:"env,omitempty"` // the allow-listed variables of Terraform's environment, beside PATH and HOME
-	Targets     []TargetTask      `json:"targets"`       // in configuration order
-	Confirmed   string            `json:"confirmed,omitempty"`
-	Doubt       string            `json:"doubt,omitempty"`    // why a yes is needed whatever the plan says
-	Undoes      bool              `json:"undoes,omitempty"`   // the candidate lacks what was applied: the part of Doubt that always counts
-	Reviewed    []Tool            `json:"reviewed,omitempty"` // apply: with what the expected changes were planned; empty: not known
-	Binding     Binding           `json:"binding,omitempty"`  // apply; empty is strict
-	Stateful    []string          `json:"stateful,omitempty"` // types that hold data, beside those that room plan knows
-	Mask        []string          `json:"mask,omitempty"`     // regular expressions of what errors and notes must not show
-	Block       []RiskRule        `json:"block,omitempty"`    // apply: risks that stop it for each address that Approved lacks
-	Approved    []string          `json:"approved,omitempty"` // apply: addresses whose blocked risks a person approved
+	// InitEnv are further variables, for init alone: with them it fetches private modules. They hold secrets, so they are in no file.
+	InitEnv   map[string]string `json:"-"`
+	Targets   []TargetTask      `json:"targets"`             // in configuration order
+	Confirmed string            `json:"confirmed,omitempty"` // the digest that somebody said yes to
+	// ConfirmedDoubts are the keys of the doubts of that question, and Agreed those of all that people said yes to: of these
+	// nobody is asked again.
+	ConfirmedDoubts []string `json:"confirmed_doubts,omitempty"`
+	Agreed          []string `json:"agreed,omitempty"`
+
+	Doubts   Doubts     `json:"doubts,omitempty"`   // why a yes is needed whatever the plan says
+	Reviewed []Tool     `json:"reviewed,omitempty"` // apply: with what the expected changes were planned; empty: not known
+	Binding  Binding    `json:"binding,omitempty"`  // apply; empty is strict
+	Stateful []string   `json:"stateful,omitempty"` // types that hold data, beside those that room plan knows
+	Mask     []string   `json:"mask,omitempty"`     // regular expressions of what errors and notes must not show
+	Block    []RiskRule `json:"block,omitempty"`    // apply: risks that stop it until TargetTask.Approved has the change
 
 	Isolation Isolation `json:"isolation,omitzero"` // set by the executor, which knows its host
+	Job       *Job      `json:"job,omitempty"`      // where it runs in a workflow
+
+	// Recipient is the age recipient that a state which could not be saved is encrypted to, and UnsavedTo the absolute path of the file
+	// that is then made. Passing says that the machine, with all that is on it, is gone afterwards. They are the job's own: who could send
+	// them could have states sent to himself.
+	Recipient string `json:"-"`
+	UnsavedTo string `json:"-"`
+	Passing   bool   `json:"-"`
 
 	TimeLimit   time.Duration `json:"time_limit"`
 	LockTimeout time.Duration `json:"lock_timeout"`
@@ -209,6 +222,9 @@ type TargetTask struct {
 	// Protected has the resources that prevent_destroy kept at the applied commit (plan: at the base), as terraform.Protected
 	// lists them: losing that is a risk.
 	Protected []string `json:"protected,omitempty"`
+
+	// Approved are the changes that a second person approved although Task.Block holds them back.
+	Approved []Held `json:"approved,omitempty"`
 
 	// Lineage and Serial are of the state that Switchyard's last apply has left; Serial is 0 where that is not known.
 	Lineage string `json:"lineage,omitempty"`
@@ -244,8 +260,10 @@ type TargetResult struct {
 	ChangeSet         ChangeSet `json:"change_set"`
 	Unexpected        []Change  `json:"unexpected,omitempty"`         // apply: changes that nobody reviewed; capped like ChangeSet.Changes
 	UnexpectedOmitted int       `json:"unexpected_omitted,omitempty"` // how many the cap left out of Unexpected
+	UnexpectedDigest  string    `json:"unexpected_digest,omitempty"`  // of all of them, also those left out, as plan.Question takes it
 	Tolerated         []Change  `json:"tolerated,omitempty"`          // apply: changes that nobody reviewed and that need no yes; capped alike
 	Blocked           []string  `json:"blocked,omitempty"`            // apply: addresses that Task.Block stops and nobody approved
+	Held              []Held    `json:"held,omitempty"`               // apply: the same with what has to be approved of each, capped alike
 	Risks             []Risk    `json:"risks,omitempty"`              // of ChangeSet, sorted by rule, then address; capped
 	RisksOmitted      int       `json:"risks_omitted,omitempty"`      // how many the cap left out of Risks
 	Drift             []Change  `json:"drift,omitempty"`              // what differs in the world from the state, capped
@@ -254,11 +272,39 @@ type TargetResult struct {
 	Notes     []string          `json:"notes,omitempty"`     // for people, about the plan; Markdown code spans only; capped
 	LockFile  *LockFile         `json:"lock_file,omitempty"` // plan: the dependency lock file that it was made with
 	Error     string            `json:"error,omitempty"`     // Terraform's words, without colours, capped
+	Unsaved   *Unsaved          `json:"unsaved,omitempty"`   // apply: what became of a state that Terraform could not save
 	Lock      *LockInfo         `json:"lock,omitempty"`
 	Lineage   string            `json:"lineage,omitempty"` // of the state: that was planned with, or that the apply has left
 	Serial    int64             `json:"serial,omitempty"`  // 0: not known
 	Timings   Timings           `json:"timings"`
 	Processes int               `json:"processes"` // Terraform processes started for this target
+}
+
+// Kept is what became of a state that Terraform could not save at the end of an apply.
+type Kept string
+
+// What becomes of such a state.
+const (
+	KeptPushed   Kept = "pushed"   // Terraform saved it when it was asked once more
+	KeptBlob     Kept = "blob"     // it is in a blob beside the state
+	KeptArtifact Kept = "artifact" // it is encrypted, in an artifact of the workflow run
+	KeptMachine  Kept = "machine"  // it is on the machine that ran Terraform, and nowhere else
+)
+
+// Unsaved says where a state is that Terraform could not save, and how it is brought back.
+type Unsaved struct {
+	Kept  Kept   `json:"kept"`
+	Place string `json:"place,omitempty"` // account/container/blob, the name of the artifact, or a path on the machine
+	Next  string `json:"next"`            // the commands that a person gives, one a line
+}
+
+// UnsavedFile is what an artifact with such a state holds.
+const UnsavedFile = "errored.tfstate.age"
+
+// UnsavedArtifact is the name of the artifact with such a state.
+func UnsavedArtifact(task Task) string {
+	const length = 12
+	return "errored-state-" + InputOperationOf(task) + "-" + task.Commit[:min(len(task.Commit), length)]
 }
 
 // LockFile is a dependency lock file.

@@ -107,9 +107,13 @@ type Operation struct {
 	ConfirmedBy string `json:"confirmed_by,omitempty"` // login of that person
 	Question    string `json:"question"`               // digest that is being asked about while unconfirmed
 	Doubt       string `json:"doubt"`                  // why a yes is needed whatever the plan says, e.g. a force-push; empty if none
-	Warned      string `json:"warned,omitempty"`       // the part of Doubt that it was queued with; the rest is found anew by each attempt
 	GatheredIn  int64  `json:"gathered_in"`            // the operation that carries its commits now; 0 if none
 	Message     string `json:"message,omitempty"`      // how it ended, one or two sentences for a person
+
+	Warned          Doubts   `json:"warned,omitempty"`           // that it was queued with; others are found anew by each attempt
+	Doubts          Doubts   `json:"doubts,omitempty"`           // that it asks about while unconfirmed, in Question beside its changes
+	ConfirmedDoubts []string `json:"confirmed_doubts,omitempty"` // keys of those that the yes to Confirmed was to
+	Agreed          []string `json:"agreed,omitempty"`           // keys of all that people said yes to, sorted
 
 	// Host is the machine on which the runner of this attempt was started, or is about to be: only that
 	// one can tell what became of it. Empty while none was: a runner can have changed nothing yet.

@@ -23,49 +23,8 @@ import (
 // digest: still comparable, and small enough for a result.
 const maxValue = 16 << 10
 
-// Bounds of what is shared between objects.
-const (
-	maxShares = 100_000 // paths, and values
-	maxShared = 256     // how long a value may be, in bytes
-)
-
-// shared has the paths and values of a plan once each: many objects have the same.
-type shared struct {
-	paths  map[string]string
-	values map[string]json.RawMessage
-}
-
-func newShared() *shared {
-	return &shared{paths: map[string]string{}, values: map[string]json.RawMessage{}}
-}
-
-func (s *shared) path(path string) string {
-	if s == nil {
-		return path
-	}
-	if once, known := s.paths[path]; known {
-		return once
-	}
-	if len(s.paths) < maxShares {
-		s.paths[path] = path
-	}
-	return path
-}
-
-// quoted is a text that is plain as a JSON string.
-func (s *shared) quoted(text string) json.RawMessage {
-	if s != nil {
-		if once, known := s.values[text]; known {
-			return once
-		}
-	}
-	raw := make(json.RawMessage, 0, len(text)+2) //nolint:mnd // two quotes
-	raw = append(append(append(raw, '"'), text...), '"')
-	if s != nil && len(s.values) < maxShares {
-		s.values[text] = raw
-	}
-	return raw
-}
+// shortValue is how long most texts are at most, in bytes: those that are the same in JSON are written without its encoder.
+const shortValue = 256
 
 // identifier is a name that can be written without quotes in a path.
 var identifier = regexp.MustCompile(`^[A-Za-z_][A-Za-z0-9_-]*$`)
@@ -115,7 +74,6 @@ type flattener struct {
 	checkout checkout
 	secrets  secrets         // of this object, however short
 	asked    map[string]bool // paths whose value is wanted although it does not change
-	shared   *shared         // with the other objects of a plan; nil: nothing is
 	found    []operation.Attribute
 	stands   map[string]text // of asked
 	err      error
@@ -264,15 +222,15 @@ func (f *flattener) unchanged(at place, present bool, value any) {
 }
 
 func (f *flattener) add(attribute operation.Attribute) {
-	attribute.Path = f.shared.path(attribute.Path)
 	f.found = append(f.found, attribute)
 }
 
 // text is a value as compact JSON, or its length and digest where that is too long.
 func (f *flattener) text(value any) json.RawMessage {
-	if text, ok := value.(string); ok && len(text) < maxShared {
+	if text, ok := value.(string); ok && len(text) < shortValue {
 		if text = f.checkout.placed(text); plain(text) {
-			return f.shared.quoted(text)
+			raw := make(json.RawMessage, 0, len(text)+2) //nolint:mnd // two quotes
+			return append(append(append(raw, '"'), text...), '"')
 		}
 	}
 	text, err := marshal(f.checkout.placedIn(value))

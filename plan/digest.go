@@ -6,6 +6,8 @@ import (
 	"crypto/sha256"
 	"encoding/hex"
 	"encoding/json"
+	"hash"
+	"io"
 	"slices"
 	"strconv"
 	"strings"
@@ -47,13 +49,28 @@ func Digest(changes []operation.Change) string { return digest(changes, false) }
 func digest(changes []operation.Change, asked bool) string {
 	sorted := slices.Clone(changes)
 	sortChanges(sorted)
-	hash := sha256.New()
-	hash.Write([]byte(digestForm))
+	sum := newSum(asked)
 	for _, change := range sorted {
-		hash.Write([]byte(encodeAs(change, asked)))
+		sum.add(change)
 	}
-	return hex.EncodeToString(hash.Sum(nil))
+	return sum.text()
 }
+
+// sum makes a digest of changes that come sorted.
+type sum struct {
+	hash  hash.Hash
+	asked bool
+}
+
+func newSum(asked bool) *sum {
+	s := sum{hash: sha256.New(), asked: asked}
+	_, _ = io.WriteString(s.hash, digestForm) // never fails
+	return &s
+}
+
+func (s *sum) add(change operation.Change) { _, _ = io.WriteString(s.hash, encodeAs(change, s.asked)) }
+
+func (s *sum) text() string { return hex.EncodeToString(s.hash.Sum(nil)) }
 
 // Question names what a person is asked about: the unexpected changes of all targets, and a doubt.
 // A person's yes to it holds as long as exactly the same is asked. With a doubt it holds for that
@@ -67,9 +84,21 @@ func digest(changes []operation.Change, asked bool) string {
 // and root. digest is Digest of the changes, but for attributes that are another in each plan: of
 // them flags ends in "v" and after is empty, so that a yes still fits the plan that is made after it.
 func Question(changes map[operation.Target][]operation.Change, doubt, commit string) string {
-	targets := make([]operation.Target, 0, len(changes))
+	digests := map[operation.Target]string{}
 	for target, asked := range changes {
 		if len(asked) > 0 {
+			digests[target] = digest(asked, true)
+		}
+	}
+	return QuestionOf(digests, doubt, commit)
+}
+
+// QuestionOf is Question where of the changes of each target only their digest is known, see Explanation.Digest; it is
+// empty for a target that has none to ask about.
+func QuestionOf(changes map[operation.Target]string, doubt, commit string) string {
+	targets := make([]operation.Target, 0, len(changes))
+	for target, asked := range changes {
+		if asked != "" {
 			targets = append(targets, target)
 		}
 	}
@@ -87,7 +116,7 @@ func Question(changes map[operation.Target][]operation.Change, doubt, commit str
 	for _, target := range targets {
 		field(&text, target.Environment)
 		field(&text, target.Root)
-		field(&text, digest(changes[target], true))
+		field(&text, changes[target])
 	}
 	sum := sha256.Sum256([]byte(text.String()))
 	return hex.EncodeToString(sum[:])

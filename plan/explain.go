@@ -19,18 +19,23 @@ type Facts struct {
 	Binding  operation.Binding    // empty is strict
 	Stateful []string             // types that hold data, beside those of the table
 	Block    []operation.RiskRule // what stops an apply until somebody approves it by address
-	Approved []string             // those addresses
+	Approved []operation.Held     // what somebody approved, which does not stop it
 	Moved    string               // how the state was written to since the last apply, in words; empty where it was not
 	Lost     []string             // resources that prevent_destroy does not keep any more, see LostProtection
 }
 
-// Explanation is why each change of a plan is there, and what follows from that.
+// Explanation is why each change of a plan is there, and what follows from that. Of each list of changes it has at most as
+// many as Options.Keep says, chosen as Cap does.
 type Explanation struct {
 	Changes   []operation.Change // all of them, in the order of the set
 	Tolerated []operation.Change // that nobody reviewed and that need no yes
 	Asked     []operation.Change // that nobody reviewed and that need one
+	Omitted   int                // how many are left out of Asked
+	Digest    string             // of all that need a yes, as Question takes it; empty where there are none
 	Risks     []operation.Risk   // of all changes
 	Blocked   []string           // addresses with a blocked risk that nobody approved, sorted
+	Held      []operation.Held   // what of these has to be approved, by object and rule
+	Uncertain bool               // a second plan could tell more
 }
 
 // Explain gives each change of the plan of an apply its cause. again is a second plan that was made right after, to
@@ -42,98 +47,147 @@ type Explanation struct {
 // each of them but those that are there only because of volatile values and carry no risk; with no-new-risk for those that
 // carry a risk. Where what was reviewed, or the plan, was capped, everything that cannot be compared is asked about, as if
 // the binding were strict.
-func Explain(facts Facts, actual Plan, again *Plan) Explanation {
+//
+// An error says that changes which are held packed could not be taken out.
+func Explain(facts Facts, actual Plan, again *Plan) (Explanation, error) {
+	cut := actual.Set.Omitted > 0 && actual.all == nil // nobody knows what was left out
+	capped := cut || facts.Expected.Omitted > 0
 	e := explainer{
-		facts: facts, actual: actual, reviewed: byObject(facts.Expected.Changes), drift: byObject(actual.Drift),
-		onlyValues: map[object]bool{},
+		facts: facts, actual: actual, again: again, reviewed: byObject(facts.Expected.Changes), drift: byObject(actual.Drift),
+		onlyValues: map[object]bool{}, held: map[object]string{}, capped: capped,
+		same: capped && actual.Set.Digest != "" && actual.Set.Digest == facts.Expected.Digest,
+		all:  kept{limit: actual.keep}, tolerated: kept{limit: actual.keep}, asked: kept{limit: actual.keep}, sum: newSum(true),
 	}
-	if again != nil {
-		e.second = byObject(again.Set.Changes)
-	}
-	risks := append(Risks(actual.Set, facts.Stateful), LostProtection(facts.Lost, actual.Set)...)
-	sortRisks(risks)
-	result := Explanation{Risks: risks, Blocked: blocked(risks, facts)}
-	rules := map[object][]operation.RiskRule{}
-	for _, risk := range risks {
-		key := object{risk.Address, risk.Deposed}
-		rules[key] = append(rules[key], risk.Rule)
-	}
-	capped := actual.Set.Omitted > 0 || facts.Expected.Omitted > 0
-	same := capped && actual.Set.Digest != "" && actual.Set.Digest == facts.Expected.Digest
-	if actual.Set.Omitted > 0 && !same {
-		result.Asked = unknowable(actual.Set)
-		result.Changes = actual.Set.Changes
-		return result
-	}
-	for _, change := range actual.Set.Changes {
-		switch explained, ok := e.change(change, same); {
-		case ok:
-			result.Changes = append(result.Changes, explained)
-		case e.tolerates(explained, rules[objectOf(change)], capped):
-			result.Changes = append(result.Changes, explained)
-			result.Tolerated = append(result.Tolerated, explained)
-		default:
-			result.Changes = append(result.Changes, explained)
-			result.Asked = append(result.Asked, explained)
+	dangers := danger{stateful: facts.Stateful, lost: facts.Lost}
+	err := actual.each(func(changes []operation.Change) error {
+		risks := dangers.of(changes)
+		if cut && !e.same {
+			return nil
 		}
+		return e.explain(changes, risks)
+	})
+	if err != nil {
+		return Explanation{}, err
 	}
-	return result
+	risks := dangers.all()
+	result := Explanation{
+		Changes: e.all.changes(), Tolerated: e.tolerated.changes(), Asked: e.asked.changes(), Omitted: e.asked.left,
+		Risks: risks, Uncertain: e.uncertain,
+	}
+	result.Blocked, result.Held = e.blocked(risks, cut && !e.same)
+	if cut && !e.same {
+		result.Asked, result.Changes = unknowable(actual.Set), actual.Set.Changes
+		result.Digest, result.Uncertain = digest(result.Asked, true), anyUncertain(result.Asked)
+	} else if len(result.Asked) > 0 {
+		result.Digest = e.sum.text()
+	}
+	return result, nil
 }
 
-// Uncertain reports whether a second plan could tell more: whether a change that nobody reviewed, and that is not known
-// to be there because of the time, sets a value.
-func (e Explanation) Uncertain() bool {
-	for _, change := range slices.Concat(e.Asked, e.Tolerated) {
-		if change.Action == operation.Output || change.Action == operation.Read || change.Cause.Kind == operation.CauseVolatile {
-			continue
-		}
-		for _, attribute := range change.Attributes {
-			if len(attribute.After) > 0 && !attribute.Volatile {
-				return true
-			}
-		}
-	}
-	return false
-}
+func anyUncertain(changes []operation.Change) bool { return slices.ContainsFunc(changes, uncertain) }
 
-// blocked lists the addresses that nobody approved although a rule stops them.
-func blocked(risks []operation.Risk, facts Facts) []string {
-	found := map[string]bool{}
-	for _, risk := range risks {
-		if slices.Contains(facts.Block, risk.Rule) && !slices.Contains(facts.Approved, risk.Address) {
-			found[risk.Address] = true
-		}
+// uncertain reports whether a second plan could tell more about a change that nobody reviewed: whether it sets a value, and
+// is not known to be there because of the time.
+func uncertain(change operation.Change) bool {
+	if change.Action == operation.Output || change.Action == operation.Read || change.Cause.Kind == operation.CauseVolatile {
+		return false
 	}
-	return slices.Sorted(maps.Keys(found))
+	return slices.ContainsFunc(change.Attributes, func(a operation.Attribute) bool { return len(a.After) > 0 && !a.Volatile })
 }
 
 // explainer looks for causes in one target.
 type explainer struct {
 	facts    Facts
 	actual   Plan
+	again    *Plan
 	reviewed map[object][]operation.Change
 	drift    map[object][]operation.Change
-	second   map[object][]operation.Change // of again
-	drifted  map[string]string             // values that drift brought → address; made when first needed
+	drifted  map[string]string // values that drift brought → address; made when first needed
+	capped   bool              // something that is needed to compare was left out
+	same     bool              // and yet the whole is known to be what was reviewed
 
-	onlyValues map[object]bool // changes that were reviewed but for volatile values
+	onlyValues map[object]bool   // changes that were reviewed but for volatile values
+	held       map[object]string // of what needs an approval, ApprovalDigest
+
+	all, tolerated, asked kept
+	sum                   *sum // of all that are asked about
+	uncertain             bool
+}
+
+// explain looks at the changes of one object.
+func (e *explainer) explain(changes []operation.Change, risks []operation.Risk) error {
+	rules := make([]operation.RiskRule, 0, len(risks))
+	for _, risk := range risks {
+		rules = append(rules, risk.Rule)
+	}
+	var known []operation.Change // where they need an approval
+	for _, change := range changes {
+		explained, ok, err := e.change(change)
+		if err != nil {
+			return err
+		}
+		if slices.ContainsFunc(rules, func(rule operation.RiskRule) bool { return slices.Contains(e.facts.Block, rule) }) {
+			known = append(known, explained)
+		}
+		e.all.add(explained)
+		switch {
+		case ok:
+			continue
+		case e.tolerates(explained, rules):
+			e.tolerated.add(explained)
+		default:
+			e.asked.add(explained)
+			e.sum.add(explained)
+		}
+		e.uncertain = e.uncertain || uncertain(explained)
+	}
+	if len(known) > 0 {
+		e.held[objectOf(known[0])] = ApprovalDigest(known)
+	}
+	return nil
+}
+
+// blocked lists the addresses that nobody approved although a rule stops them, and what has to be approved of them. An
+// approval of another rule, or of another change, is none. Of a plan that was cut the changes have no causes.
+func (e *explainer) blocked(risks []operation.Risk, cut bool) (addresses []string, held []operation.Held) {
+	back := heldBack(risks, e.facts.Block, func(of object) string {
+		if known, ok := e.held[of]; ok {
+			return known
+		}
+		return ApprovalDigest(nil) // nothing is done to it, and yet it is not protected any more
+	})
+	if cut {
+		back = Held(risks, e.facts.Block, e.actual.Set.Changes)
+	}
+	for _, one := range back {
+		if !slices.Contains(e.facts.Approved, one) {
+			held, addresses = append(held, one), append(addresses, one.Address)
+		}
+	}
+	return slices.Compact(addresses), held
 }
 
 // change gives a change with its cause; true when it is covered.
-func (e *explainer) change(change operation.Change, same bool) (operation.Change, bool) {
+func (e *explainer) change(change operation.Change) (operation.Change, bool, error) {
 	candidates := e.reviewed[objectOf(change)]
 	ok, by := covered(change, candidates, e.actual.stands[objectOf(change)])
-	if !ok && same { // it was left out of what is known of the review, which had exactly these changes
+	if !ok && e.same { // it was left out of what is known of the review, which had exactly these changes
 		by = e.facts.Expected.Changes
 	}
-	if ok || same {
+	if ok || e.same {
 		change.Cause = &operation.Cause{Kind: operation.CauseReviewed, Pulls: pulls(by)}
-		return change, true
+		return change, true, nil
 	}
-	change = e.markVolatile(change)
+	if e.again != nil {
+		others, err := e.again.find(objectOf(change))
+		if err != nil {
+			return operation.Change{}, false, err
+		}
+		change = markVolatile(change, others)
+	}
 	cause := e.cause(change, candidates)
 	change.Cause = &cause
-	return change, false
+	return change, false, nil
 }
 
 // pulls are the pull requests on which changes were reviewed, each once, in order.
@@ -150,10 +204,10 @@ func pulls(by []operation.Change) []int {
 
 // tolerates reports whether a change that nobody reviewed needs no yes. Where what it does was reviewed, and only a
 // volatile value is another, the danger of doing it was reviewed too; that of the value was not.
-func (e *explainer) tolerates(change operation.Change, rules []operation.RiskRule, capped bool) bool {
+func (e *explainer) tolerates(change operation.Change, rules []operation.RiskRule) bool {
 	if e.onlyValues[objectOf(change)] {
 		rules = slices.DeleteFunc(slices.Clone(rules), func(rule operation.RiskRule) bool {
-			return rule != operation.RiskPublic && rule != operation.RiskAccess && rule != operation.RiskUnprotected
+			return !ofValues(rule)
 		})
 	}
 	switch {
@@ -162,8 +216,13 @@ func (e *explainer) tolerates(change operation.Change, rules []operation.RiskRul
 	case change.Cause.Kind == operation.CauseVolatile:
 		return true
 	default:
-		return e.facts.Binding == operation.BindNoNewRisk && !capped
+		return e.facts.Binding == operation.BindNoNewRisk && !e.capped
 	}
+}
+
+// ofValues reports whether a risk is in what values become, not in what is done to the object.
+func ofValues(rule operation.RiskRule) bool {
+	return rule == operation.RiskPublic || rule == operation.RiskAccess || rule == operation.RiskUnprotected
 }
 
 // cause is the first cause that holds for a change that is not covered.
@@ -200,8 +259,8 @@ func uncovered(change operation.Change, candidates []operation.Change) []operati
 }
 
 // markVolatile marks the attributes to which the second plan gives another value, beside those that Read has marked.
-func (e *explainer) markVolatile(change operation.Change) operation.Change {
-	for _, other := range e.second[objectOf(change)] {
+func markVolatile(change operation.Change, second []operation.Change) operation.Change {
+	for _, other := range second {
 		if !sameDeed(other, change) {
 			continue
 		}

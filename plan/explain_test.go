@@ -78,6 +78,16 @@ func told(e plan.Explanation) []string {
 	return list
 }
 
+// explain is plan.Explain, which must not fail.
+func explain(t *testing.T, facts plan.Facts, actual plan.Plan, again *plan.Plan) plan.Explanation {
+	t.Helper()
+	explained, err := plan.Explain(facts, actual, again)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return explained
+}
+
 func TestExplain(t *testing.T) {
 	t.Parallel()
 	const group = "azurerm_resource_group.a"
@@ -294,7 +304,10 @@ func TestExplain(t *testing.T) {
 			reviewed: one(resourceChange(group, `"delete","create"`, `{"v":1}`, `{"v":2}`, `{}`)),
 			actual:   one(resourceChange(group, `"delete","create"`, `{"v":1}`, `{"v":2}`, `{}`)),
 			facts: func(f *plan.Facts) {
-				f.Block, f.Approved = []operation.RiskRule{operation.RiskReplaceStateful}, []string{group}
+				f.Block = []operation.RiskRule{operation.RiskReplaceStateful}
+				f.Approved = []operation.Held{
+					{Address: group, Rule: operation.RiskReplaceStateful, Change: plan.ApprovalDigest(f.Expected.Changes)},
+				}
 			},
 			want: []string{"covered replace " + group + ": reviewed [41]"},
 		},
@@ -320,7 +333,7 @@ func TestExplain(t *testing.T) {
 				read := readPlan(t, *test.again, facts.Expected)
 				second = &read
 			}
-			explained := plan.Explain(facts, readPlan(t, test.actual, facts.Expected), second)
+			explained := explain(t, facts, readPlan(t, test.actual, facts.Expected), second)
 			if diff := cmp.Diff(test.want, told(explained)); diff != "" {
 				t.Errorf("(-want +got):\n%s", diff)
 			}
@@ -344,7 +357,7 @@ func TestAYesFitsTheNextPlanAlthoughAValueIsAnotherInEach(t *testing.T) {
 			}}, operation.ChangeSet{})
 		}
 		again := made(second)
-		explained := plan.Explain(plan.Facts{}, made(first), &again)
+		explained := explain(t, plan.Facts{}, made(first), &again)
 		if len(explained.Asked) != 1 || !explained.Asked[0].Attributes[0].Volatile {
 			t.Fatalf("got %+v", explained)
 		}
@@ -384,7 +397,7 @@ func TestDataSourcesAreFoundThroughModules(t *testing.T) {
 		}
 		return made
 	}
-	explained := plan.Explain(plan.Facts{Data: read(1).Data}, read(2), nil)
+	explained := explain(t, plan.Facts{Data: read(1).Data}, read(2), nil)
 	want := []string{`asked update module.stamp["west.europe"].azurerm_x.a["k.]"]: data module.net.data.http.ip[0]`}
 	if diff := cmp.Diff(want, told(explained)); diff != "" {
 		t.Error(diff)

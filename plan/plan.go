@@ -18,31 +18,36 @@ import (
 func Count(changes []operation.Change) operation.Counts {
 	var counts operation.Counts
 	for _, change := range changes {
-		switch change.Action {
-		case operation.Create:
-			counts.Add++
-		case operation.Update:
-			counts.Change++
-		case operation.Delete:
-			counts.Destroy++
-		case operation.Replace, operation.ReplaceCreateFirst:
-			counts.Add++
-			counts.Destroy++
-			counts.Replace++
-		case operation.Forget:
-			counts.Forget++
-		case operation.Output:
-			counts.Outputs++
-		case operation.Read, operation.Move, operation.Import:
-		}
-		if change.ImportID != "" || change.Action == operation.Import {
-			counts.Import++
-		}
-		if change.PreviousAddress != "" || change.Action == operation.Move {
-			counts.Move++
-		}
+		count(&counts, change)
 	}
 	return counts
+}
+
+// count adds one change.
+func count(counts *operation.Counts, change operation.Change) {
+	switch change.Action {
+	case operation.Create:
+		counts.Add++
+	case operation.Update:
+		counts.Change++
+	case operation.Delete:
+		counts.Destroy++
+	case operation.Replace, operation.ReplaceCreateFirst:
+		counts.Add++
+		counts.Destroy++
+		counts.Replace++
+	case operation.Forget:
+		counts.Forget++
+	case operation.Output:
+		counts.Outputs++
+	case operation.Read, operation.Move, operation.Import:
+	}
+	if change.ImportID != "" || change.Action == operation.Import {
+		counts.Import++
+	}
+	if change.PreviousAddress != "" || change.Action == operation.Move {
+		counts.Move++
+	}
 }
 
 // Union joins change sets, as an apply needs it that carries several reviewed plans. Changes that
@@ -80,11 +85,11 @@ func Cap(s operation.ChangeSet, limit int) operation.ChangeSet {
 	if len(s.Changes) <= limit {
 		return s
 	}
-	kept := slices.Clone(s.Changes)
-	slices.SortStableFunc(kept, func(a, b operation.Change) int { return cmp.Compare(weight(a), weight(b)) })
-	s.Omitted += len(kept) - limit
-	s.Changes = slices.Clip(kept[:limit])
-	sortChanges(s.Changes)
+	chosen := kept{limit: limit}
+	for _, change := range s.Changes {
+		chosen.add(change)
+	}
+	s.Changes, s.Omitted = chosen.changes(), s.Omitted+chosen.left
 	return s
 }
 

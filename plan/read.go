@@ -25,9 +25,9 @@ const checkoutPlaceholder = "{checkout}"
 
 // Plan is what was read of one plan.
 type Plan struct {
-	Set   operation.ChangeSet
-	Notes []string           // for people: what changed outside of Terraform, failing checks, what Terraform puts off
-	Drift []operation.Change // what differs in the world from the state, sorted as Set is
+	Set   operation.ChangeSet // with at most Options.Keep changes; its digest and counts are of all
+	Notes []string            // for people: what changed outside of Terraform, failing checks, what Terraform puts off
+	Drift []operation.Change  // what differs in the world from the state, sorted as Set is
 	// Data has a hash of the result of each data source, by address, without what is sensitive in it. Those that are
 	// read during the apply only have none.
 	Data      map[string]string
@@ -37,6 +37,8 @@ type Plan struct {
 	results    map[string][]string        // texts and numbers in the results of data sources, by address
 	references *moduleConfig              // nil where the plan has no configuration
 	stands     map[object]map[string]text // for updates: values that do not change, of paths that were reviewed
+	all        *packed                    // all changes, sorted; nil where Set has them all
+	keep       int                        // Options.Keep
 }
 
 // object is one thing that changes are about.
@@ -56,6 +58,9 @@ type Options struct {
 	// Reviewed are the changes that Explain will compare with: of an object that is updated, it can then tell
 	// whether a reviewed value that the plan does not change is there already.
 	Reviewed operation.ChangeSet
+	// Keep is how many changes Set has at most, chosen as Cap does; 0 is all. Explain and Plan.Risks look at the others too:
+	// they are held in a form that takes much less memory.
+	Keep int
 }
 
 func (o Options) checkout() checkout {
@@ -77,9 +82,10 @@ func (o Options) checkout() checkout {
 // would be applied without a name.
 func Read(from io.Reader, options Options) (Plan, error) {
 	r := reader{
-		json: newStream(from), checkout: options.checkout(), secrets: newSecrets(), shared: newShared(),
+		json: newStream(from), checkout: options.checkout(), secrets: newSecrets(), changes: newPacked(),
 		reviewed: pathsOf(options.Reviewed),
 		plan: Plan{
+			keep: options.Keep,
 			Data: map[string]string{}, Providers: map[string]string{},
 			results: map[string][]string{}, stands: map[object]map[string]text{},
 		},
@@ -88,12 +94,12 @@ func Read(from io.Reader, options Options) (Plan, error) {
 		return Plan{}, fmt.Errorf("read plan: %w", err)
 	}
 	r.sources.finish(&r)
-	r.secrets.hide(r.changes)
-	r.secrets.hide(r.plan.Drift)
-	r.markTime()
-	sortChanges(r.changes)
+	hidden := r.secrets.written()
+	hidden.hide(r.plan.Drift)
 	sortChanges(r.plan.Drift)
-	r.plan.Set = operation.ChangeSet{Changes: r.changes, Digest: Digest(r.changes), Counts: Count(r.changes)}
+	if err := r.sum(hidden); err != nil {
+		return Plan{}, fmt.Errorf("read plan: %w", err)
+	}
 	r.plan.Notes = r.notes()
 	return r.plan, nil
 }
@@ -126,11 +132,10 @@ type reader struct {
 	checkout checkout
 	secrets  secrets                    // of the whole plan
 	reviewed map[object]map[string]bool // see pathsOf
-	shared   *shared
 	sources  sources
 	plan     Plan
 	version  string
-	changes  []operation.Change
+	changes  *packed // as they come, with what may turn out to be sensitive
 	warnings []string
 	omitted  int       // warnings beyond maxWarnings
 	raw      rawChange // of the resource that is read
@@ -141,15 +146,51 @@ type rawChange struct {
 	before, after, unknown, beforeSensitive, afterSensitive []byte
 }
 
+// sum sorts the changes, now that everything that is sensitive is known, and gives the plan its set of them.
+func (r *reader) sum(hidden hidden) error {
+	if err := r.changes.seal(); err != nil {
+		return err
+	}
+	chosen, digest := kept{limit: r.plan.keep}, newSum(false)
+	if r.plan.keep > 0 && len(r.changes.objects) > r.plan.keep {
+		r.plan.all = newPacked()
+	}
+	err := r.changes.each(func(same []operation.Change) error {
+		hidden.hide(same)
+		r.markTime(same)
+		sortChanges(same)
+		for _, change := range same {
+			digest.add(change)
+			count(&r.plan.Set.Counts, change)
+			chosen.add(change)
+			if r.plan.all == nil {
+				continue
+			}
+			if err := r.plan.all.add(change); err != nil {
+				return err
+			}
+		}
+		return nil
+	})
+	if err != nil {
+		return err
+	}
+	r.plan.Set.Changes, r.plan.Set.Omitted, r.plan.Set.Digest = chosen.changes(), chosen.left, digest.text()
+	if r.plan.all != nil {
+		return r.plan.all.seal()
+	}
+	return nil
+}
+
 // markTime marks the values that have the time of this very plan in them, to the second: they are from plantimestamp(), or
 // from a data source that tells the time, and will be others in the next plan.
-func (r *reader) markTime() {
+func (r *reader) markTime(changes []operation.Change) {
 	const seconds = "2006-01-02T15:04:05"
 	if len(r.plan.Made) < len(seconds) {
 		return
 	}
 	now := []byte(r.plan.Made[:len(seconds)])
-	for _, change := range r.changes {
+	for _, change := range changes {
 		for i, attribute := range change.Attributes {
 			if bytes.Contains(attribute.After, now) {
 				change.Attributes[i].Volatile = true
@@ -331,9 +372,8 @@ func (r *reader) resource() error {
 	if err != nil {
 		return fmt.Errorf("%s: %w", resource.Address, err)
 	}
-	r.changes = append(r.changes, change)
 	r.plan.Providers[change.Address] = resource.ProviderName
-	return nil
+	return r.changes.add(change)
 }
 
 // onlySecrets notes what is sensitive in an object that does not change: another one may have a copy of it.
@@ -376,7 +416,7 @@ func (r *reader) change(resource tfjson.ResourceChange, action operation.Action)
 	known.collect(resource.Change)
 	r.secrets.merge(known)
 	key := object{change.Address, change.Deposed}
-	f := flattener{checkout: r.checkout, secrets: known, asked: r.reviewed[key], stands: map[string]text{}, shared: r.shared}
+	f := flattener{checkout: r.checkout, secrets: known, asked: r.reviewed[key], stands: map[string]text{}}
 	attributes, err := f.attributes(resource.Change)
 	if err != nil {
 		return operation.Change{}, err
@@ -458,10 +498,9 @@ func (r *reader) outputChange(name string, change tfjson.Change) error {
 	if actions.Replace() {
 		reason = string(tfjson.ActionUpdate)
 	}
-	r.changes = append(r.changes, operation.Change{
+	return r.changes.add(operation.Change{
 		Address: "output." + name, Action: operation.Output, ActionReason: reason, Attributes: values,
 	})
-	return nil
 }
 
 func (r *reader) drift() error {

@@ -21,6 +21,11 @@ import (
 	"github.com/switchyard-dev/switchyard/plan"
 )
 
+// fixtures are the plans of testdata: see README.md there.
+var fixtures = []string{
+	"create", "change", "reasons", "deposed", "providers", "handmade", "tofu-create", "tofu-change", "tofu-reasons", "tofu-deposed",
+}
+
 var update = flag.Bool("update", false, "write golden files")
 
 // read reads a plan of testdata.
@@ -46,7 +51,7 @@ func readSet(from io.Reader, checkout string) (operation.ChangeSet, error) {
 
 func TestReadIsAsInTheGoldenFiles(t *testing.T) {
 	t.Parallel()
-	for _, name := range []string{"create", "change", "reasons", "providers", "handmade"} {
+	for _, name := range fixtures {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
 			text, err := os.ReadFile(filepath.Join("testdata", name+".json"))
@@ -73,6 +78,33 @@ func TestReadIsAsInTheGoldenFiles(t *testing.T) {
 			}
 		})
 	}
+}
+
+// What a configuration changes is the same with both programs, but for the IDs that they give.
+func TestOpenTofuPlansReadAsThoseOfTerraform(t *testing.T) {
+	t.Parallel()
+	for _, name := range []string{"create", "change", "reasons", "deposed"} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			theirs, _ := read(t, name+".json")
+			ours, _ := read(t, "tofu-"+name+".json")
+			if diff := cmp.Diff(deeds(theirs), deeds(ours)); diff != "" {
+				t.Errorf("(-Terraform +OpenTofu):\n%s", diff)
+			}
+		})
+	}
+}
+
+// deeds lists what is done to which paths, without values.
+func deeds(set operation.ChangeSet) []string {
+	var list []string
+	for _, c := range set.Changes {
+		list = append(list, fmt.Sprintf("%s %s %t %s %s %s", c.Action, c.Address, c.Deposed != "", c.PreviousAddress, c.ImportID, c.ReplacePaths))
+		for _, a := range c.Attributes {
+			list = append(list, fmt.Sprintf("  %s %t %t", a.Path, a.Unknown, a.Sensitive))
+		}
+	}
+	return list
 }
 
 // describe writes a change set for people.
@@ -425,8 +457,8 @@ func BenchmarkRead(b *testing.B) {
 }
 
 func FuzzRead(f *testing.F) {
-	for _, name := range []string{"create.json", "change.json", "handmade.json", "reasons.json", "providers.json"} {
-		data, err := os.ReadFile(filepath.Join("testdata", name))
+	for _, name := range fixtures {
+		data, err := os.ReadFile(filepath.Join("testdata", name+".json"))
 		if err != nil {
 			f.Fatal(err)
 		}
@@ -448,8 +480,15 @@ func FuzzRead(f *testing.F) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		if asked := plan.Explain(plan.Facts{Expected: set, Data: again.Data}, again, &again).Asked; len(asked) > 0 {
+		if asked := explain(t, plan.Facts{Expected: set, Data: again.Data}, again, &again).Asked; len(asked) > 0 {
 			t.Errorf("a reviewed plan is asked about: %v", asked)
+		}
+		little, err := plan.Read(bytes.NewReader(data), plan.Options{Reviewed: set, Keep: 1})
+		if err != nil || little.Set.Digest != set.Digest || little.Set.Counts != set.Counts {
+			t.Errorf("of what is read to keep little, digest or counts are others: %v", err)
+		}
+		if asked := explain(t, plan.Facts{Expected: set, Data: little.Data}, little, &little).Asked; len(asked) > 0 {
+			t.Errorf("a reviewed plan of which little is kept is asked about: %v", asked)
 		}
 		if _, err := json.Marshal(set); err != nil {
 			t.Errorf("cannot be written: %v", err)

@@ -21,54 +21,126 @@ var ruleOrder = []operation.RiskRule{
 // hold data, beside those of the table in stateful.go. Of an update only what changes is known: what it leaves as it is
 // counts as dangerous where the danger needs both. A sensitive or unknown value tells nothing.
 func Risks(set operation.ChangeSet, stateful []string) []operation.Risk {
-	var risks []operation.Risk
-	for _, change := range set.Changes {
-		kind, data := typeOf(change.Address)
-		if data || change.Action == operation.Output || change.Action == operation.Read {
-			continue
-		}
-		add := func(rule operation.RiskRule, reason string) {
-			risks = append(risks, operation.Risk{
-				Address: change.Address, Deposed: change.Deposed, Action: change.Action, Rule: rule, Reason: reason,
-			})
-		}
-		endOfObject(change, kind, stateful, add)
-		if change.Action == operation.Move || change.Action == operation.Import || change.Action == operation.Forget {
-			continue
-		}
-		accessRisk(change, kind, add)
-		protectionRisk(change, kind, add)
-		if change.Action != operation.Delete {
-			publicRisk(change, kind, add)
+	found := danger{stateful: stateful}
+	found.of(set.Changes)
+	return found.all()
+}
+
+// Risks lists the dangers of all changes of a plan, also of those that its set leaves out, and of protection that is lost;
+// see the functions Risks and LostProtection. An error says that changes which are held packed could not be taken out.
+func (p Plan) Risks(stateful, lost []string) ([]operation.Risk, error) {
+	found := danger{stateful: stateful, lost: lost}
+	if err := p.each(func(changes []operation.Change) error {
+		found.of(changes)
+		return nil
+	}); err != nil {
+		return nil, err
+	}
+	return found.all(), nil
+}
+
+// danger collects the risks of changes.
+type danger struct {
+	stateful []string
+	lost     []string // see LostProtection
+
+	risks   []operation.Risk
+	ended   []operation.Risk // of lost
+	touched map[string]bool  // those of lost that a change is about
+	reasons map[string]string
+}
+
+// of adds the risks of changes, and gives just these.
+func (d *danger) of(changes []operation.Change) []operation.Risk {
+	before, lostBefore := len(d.risks), len(d.ended)
+	for _, change := range changes {
+		d.change(change)
+		d.protection(change)
+	}
+	return slices.Concat(d.risks[before:], d.ended[lostBefore:])
+}
+
+// all are the risks of all changes that were looked at.
+func (d *danger) all() []operation.Risk {
+	for _, name := range d.lost {
+		if !d.touched[name] {
+			d.ended = append(d.ended, lostRisk(name))
 		}
 	}
-	sortRisks(risks)
-	return risks
+	sortRisks(d.ended)
+	all := slices.Concat(d.risks, slices.Compact(d.ended))
+	sortRisks(all)
+	return all
+}
+
+func (d *danger) change(change operation.Change) {
+	kind, data := typeOf(change.Address)
+	if data || change.Action == operation.Output || change.Action == operation.Read {
+		return
+	}
+	add := func(rule operation.RiskRule, reason string) {
+		d.risks = append(d.risks, operation.Risk{
+			Address: change.Address, Deposed: change.Deposed, Action: change.Action, Rule: rule, Reason: d.once(reason),
+		})
+	}
+	endOfObject(change, kind, d.stateful, add)
+	if change.Action == operation.Move || change.Action == operation.Import || change.Action == operation.Forget {
+		return
+	}
+	accessRisk(change, kind, add)
+	protectionRisk(change, kind, add)
+	if change.Action != operation.Delete {
+		publicRisk(change, kind, add)
+	}
+}
+
+// protection adds the risk of a change of something that lost its protection.
+func (d *danger) protection(change operation.Change) {
+	if len(d.lost) == 0 {
+		return
+	}
+	plain := unkeyed(change.Address)
+	for _, name := range d.lost {
+		if plain != name && (!strings.HasPrefix(plain, "module.") || !strings.HasSuffix(plain, "."+name)) {
+			continue
+		}
+		if d.touched == nil {
+			d.touched = map[string]bool{}
+		}
+		d.touched[name] = true
+		risk := lostRisk(change.Address)
+		risk.Deposed, risk.Action = change.Deposed, change.Action
+		d.ended = append(d.ended, risk)
+	}
+}
+
+func lostRisk(address string) operation.Risk {
+	return operation.Risk{
+		Address: address, Rule: operation.RiskUnprotected, Reason: "`prevent_destroy` does not keep it from being destroyed any more.",
+	}
+}
+
+// once gives the same reason in the same memory: there are few, and a plan may have many thousand risks.
+func (d *danger) once(reason string) string {
+	if known, found := d.reasons[reason]; found {
+		return known
+	}
+	if d.reasons == nil {
+		d.reasons = map[string]string{}
+	}
+	d.reasons[reason] = reason
+	return reason
 }
 
 // LostProtection lists the dangers of resources that prevent_destroy does not keep any more: TYPE.NAME, as often as a set
 // changes one of that name, or once where it changes none. A plan's JSON has no lifecycle: who calls this has read the
 // configuration, before and now.
 func LostProtection(unprotected []string, set operation.ChangeSet) []operation.Risk {
-	var risks []operation.Risk
-	for _, name := range unprotected {
-		risk := operation.Risk{
-			Address: name, Rule: operation.RiskUnprotected, Reason: "`prevent_destroy` does not keep it from being destroyed any more.",
-		}
-		found := false
-		for _, change := range set.Changes {
-			if plain := unkeyed(change.Address); plain == name || strings.HasPrefix(plain, "module.") && strings.HasSuffix(plain, "."+name) {
-				found = true
-				risk.Address, risk.Deposed, risk.Action = change.Address, change.Deposed, change.Action
-				risks = append(risks, risk)
-			}
-		}
-		if !found {
-			risks = append(risks, risk)
-		}
+	found := danger{lost: unprotected}
+	for _, change := range set.Changes {
+		found.protection(change)
 	}
-	sortRisks(risks)
-	return slices.Compact(risks)
+	return found.all()
 }
 
 func sortRisks(risks []operation.Risk) {

@@ -136,21 +136,29 @@ func (s secrets) within(text string) bool {
 	return false
 }
 
-// hide makes sensitive every attribute of changes in which one of the longer secrets is.
-func (s secrets) hide(changes []operation.Change) {
-	written := newSecrets() // as they stand in JSON
+// hidden are the longer secrets as they stand in JSON.
+type hidden struct{ secrets }
+
+// written gives the longer secrets as they stand in JSON.
+func (s secrets) written() hidden {
+	written := newSecrets()
 	for secret := range s.exact {
 		if len(secret) >= minSecret {
 			quoted := quote(secret)
 			written.add(quoted[1 : len(quoted)-1])
 		}
 	}
-	if len(written.starts) == 0 {
+	return hidden{written}
+}
+
+// hide makes sensitive every attribute of changes in which one of them is.
+func (h hidden) hide(changes []operation.Change) {
+	if len(h.starts) == 0 {
 		return
 	}
 	for _, change := range changes {
 		for i, attribute := range change.Attributes {
-			if written.within(string(attribute.Before)) || written.within(string(attribute.After)) {
+			if h.within(string(attribute.Before)) || h.within(string(attribute.After)) {
 				change.Attributes[i] = operation.Attribute{Path: attribute.Path, Sensitive: true, Unknown: attribute.Unknown}
 			}
 		}

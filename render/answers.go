@@ -211,7 +211,8 @@ func Status(v StatusView) string {
 		return fit(maxAnswer, append(pieces, fixed("**No such environment.** The configuration does not name it."))...)
 	}
 	for _, environment := range v.Environments {
-		pieces = append(pieces, fixed(statusHead(v, environment)), statusLines(environment), statusRoots(l, v, environment))
+		pieces = append(pieces, fixed(statusHead(v, environment)+statusGate(environment)),
+			statusLines(environment), statusRoots(l, v, environment))
 	}
 	return fit(maxAnswer, pieces...)
 }
@@ -302,6 +303,22 @@ func statusHead(v StatusView, e EnvironmentStatus) string {
 		return "**" + name + " waits for a person" + branches + ".**"
 	default:
 		return "**" + name + " is free" + branches + ".** Nothing runs and nothing waits."
+	}
+}
+
+// statusGate says whether jobs that deploy wait for Switchyard's word.
+func statusGate(e EnvironmentStatus) string {
+	switch e.Gate {
+	case GateOn:
+		return " The deployment gate is on: GitHub lets only jobs deploy that Switchyard approves."
+	case GateOff:
+		return " The deployment gate is off: GitHub lets every run deploy that is on an admitted branch."
+	case GateNoEnvironment:
+		return " GitHub has no environment of that name: nothing is applied until somebody makes it."
+	case GateNotKnown:
+		return " Whether the deployment gate is on, GitHub does not tell."
+	default:
+		return ""
 	}
 }
 
@@ -396,12 +413,31 @@ func outOfDate(v PullView) string {
 	}
 	cause := apply + " may have changed what it changes"
 	switch {
+	case o.To != 0:
+		serials := " from serial " + strconv.FormatInt(o.From, 10) + " to " + strconv.FormatInt(o.To, 10)
+		cause = mover(v) + " has moved the state of " + code(o.Root) + serials
 	case o.Base != "":
 		cause = code(o.Base) + " has newer code of " + code(o.Root)
 	case o.Address != "":
 		cause = apply + " has changed " + code(o.Address)
 	}
 	return "This plan is out of date, because " + cause + " since; comment " + code("/plan") + " to plan again."
+}
+
+// mover names the apply that moved a state, with a link to what it did.
+func mover(v PullView) string {
+	o := v.Outdated
+	if o.Operation == 0 {
+		return "an apply"
+	}
+	name := "operation " + strconv.FormatInt(o.Operation, 10)
+	if address := (links{v.WebURL, v.Repository}).checks(o.Commit); address != "" {
+		name = "[" + name + "](" + address + ")"
+	}
+	if o.Pull != 0 {
+		name += ", the apply of #" + strconv.Itoa(o.Pull) + ","
+	}
+	return name
 }
 
 // Why is the answer to /why and /why ADDRESS.
@@ -457,13 +493,16 @@ func (v WhyView) masked() WhyView {
 	if hide.idle() {
 		return v
 	}
-	v.Ledger, v.History, v.Applies = slices.Clone(v.Ledger), slices.Clone(v.History), slices.Clone(v.Applies)
+	v.Ledger, v.Applies = slices.Clone(v.Ledger), slices.Clone(v.Applies)
 	for i := range v.Ledger {
 		v.Ledger[i].Change = hide.change(v.Ledger[i].Change)
 	}
-	for i := range v.History {
-		v.History[i].Change = hide.change(v.History[i].Change)
-		v.History[i].Operation = hide.operation(v.History[i].Operation)
+	for _, changes := range []*[]AddressChange{&v.History, &v.Planned} {
+		*changes = slices.Clone(*changes)
+		for i := range *changes {
+			(*changes)[i].Change = hide.change((*changes)[i].Change)
+			(*changes)[i].Operation = hide.operation((*changes)[i].Operation)
+		}
 	}
 	for i := range v.Applies {
 		v.Applies[i].Operation = hide.operation(v.Applies[i].Operation)
@@ -507,31 +546,98 @@ var verbs = map[operation.Action]string{
 	operation.Forget: "dropped from the state", operation.Output: "changed",
 }
 
-// whyAddress tells which operations changed an address.
+// Bounds of the answer about one address.
+const (
+	mostOfTarget = 20 // lines about one target
+	mostTargets  = 20 // targets that have lines of their own
+)
+
+// whyAddress tells what was applied to an address, by target where it is in several, and then who plans to change it.
 func whyAddress(v WhyView) string {
-	if len(v.Ledger) == 0 && len(v.History) == 0 {
+	if len(v.Ledger) == 0 && len(v.History) == 0 && len(v.Planned) == 0 {
 		return fit(maxAnswer, fixed("**Nothing is known about "+code(v.Address)+".** No plan or apply that is remembered here changes it. "+
 			"Addresses are written as in the plan, with their quotes."))
 	}
 	l := links{web: v.WebURL, repo: v.Repository}
-	lines := make([]string, 0, max(len(v.Ledger), len(v.History)))
-	for _, entry := range v.Ledger {
-		lines = append(lines, "- "+ledgerLine(l, entry)+"\n")
-	}
-	if len(lines) == 0 {
+	title := "**What changed " + code(v.Address) + ",** the newest first:"
+	var groups []linesOf
+	switch {
+	case len(v.Ledger) > 0:
+		for _, entry := range v.Ledger {
+			groups = intoGroup(groups, entry.Target, ledgerLine(l, entry))
+		}
+	case len(v.History) > 0:
 		for _, entry := range v.History {
-			lines = append(lines, "- "+historyLine(l, entry)+"\n")
+			groups = intoGroup(groups, entry.Target, historyLine(l, entry))
+		}
+	default:
+		title = "**No apply is known that changed " + code(v.Address) + ".**"
+	}
+	pieces := []*piece{fixed(title)}
+	for i, group := range groups {
+		if i == mostTargets {
+			more := several(len(groups)-i, "more root or environment", "more roots and environments")
+			pieces = append(pieces, fixed("It was changed in "+more+", too."))
+			break
+		}
+		heading := ""
+		if len(groups) > 1 {
+			heading = "In " + prose(group.target.Environment) + " (" + code(group.target.Root) + "):\n\n"
+		}
+		pieces = append(pieces, linesPiece(heading, group.lines, v.Older, "was changed "+several(len(group.lines), "time", "times")+"."))
+	}
+	if len(v.Planned) == 0 {
+		return fit(maxAnswer, pieces...)
+	}
+	var lines []string
+	for _, entry := range v.Planned {
+		lines = append(lines, historyLine(l, entry))
+	}
+	pieces = append(pieces, fixed("**Who would change it next:**"),
+		linesPiece("", lines, false, "is to be changed by "+several(len(lines), "plan or apply", "plans and applies")+"."))
+	if v.Unlooked > 0 {
+		pieces = append(pieces, fixed("Older open pull requests were not looked at: "+number(v.Unlooked)+"."))
+	}
+	return fit(maxAnswer, pieces...)
+}
+
+// linesOf is what there is to say about one target.
+type linesOf struct {
+	target operation.Target
+	lines  []string
+}
+
+// intoGroup adds a line to those of its target; targets are in the order of their first lines.
+func intoGroup(groups []linesOf, target operation.Target, line string) []linesOf {
+	for i := range groups {
+		if groups[i].target == target {
+			groups[i].lines = append(groups[i].lines, line)
+			return groups
 		}
 	}
+	return append(groups, linesOf{target, []string{line}})
+}
+
+// linesPiece is a list that gives way from its end. cut says that not all lines were read.
+func linesPiece(heading string, lines []string, cut bool, shortest string) *piece {
 	show := func(k int) string {
-		text := "**What changed " + code(v.Address) + ",** the newest first:\n\n" + strings.Join(lines[:k], "")
-		if k < len(lines) {
-			text += "- and " + number(len(lines)-k) + " more, which are older\n"
+		k = min(k, mostOfTarget)
+		var text strings.Builder
+		text.WriteString(heading)
+		for _, line := range lines[:k] {
+			text.WriteString("- " + line + "\n")
 		}
-		return text
+		switch {
+		case k < len(lines) && cut:
+			text.WriteString("- and more than " + number(len(lines)-k) + ", which are older\n")
+		case k < len(lines):
+			text.WriteString("- and " + number(len(lines)-k) + " more, which are older\n")
+		case cut:
+			text.WriteString("- and perhaps more, which are older\n")
+		}
+		return text.String()
 	}
-	shortest := "**" + code(v.Address) + "** was changed " + number(len(lines)) + " times."
-	return fit(maxAnswer, shrinking(rankWords, len(lines), maxAnswer, show, shortest))
+	return shrinking(rankWords, len(lines), maxAnswer, show, heading+"It "+shortest)
 }
 
 func historyLine(l links, entry AddressChange) string {
@@ -540,17 +646,18 @@ func historyLine(l links, entry AddressChange) string {
 	if !ok {
 		verb = prose(string(entry.Change.Action))
 	}
+	where := " in " + prose(entry.Target.Environment) + " (" + code(entry.Target.Root) + ")"
 	var text string
 	switch {
 	case op.Kind == operation.Plan:
-		text = "to be " + verb + " in " + prose(op.Environment) + " by the plan of " + whose(op)
+		text = "to be " + verb + where + " by the plan of " + whose(op)
 	case applied(op, entry.Target):
-		text = verb + " in " + prose(op.Environment) + " by " + whose(op)
+		text = verb + where + " by " + whose(op)
 		if op.Confirmed != "" {
 			text += "; " + yes(op)
 		}
 	default:
-		text = "not " + verb + " in " + prose(op.Environment) + ": the apply of " + whose(op) + " " + ended(op)
+		text = "not " + verb + where + ": the apply of " + whose(op) + " " + ended(op)
 	}
 	if op.Head != "" {
 		text += ", commit " + l.commit(op.Head)

@@ -69,7 +69,9 @@ func yes(op operation.Operation) string {
 }
 
 // applyStory tells one apply.
-func applyStory(v ApplyView) story {
+func applyStory(v ApplyView) story { return withRun(wholeApplyStory(v), v.Run, v.Operation.State) }
+
+func wholeApplyStory(v ApplyView) story {
 	op := v.Operation
 	environment := prose(op.Environment)
 	name := plain(op.Environment, maxName)

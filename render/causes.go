@@ -255,9 +255,18 @@ func blocked(v ApplyView, limit int) *piece {
 	}
 	var commands []string
 	all := 0
+	roots := map[string]int{} // address → in how many roots it is blocked
+	for _, target := range result.Targets {
+		for _, address := range target.Blocked {
+			roots[address]++
+		}
+	}
 	for _, target := range result.Targets {
 		all += len(target.Blocked)
 		for _, address := range target.Blocked {
+			if roots[address] > 1 {
+				address += " " + target.Target.Root
+			}
 			if len(commands) < maxListed {
 				commands = append(commands, "- "+code("/approve-replace "+address)+"\n")
 			}
@@ -309,7 +318,13 @@ func promotionLine(v PromotionView) string {
 		return "**Not proved in " + stage + at + ":** " + sentence(v.Problem, "")
 	}
 	text := "**Proved in " + stage + at + ":** "
+	found := ""
+	if len(v.Baseline) > 0 {
+		found = few(codes(v.Baseline)) + " had the same content there when Switchyard first saw the branch; Switchyard did not apply that"
+	}
 	switch {
+	case found != "" && v.Same == 0 && len(v.Differs) == 0:
+		return text + found + "."
 	case v.Same == 0 && len(v.Differs) == 0:
 		return text + "the same content was applied there."
 	case v.Same == 0:
@@ -322,6 +337,9 @@ func promotionLine(v PromotionView) string {
 		if len(v.Differs) > 0 {
 			text += ", plus " + number(len(v.Differs)) + " that " + differ(v.Differs)
 		}
+	}
+	if found != "" {
+		text += ". " + found
 	}
 	return text + "."
 }

@@ -1,6 +1,7 @@
 package render_test
 
 import (
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -87,6 +88,8 @@ func proof() []render.PromotionView {
 func causeTexts() map[string]string {
 	blocked := dangerous()
 	blocked.Outcome, blocked.Blocked = operation.Different, []string{`module.stamp["westeurope"].azurerm_storage_account.main`}
+	blockedToo := blocked
+	blockedToo.Target.Root = "src/dns"
 	both := explained()
 	both.Targets[0].Blocked = []string{"azurerm_storage_account.logs"}
 	onlyBlocked := changed(asking(result(blocked)), func(op *operation.Operation) { op.Question, op.Message = "", "" })
@@ -111,9 +114,6 @@ func causeTexts() map[string]string {
 		"apply tolerated":       render.PullComment(pull(plain, apply(applyOperation("prod", operation.Succeeded, applied)))),
 		"plan with risks":       render.PullComment(pull(risky)),
 		"check plan with risks": joined(render.PlanCheck(pull(risky))),
-		"plan stale": render.PullComment(with(pull(plain), func(v *render.PullView) {
-			v.Stale = "The state of src/terraform has changed since: its serial was 12 and is 13."
-		})),
 		"plan promotion": render.PullComment(with(pull(plain), func(v *render.PullView) {
 			v.Promotion = append(proof(), render.PromotionView{Stage: "dev", Commit: head, Same: 5}, render.PromotionView{Stage: "lab", Commit: head, Differs: []string{"a", "b"}},
 				failing[0])
@@ -139,6 +139,22 @@ func causeTexts() map[string]string {
 		"unblock nothing": unblocked(render.UnblockNothing, "a.held"), "unblock own": unblocked(render.UnblockOwn),
 		"unblock early": unblocked(render.UnblockEarly, "a.other"), "unblock waits": unblocked(render.UnblockWaits, "a.other"),
 		"unblock runs": unblocked(render.UnblockRuns),
+		"unblock which root": render.UnblockAnswer(render.UnblockAnswerView{
+			Kind: render.UnblockWhich, Address: "azurerm_storage_account.logs", Environment: "prod", Roots: []string{"src/terraform", "src/dns"},
+		}),
+		"unblock which apply": render.UnblockAnswer(render.UnblockAnswerView{
+			Kind: render.UnblockWhich, Address: "azurerm_storage_account.logs", Root: "src/dns", Applies: []operation.Operation{
+				{Environment: "test", Pulls: []int{40, 41}}, {Environment: "prod", Pulls: []int{44}},
+			},
+		}),
+		"notice blocked in two roots": render.Notice(apply(changed(asking(result(blocked, blockedToo)),
+			func(op *operation.Operation) { op.Question, op.Message = "", "" }))),
+		"plan promotion of a baseline": render.PullComment(with(pull(plain), func(v *render.PullView) {
+			v.Promotion = []render.PromotionView{
+				{Stage: "test", Commit: base, Baseline: []string{"src/terraform"}},
+				{Stage: "dev", Commit: head, Same: 5, Baseline: []string{"src/dns"}},
+			}
+		})),
 	}
 }
 
@@ -160,6 +176,23 @@ func ledgerEntries() []render.LedgerEntry {
 	}
 }
 
+// ledgerAndPlans is asked about an address that two environments have, which an open pull request and a waiting apply would change.
+func ledgerAndPlans(entries []render.LedgerEntry) render.WhyView {
+	other := entries[3]
+	other.Target.Environment, other.At, other.Operation = "test", noon.Add(-70*time.Hour), 17
+	dev := operation.Target{Root: "src/terraform", Environment: "dev"}
+	planned := planOperation(operation.Succeeded, nil)
+	planned.Pull, planned.Pulls = 51, []int{51}
+	waits := unconfirmed()
+	return render.WhyView{
+		Repository: network, WebURL: web, Address: other.Change.Address, Now: noon, Unlooked: 3,
+		Ledger: append(slices.Clone(entries), other),
+		Planned: []render.AddressChange{
+			{Operation: *planned, Target: dev, Change: entries[0].Change}, {Operation: waits, Target: other.Target, Change: entries[4].Change},
+		},
+	}
+}
+
 func ledgerTexts() map[string]string {
 	entries := ledgerEntries()
 	return map[string]string{
@@ -168,6 +201,20 @@ func ledgerTexts() map[string]string {
 		"why ledger": render.Why(render.WhyView{
 			Repository: network, WebURL: web, Address: entries[0].Change.Address, Ledger: entries, Now: noon,
 		}),
+		"why ledger and plans": render.Why(ledgerAndPlans(entries)),
+		"why only plans": func() string {
+			v := ledgerAndPlans(entries)
+			v.Ledger, v.Older, v.Planned = nil, false, v.Planned[:1]
+			return render.Why(v)
+		}(),
+		"why much": func() string {
+			v := ledgerAndPlans(entries)
+			for range 30 {
+				v.Ledger = append(v.Ledger, entries[3])
+			}
+			v.Older = true
+			return render.Why(v)
+		}(),
 	}
 }
 

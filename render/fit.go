@@ -18,6 +18,7 @@ type piece struct {
 	rank  int
 	forms []string
 	form  int
+	lacks bool // even its longest form leaves out what only a text with more room can show
 }
 
 // fixed is a piece that stays as it is. Its length is bounded by what makes it.
@@ -30,6 +31,9 @@ func (p *piece) text() string {
 	return p.forms[p.form]
 }
 
+// whole reports whether the piece shows all that it is about.
+func (p *piece) whole() bool { return p.form == 0 && !p.lacks }
+
 // canGive reports whether the piece has a shorter form.
 func (p *piece) canGive() bool { return p.form+1 < len(p.forms) }
 
@@ -38,15 +42,7 @@ func (p *piece) canGive() bool { return p.form+1 < len(p.forms) }
 // beside a long one. A piece is shown as a whole or not at all: what does not fit even in the shortest forms is left out
 // from the first piece on that is too long, and that is said.
 func fit(limit int, pieces ...*piece) string {
-	for total := length(pieces); total > limit; {
-		longest := next(pieces)
-		if longest == nil {
-			break
-		}
-		total -= longest.size()
-		longest.form++
-		total += longest.size()
-	}
+	giveWay(limit, pieces)
 	const rest = "The rest is too long to be shown here.\n"
 	used := 0
 	var text strings.Builder
@@ -68,6 +64,19 @@ func fit(limit int, pieces ...*piece) string {
 		used += weight(part) + weight(gap)
 	}
 	return strings.TrimRight(text.String(), "\n") + "\n"
+}
+
+// giveWay has pieces take shorter forms until they weigh at most limit, or no piece has a shorter one.
+func giveWay(limit int, pieces []*piece) {
+	for total := length(pieces); total > limit; {
+		longest := next(pieces)
+		if longest == nil {
+			return
+		}
+		total -= longest.size()
+		longest.form++
+		total += longest.size()
+	}
 }
 
 // weight is how long a text is as a JSON string, as it is sent to GitHub: what is escaped counts as its

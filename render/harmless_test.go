@@ -150,7 +150,9 @@ func (f filled) apply(state operation.State) render.ApplyView {
 
 func (f filled) promotion() []render.PromotionView {
 	return []render.PromotionView{
-		{Stage: "s" + f.text, Commit: "c" + f.text, Same: 2, Differs: []string{"d" + f.text, f.text}}, {Stage: "t", Problem: "P " + f.text},
+		{Stage: "s" + f.text, Commit: "c" + f.text, Same: 2, Differs: []string{"d" + f.text, f.text}},
+		{Stage: "t", Problem: "P " + f.text},
+		{Stage: "u", Commit: "c", Baseline: []string{"r" + f.text}},
 	}
 }
 
@@ -167,10 +169,13 @@ func (f filled) texts() map[string]string {
 		v := pull(&op)
 		v.Gitflow = f.decision(gitflow.Allowed)
 		v.Roots = []render.RootReason{{Root: "r" + f.text, Reason: "r " + f.text}}
-		v.Promotion, v.Stale, v.Regions = f.promotion(), "S "+f.text, []string{"g" + f.text, "h" + f.text}
+		v.Promotion, v.Regions = f.promotion(), []string{"g" + f.text, "h" + f.text}
 		texts["plan "+string(state)] = render.PullComment(v)
 		c := render.PlanCheck(v)
 		texts["plan check "+string(state)], texts["plan check text "+string(state)] = c.Summary, c.Text
+		v.Pages = &render.Pages{Bodies: make([]string, 2), URLs: []string{manyURL + "1" + f.text, manyURL + "2"}, Left: f.left()}
+		texts["plan and pages "+string(state)], texts["plan check and pages "+string(state)] = render.PullComment(v), render.PlanCheck(v).Summary
+		v.Pages = nil
 		v.Applies = []render.ApplyView{f.apply(operation.Gathered), f.apply(state)}
 		v.Applies[0].Operation.ID = 7
 		texts["apply "+string(state)] = render.PullComment(v)
@@ -194,6 +199,13 @@ func (f filled) texts() map[string]string {
 	return texts
 }
 
+// left is what no further comment shows.
+func (f filled) left() []render.Left {
+	return []render.Left{{
+		Target: operation.Target{Root: "r" + f.text, Environment: "e" + f.text}, Changes: 3, Of: 4, Command: "/plan e" + f.text + " r" + f.text,
+	}}
+}
+
 func (f filled) answers(texts map[string]string) {
 	op := f.operation(operation.Apply, operation.Running)
 	asks := f.apply(operation.Unconfirmed)
@@ -208,10 +220,11 @@ func (f filled) answers(texts map[string]string) {
 	texts["plan answer"] = render.PlanAnswer(render.PlanAnswerView{Environment: "e" + f.text, Root: "r" + f.text, Reason: "r " + f.text})
 	texts["plan answer started"] = render.PlanAnswer(render.PlanAnswerView{Environment: "e" + f.text, Root: "r" + f.text, Operation: &op})
 	for _, kind := range []render.UnblockKind{
-		render.UnblockNothing, render.UnblockOwn, render.UnblockEarly, render.UnblockWaits, render.UnblockRuns,
+		render.UnblockNothing, render.UnblockOwn, render.UnblockEarly, render.UnblockWaits, render.UnblockRuns, render.UnblockWhich,
 	} {
 		texts["unblock "+string(kind)] = render.UnblockAnswer(render.UnblockAnswerView{
-			Kind: kind, Address: "a" + f.text, Environment: "e" + f.text, By: "b" + f.text, Author: "w" + f.text,
+			Kind: kind, Address: "a" + f.text, Root: "r" + f.text, Roots: []string{"r" + f.text, f.text},
+			Environment: "e" + f.text, By: "b" + f.text, Author: "w" + f.text,
 			Left: []string{f.text, "l" + f.text}, Question: "q" + f.text, Apply: &asks,
 		})
 	}
@@ -233,6 +246,7 @@ func (f filled) answers(texts map[string]string) {
 	texts["why nothing"] = render.Why(why)
 	why.History = []render.AddressChange{{Operation: op, Target: operation.Target{Root: "r" + f.text, Environment: "e" + f.text}, Change: f.change(operation.Replace, 0)}}
 	texts["why address"] = render.Why(why)
+	why.Planned, why.Unlooked = why.History, 2
 	why.Ledger = []render.LedgerEntry{{
 		At: noon, Target: operation.Target{Root: "r" + f.text, Environment: "e" + f.text}, Change: f.change(operation.Replace, 0), Outcome: operation.Applied,
 		Operation: 1, Pull: 41, Commit: "c" + f.text, Actor: "a" + f.text, Approved: []string{"b" + f.text}, Confirmed: "c" + f.text, Digest: "d" + f.text,
@@ -242,7 +256,7 @@ func (f filled) answers(texts map[string]string) {
 
 var markdown = goldmark.New(goldmark.WithExtensions(extension.GFM, extension.Footnote))
 
-var allowedHTML = regexp.MustCompile(`</?(details|summary|sub|code)>|<!-- switchyard:pull:41 -->`)
+var allowedHTML = regexp.MustCompile(`</?(details|summary|sub|code)>|<!-- switchyard:pull:41(:page:[0-9]+)? -->`)
 
 // harms lists what a text has that no foreign text may bring into it.
 func harms(content string) []string {
@@ -356,6 +370,7 @@ func checkHarmless(t *testing.T, foreign string) {
 	if len(foreign) <= 200 { // a longer one may be shown in less detail than its tame twin
 		benign = skeletonsOf(tame(foreign))
 	}
+	checkPages(t, foreign)
 	for name, content := range fill(foreign).texts() {
 		document := markdown.Parser().Parse(text.NewReader([]byte(content)))
 		for _, harm := range harmsIn(content, document) {

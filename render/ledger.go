@@ -1,6 +1,7 @@
 package render
 
 import (
+	"cmp"
 	"strconv"
 	"strings"
 	"unicode/utf8"
@@ -18,7 +19,7 @@ func Ledger(entries []LedgerEntry) string {
 	for _, entry := range entries {
 		rows = append(rows, []string{
 			when(entry), plain(entry.Target.String(), maxName), plain(verbOf(entry.Change), maxName), plain(ledgerAddress(entry.Change), maxName),
-			plain(ledgerCause(entry.Change.Cause), maxName), plain(strings.Join(approvals(entry, plainName), ", "), maxName),
+			plain(ledgerWhy(entry.Change.Cause), maxName), plain(strings.Join(approvals(entry, plainName), ", "), maxName),
 			plain(appliedBy(entry), maxName),
 		})
 	}
@@ -79,6 +80,14 @@ func ledgerCause(cause *operation.Cause) string {
 		return ""
 	}
 	return strings.TrimPrefix(causeWords(cause), "it was ")
+}
+
+// ledgerWhy is ledgerCause by the name that the ledger has for drift.
+func ledgerWhy(cause *operation.Cause) string {
+	if cause != nil && cause.Kind == operation.CauseDrift {
+		return "drift: " + cmp.Or(cause.Detail, ledgerCause(cause))
+	}
+	return ledgerCause(cause)
 }
 
 // approvals names who approved a change, and who said yes to it unreviewed.
@@ -151,7 +160,7 @@ func ledgerLine(l links, entry LedgerEntry) string {
 	default:
 		text = "to be " + verb + where + " by the plan of " + bringer(entry)
 	}
-	if cause := ledgerCause(entry.Change.Cause); cause != "" {
+	if cause := ledgerWhy(entry.Change.Cause); cause != "" {
 		text += "; " + prose(cause)
 	}
 	if entry.Change.PreviousAddress != "" {

@@ -37,12 +37,12 @@ func planStory(v PullView) story {
 	}
 	switch v.Plan.State {
 	case operation.Queued, operation.Running, operation.Unconfirmed:
-		return planningStory(v)
+		return withRun(planningStory(v), v.Run, v.Plan.State)
 	case operation.Succeeded:
 		return plannedStory(v)
 	case operation.Failed, operation.Interrupted, operation.Cancelled, operation.Superseded, operation.Gathered:
 	}
-	return planEndedStory(v)
+	return withRun(planEndedStory(v), v.Run, v.Plan.State)
 }
 
 func conflicts(merge string) string {
@@ -313,14 +313,6 @@ func refusal(v PullView) *piece {
 		return fixed("")
 	}
 	return fixed("**This may not be merged.** " + sentences(firstOf(v.Gitflow.Reasons)))
-}
-
-// staleness says why a plan that is there does not hold any more.
-func staleness(v PullView) *piece {
-	if v.Stale == "" || v.Outdated != nil || planResult(v) == nil || v.Plan.State != operation.Succeeded || len(v.Applies) > 0 {
-		return fixed("")
-	}
-	return fixed("**This plan is stale.** " + sentence(v.Stale, ""))
 }
 
 // approval says who has approved an open pull request, and who must yet.

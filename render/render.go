@@ -16,6 +16,7 @@ import (
 
 	"github.com/switchyard-dev/switchyard/gitflow"
 	"github.com/switchyard-dev/switchyard/operation"
+	"github.com/switchyard-dev/switchyard/plan"
 )
 
 // Limits of GitHub, in characters. We keep them in the length of the text as a JSON string, which is
@@ -48,9 +49,9 @@ func Marker(pull int) string { return "<!-- switchyard:pull:" + strconv.Itoa(pul
 // PullComment is the one comment of a pull request, which is edited as things go on. It tells the
 // newest apply, or the plan where there is none yet.
 func PullComment(v PullView) string {
-	v = v.masked()
 	marker := Marker(v.Pull)
 	limit := MaxComment - weight(marker+"\n")
+	v = v.masked()
 	told := planStory(v)
 	shown := planResult(v)
 	resultURL := v.ResultURL
@@ -74,13 +75,13 @@ func PullComment(v PullView) string {
 	}
 	alike := grouped(shown, v.Regions)
 	pieces := []*piece{
-		refusal(v), fixed(told.banner), staleness(v), approval(v), earlier, promotion(proof),
+		refusal(v), fixed(told.banner), approval(v), earlier, promotion(proof),
 		table(shown, limit), risks(shown, resultURL, limit), destroys(shown, resultURL, limit), parity(alike, limit), asks,
 	}
 	pieces = append(pieces, strange...)
 	pieces = append(pieces, errors...)
-	pieces = append(pieces, notes(shown))
-	pieces = append(pieces, plans(shown, alike, resultURL, limit)...)
+	pieces = append(pieces, notes(shown), furtherComments(v))
+	pieces = append(pieces, plans(shown, alike, v.wholeAt(resultURL), limit)...)
 	pieces = append(pieces, let, fixed(told.next), afterwards(v), small)
 	return fit(limit, pieces...) + marker + "\n"
 }
@@ -126,13 +127,19 @@ func PlanCheck(v PullView) Check {
 	result := planResult(v)
 	alike := grouped(result, v.Regions)
 	summary := []*piece{
-		fixed(told.banner), staleness(v), approval(v), promotion(v.Promotion),
+		fixed(told.banner), approval(v), promotion(v.Promotion),
 		table(result, MaxCheckText), risks(result, v.ResultURL, MaxCheckText),
-		destroys(result, v.ResultURL, MaxCheckText), parity(alike, MaxCheckText), fixed(told.next), planFooter(v),
+		destroys(result, v.ResultURL, MaxCheckText), parity(alike, MaxCheckText), furtherComments(v), fixed(told.next), planFooter(v),
 	}
-	text := append(planErrors(v), notes(result))
-	text = append(text, plans(result, alike, v.ResultURL, MaxCheckText)...)
+	text, _ := checkTextPieces(v, alike)
 	return check(told, summary, text)
+}
+
+// checkTextPieces are the parts of the text of a plan's check, and those of them that are plans.
+func checkTextPieces(v PullView, alike plan.Grouping) (all, details []*piece) {
+	result := planResult(v)
+	details = plans(result, alike, v.wholeAt(v.ResultURL), MaxCheckText)
+	return append(append(planErrors(v), notes(result)), details...), details
 }
 
 // ApplyCheck is the check of an apply, on its commit.
@@ -351,6 +358,7 @@ func (v ApplyView) masked() ApplyView {
 	v.Promotion = slices.Clone(v.Promotion)
 	for i, proof := range v.Promotion {
 		v.Promotion[i].Differs, v.Promotion[i].Problem = hide.each(proof.Differs, hide.name), hide.name(proof.Problem)
+		v.Promotion[i].Baseline = hide.each(proof.Baseline, hide.name)
 	}
 	v.Mask = nil
 	return v

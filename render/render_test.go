@@ -256,7 +256,7 @@ func TestTextsAreAsInTheGoldenFiles(t *testing.T) {
 	t.Parallel()
 	cases := map[string]string{}
 	for _, texts := range []map[string]string{
-		planTexts(), applyTexts(), checkTexts(), noticeTexts(), answerTexts(), statusTexts(), whyTexts(), causeTexts(), valueTexts(), ledgerTexts(), parityTexts(),
+		planTexts(), applyTexts(), checkTexts(), noticeTexts(), answerTexts(), statusTexts(), whyTexts(), causeTexts(), valueTexts(), ledgerTexts(), parityTexts(), pageTexts(),
 	} {
 		maps.Copy(cases, texts)
 	}
@@ -317,6 +317,21 @@ func planTexts() map[string]string {
 			v.Outdated = &render.Outdated{Commit: head}
 			return v
 		}()),
+		"plan out of date by its state": render.PullComment(func() render.PullView {
+			v := pull(planOperation(operation.Succeeded, result(dns)))
+			v.Outdated = &render.Outdated{Root: "src/dns", From: 12, To: 13, Operation: 14, Pull: 43, Commit: head}
+			return v
+		}()),
+		"plan out of date by its state and a push": render.PullComment(func() render.PullView {
+			v := pull(planOperation(operation.Succeeded, result(dns)))
+			v.Outdated = &render.Outdated{Root: "src/dns", From: 12, To: 13, Operation: 14, Commit: head}
+			return v
+		}()),
+		"check plan out of date by its state": joined(render.PlanCheck(func() render.PullView {
+			v := pull(planOperation(operation.Succeeded, result(dns)))
+			v.Outdated = &render.Outdated{Root: "src/dns", From: 12, To: 13}
+			return v
+		}())),
 		"plan adds":       render.PullComment(pull(planOperation(operation.Succeeded, result(dns)))),
 		"plan with notes": render.PullComment(pull(planOperation(operation.Succeeded, result(noted(dns))))),
 		"plan no changes": render.PullComment(pull(planOperation(operation.Succeeded, result(same)))),
@@ -522,10 +537,12 @@ func statusTexts() map[string]string {
 				},
 			},
 			{
-				Name: "test", Branches: []string{"release", "release/*"},
+				Name: "test", Branches: []string{"release", "release/*"}, Gate: render.GateOn,
 				Roots: []render.RootStatus{{Root: "src/terraform", Commit: base, At: noon.Add(-50 * time.Hour)}},
 			},
-			{Name: "prod", Branches: []string{"main"}, Unconfirmed: []operation.Operation{unconfirmed()}},
+			{Name: "prod", Branches: []string{"main"}, Unconfirmed: []operation.Operation{unconfirmed()}, Gate: render.GateOff},
+			{Name: "uat", Gate: render.GateNoEnvironment},
+			{Name: "lab", Gate: render.GateNotKnown},
 		}}),
 		"status delayed for bots": render.Status(render.StatusView{Now: noon, Delay: &render.Delay{
 			Bots: 212, BotsAt: noon.Add(65*time.Minute + time.Second), LastAt: noon.Add(3 * time.Hour),

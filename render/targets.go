@@ -240,7 +240,9 @@ func plans(result *operation.Result, grouping plan.Grouping, resultURL string, l
 			continue
 		}
 		if len(pieces) == maxPlans {
-			pieces = append(pieces, fixed("The plans of more roots are not shown here"+listed(resultURL)+"."))
+			more := fixed("The plans of more roots are not shown here" + listed(resultURL) + ".")
+			more.lacks = true
+			pieces = append(pieces, more)
 			break
 		}
 		if other, ok := shownIn.same(target); ok {
@@ -254,6 +256,8 @@ func plans(result *operation.Result, grouping plan.Grouping, resultURL string, l
 		for _, detail := range []detail{values, names, addresses} {
 			if text, ok := diffBlock(groups, after, detail, limit); ok {
 				p.forms = append(p.forms, folded(target, detail, text))
+			} else if detail == values {
+				p.lacks = true
 			}
 		}
 		p.forms = append(p.forms,

@@ -14,6 +14,7 @@ type PullView struct {
 	Pull       int
 	Gitflow    gitflow.Decision
 	Plan       *operation.Operation // the newest plan; nil if there is none; with its Result when it has ended
+	Run        RunView              // of Plan, where a workflow carries it out
 	Merge      string               // what conflicts, in words, when base and head cannot be merged; else empty
 	Roots      []RootReason         // what is planned and why, in configuration order
 	Applies    []ApplyView          // the applies that carry this pull request, oldest first
@@ -22,21 +23,24 @@ type PullView struct {
 	Approval *gitflow.Approval // whether enough people have approved it; nil where nobody needs to
 
 	ConfigProblem string          // what is wrong with the configuration, one problem a line; else empty
-	Stale         string          // why the plan does not hold any more, a sentence; empty while it does
 	Promotion     []PromotionView // what was applied in the stages before, in configuration order
 	Regions       []string        // the regions of the environment, by which stamps are compared
 	Mask          []string        // patterns of what is never shown, from configuration
 	ResultURL     string          // a page with the whole plan; empty if there is none
+	CommentURL    string          // of the one comment; empty until it is there
+	First         string          // a root whose plan comes before the others in the further comments; empty: as configured
+	Pages         *Pages          // the further comments that show the plan in full; nil where there are none
 	Now           time.Time       // when the view was made
 }
 
 // PromotionView is the proof that a stage before applied the same content.
 type PromotionView struct {
-	Stage   string   // an environment
-	Commit  string   // the commit that was applied there; empty where none was
-	Same    int      // how many changes are the same as there
-	Differs []string // addresses or attributes that differ from there
-	Problem string   // why the proof fails, a sentence; empty where it holds
+	Stage    string   // an environment
+	Commit   string   // the commit that was applied there; empty where none was
+	Baseline []string // roots whose content was there when Switchyard first saw the branch: nothing is known of an apply
+	Same     int      // how many changes are the same as there
+	Differs  []string // addresses or attributes that differ from there
+	Problem  string   // why the proof fails, a sentence; empty where it holds
 }
 
 // Outdated is why a plan does not show any more what an apply would do.
@@ -46,6 +50,10 @@ type Outdated struct {
 	Address string `json:"address,omitempty"` // what both change; empty where that is not known
 	Base    string `json:"base,omitempty"`    // the branch that has newer code since, of
 	Root    string `json:"root,omitempty"`    // this root
+
+	Operation int64 `json:"operation,omitempty"` // the apply, where its number is known
+	From      int64 `json:"from,omitempty"`      // serial of the state of Root that the plan was made on; 0: there was none
+	To        int64 `json:"to,omitempty"`        // serial of that state now; 0: it is not because of that
 }
 
 // RootReason is one root and why it is planned, in words: "its directory changed".
@@ -62,6 +70,7 @@ type ApplyView struct {
 	Usually   time.Duration        // how long an apply of this environment usually takes; 0 is unknown
 	With      []int                // the other pull requests whose commits it carries
 	Commit    string               // the candidate; empty means Operation.Head
+	Run       RunView              // where a workflow carries it out
 
 	Promotion []PromotionView // as in PullView
 	Missing   []string        // why pull requests that it carries do not count as reviewed, a sentence each
@@ -101,7 +110,19 @@ type EnvironmentStatus struct {
 	Waiting     []operation.Operation // in the order in which they will run
 	Unconfirmed []operation.Operation // those that wait for a person's yes
 	Roots       []RootStatus          // in configuration order
+	Gate        GateStatus            // where applies run in workflows
 }
+
+// GateStatus is what GitHub says about the deployment gate of an environment.
+type GateStatus string
+
+// The answers about a gate; "" where it was not asked.
+const (
+	GateOn            GateStatus = "on"
+	GateOff           GateStatus = "off"
+	GateNoEnvironment GateStatus = "no environment" // GitHub has none of that name
+	GateNotKnown      GateStatus = "not known"
+)
 
 // RootStatus is what is applied of one root.
 type RootStatus struct {
@@ -124,6 +145,9 @@ type WhyView struct {
 	Address    string          // asked about; empty asks about the pull request
 	History    []AddressChange // what changed Address, newest first
 	Ledger     []LedgerEntry   // the same with causes and approvals, newest first; shown instead of History where it is known
+	Older      bool            // there is more of the one that is shown, which was not read
+	Planned    []AddressChange // what open pull requests, and applies that wait, would do to Address, newest first
+	Unlooked   int             // how many open pull requests were not looked at
 	Mask       []string        // as in PullView
 	Now        time.Time
 }

@@ -186,6 +186,14 @@ func (l links) commit(sha string) string {
 	return "[" + code(shortSHA(sha)) + "](" + l.page("commit", sha) + ")"
 }
 
+// checks is the page with the checks of a commit; empty where it has no address.
+func (l links) checks(sha string) string {
+	if l.web == "" || l.repo.Owner == "" || !hexadecimal.MatchString(sha) {
+		return ""
+	}
+	return l.page("commit", sha, "checks")
+}
+
 func (l links) page(parts ...string) string {
 	path := []string{strings.TrimSuffix(l.web, "/"), url.PathEscape(l.repo.Owner), url.PathEscape(l.repo.Name)}
 	for _, part := range parts {
@@ -196,11 +204,19 @@ func (l links) page(parts ...string) string {
 
 // whole is a link to the page with everything, in words.
 func whole(address string) string {
+	if safe := safeAddress(address); safe != "" {
+		return fmt.Sprintf("[the whole list](%s)", safe)
+	}
+	return ""
+}
+
+// safeAddress is the address of a page as it can stand in a link; empty where it is none.
+func safeAddress(address string) string {
 	parsed, err := url.Parse(address)
 	if address == "" || err != nil || parsed.Scheme != "https" && parsed.Scheme != "http" || parsed.Host == "" {
 		return ""
 	}
-	return fmt.Sprintf("[the whole list](%s)", unlinkable.Replace(parsed.String()))
+	return unlinkable.Replace(parsed.String())
 }
 
 // unlinkable are characters that would end the address of a link in Markdown.

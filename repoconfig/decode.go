@@ -123,7 +123,8 @@ func (d *decoder) table(node *yaml.Node, path string, k key, into reflect.Value)
 }
 
 func (d *decoder) list(node *yaml.Node, path string, k key, into reflect.Value) {
-	if into.Type() == reflect.TypeFor[Patterns]() && node.Kind == yaml.ScalarNode && node.Tag != "!!null" {
+	single := into.Type() == reflect.TypeFor[Patterns]() || into.Type() == reflect.TypeFor[Labels]()
+	if single && node.Kind == yaml.ScalarNode && node.Tag != "!!null" {
 		element := reflect.New(into.Type().Elem()).Elem()
 		d.value(node, path, k, element)
 		into.Set(reflect.Append(into, element))
@@ -190,12 +191,6 @@ func (d *decoder) text(node *yaml.Node, path string, k key, into reflect.Value) 
 }
 
 func (d *decoder) notInEnum(node *yaml.Node, path string, k key) {
-	if path == "executor" && node.Value == ExecutorActions {
-		d.problemf(placeOf(node), "`executor: %s` is known, but it is not in effect in this version of Switchyard. "+
-			"Write `executor: %s` or remove it.",
-			ExecutorActions, ExecutorLocal)
-		return
-	}
 	hint := ""
 	if nearest := Nearest(node.Value, k.enum); nearest != "" {
 		hint = fmt.Sprintf(" Did you mean %q?", nearest)

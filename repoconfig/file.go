@@ -25,8 +25,14 @@ type File struct {
 	// Mask lists regular expressions (RE2). What they match is replaced by `***` wherever Switchyard writes output of Terraform:
 	// secrets that Terraform does not know to be sensitive. None of them may match where there is no text.
 	Mask []string `json:"mask" jsonschema:"maxItems=20,minLength=1,maxLength=200,example=AccountKey=[A-Za-z0-9+/=]{20\\,}"`
-	// Executor is where Terraform runs. With `local` it runs on the host of the Switchyard server.
-	Executor string `json:"executor" jsonschema:"enum=local,default=local"`
+	// Executor is where Terraform runs: with `local` on the host of the Switchyard server, with `actions` in a workflow of this
+	// repository. Without it, whoever runs the server decides; one that it does not allow is refused.
+	Executor string `json:"executor" jsonschema:"enum=local,enum=actions"`
+	// Actions says how workflows run Terraform, where `executor` is `actions`.
+	Actions ActionsFile `json:"actions"`
+	// Modules lists private repositories of the same owner, as `owner/name`, that modules are fetched from. With `executor: actions`,
+	// jobs get a token from Switchyard that reads these and nothing else, where they can reach its server.
+	Modules []string `json:"modules" jsonschema:"maxItems=100,minLength=3,maxLength=140,example=acme/terraform-azurerm-stamp"`
 	// Terraform says which program plans and applies.
 	Terraform TerraformFile `json:"terraform"`
 	// Commands asks for more than the default of people who give a slash command.
@@ -52,6 +58,18 @@ type EnvironmentFile struct {
 	// Regions are the regions that this environment runs in, by the names that stand in addresses and values, e.g. `westeurope`.
 	// Plans of copies that differ in nothing but the region are shown once.
 	Regions []string `json:"regions" jsonschema:"maxItems=20,minLength=1,maxLength=63,example=westeurope"`
+	// RunsOn lists the labels of the runners that plan and apply this environment with `executor: actions`, or is the one label.
+	// A runner must have all of them.
+	RunsOn Labels `json:"runs_on" jsonschema:"minItems=1,maxItems=20,minLength=1,maxLength=256,default=ubuntu-latest,example=self-hosted"`
+}
+
+// ActionsFile says how workflows run Terraform.
+type ActionsFile struct {
+	// Workflow is the name of the workflow file in `.github/workflows`. It must be on the default branch, on the branch of each
+	// environment, and on the branch `plans`.
+	Workflow string `json:"workflow" jsonschema:"minLength=1,maxLength=100,default=switchyard.yml"`
+	// Plans is the branch on which plans of pull requests run. Nobody who may not change the default branch should be able to push to it.
+	Plans string `json:"plans" jsonschema:"minLength=1,maxLength=100,default=switchyard/plans"`
 }
 
 // RootFile is one Terraform root module.
@@ -109,6 +127,9 @@ type CommandFile struct {
 // Patterns is one branch pattern or a list of them.
 type Patterns []string
 
+// Labels is one label of a runner or a list of them.
+type Labels []string
+
 // Setting is text, a number, true or false; it reaches Terraform as it is written.
 type Setting string
 
@@ -118,8 +139,6 @@ func later(path string) string {
 	switch path {
 	case "environments.*.hold":
 		return "whether an apply holds the whole environment or one root; today it holds the environment"
-	case "environments.*.runs_on":
-		return "the labels of the runners in GitHub Actions"
 	case "environments.*.drift":
 		return "when to look for drift"
 	case "environments.*.failover":

@@ -18,7 +18,13 @@ const Path = ".github/switchyard.yml"
 // The executors that configuration can name.
 const (
 	ExecutorLocal   = "local"   // Terraform runs on the server's host
-	ExecutorActions = "actions" // Terraform runs in a workflow of the repository; not in effect in this version
+	ExecutorActions = "actions" // Terraform runs in a workflow of the repository
+)
+
+// The workflow file and the branch of plans where a file names none.
+const (
+	defaultWorkflow = "switchyard.yml"
+	defaultPlans    = "switchyard/plans"
 )
 
 // The Terraform programs that configuration can name.
@@ -36,7 +42,9 @@ type Config struct {
 	Flow         Flow
 	Risk         Risk
 	Mask         []string // regular expressions; MaskPatterns compiles them
-	Executor     string   // ExecutorLocal
+	Executor     string   // ExecutorLocal, ExecutorActions, or "": as the server has it
+	Actions      Actions
+	Modules      []string // owner/name of private repositories that modules are fetched from
 	Terraform    Terraform
 	Commands     map[string]Command // by command name: what it asks for beyond the default
 	Default      bool               // there is no file: advice only, nothing is applied
@@ -50,6 +58,13 @@ type Environment struct {
 	Approvals int               // people, other than the authors, who must have approved a change
 	Binding   operation.Binding // never empty
 	Regions   []string          // names as they stand in addresses and values, in file order
+	RunsOn    []string          // labels of the runners of workflows; empty: ubuntu-latest
+}
+
+// Actions says how workflows run Terraform.
+type Actions struct {
+	Workflow string // file in .github/workflows
+	Plans    string // branch on which plans run
 }
 
 // Risk is what the repository says about dangerous changes.
@@ -101,7 +116,7 @@ func Default() Config {
 			{Name: "prod", Branches: []string{"main"}, Binding: operation.BindNoNewRisk},
 		},
 		Roots:     []Root{{Dir: "src/terraform", VarFiles: []string{"env/{environment}.tfvars"}}},
-		Executor:  ExecutorLocal,
+		Actions:   Actions{Workflow: defaultWorkflow, Plans: defaultPlans},
 		Terraform: Terraform{Binary: BinaryTerraform},
 		Default:   true,
 	}

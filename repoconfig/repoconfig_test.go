@@ -37,6 +37,7 @@ environments:
     after: [dev, test]
     approvals: 2
     regions: [westeurope, southeastasia]
+    runs_on: [self-hosted, westeurope]
   uat: { branch: "uat/*", approvals: 0, binding: strict }
   staging: { branch: staging, approvals: 6 }
 roots:
@@ -50,7 +51,9 @@ flow:
     - { from: "renovate/**", to: develop }
 risk: { block: [replace-stateful, access], stateful: [azurerm_search_service] }
 mask: ['AccountKey=[A-Za-z0-9+/=]{20,}', "(?i)bearer\\s+\\S+"]
-executor: local
+executor: actions
+actions: { workflow: terraform.yml, plans: plans }
+modules: [acme/terraform-azurerm-stamp]
 terraform: { binary: tofu, version: 1.11.4 }
 commands:
   apply: { permission: maintain, teams: [sre, on-call] }
@@ -71,7 +74,7 @@ func TestAFileIsReadWhole(t *testing.T) {
 			{Name: "test", Branches: []string{"release", "release/*"}, Binding: operation.BindNoNewRisk},
 			{
 				Name: "prod", Branches: []string{"main"}, After: []string{"dev", "test"}, Approvals: 2, Binding: operation.BindStrict,
-				Regions: []string{"westeurope", "southeastasia"},
+				Regions: []string{"westeurope", "southeastasia"}, RunsOn: []string{"self-hosted", "westeurope"},
 			},
 			{Name: "uat", Branches: []string{"uat/*"}, Binding: operation.BindStrict},
 			{Name: "staging", Branches: []string{"staging"}, Approvals: 6, Binding: operation.BindStrict},
@@ -88,7 +91,9 @@ func TestAFileIsReadWhole(t *testing.T) {
 			Block: []operation.RiskRule{operation.RiskReplaceStateful, operation.RiskAccess}, Stateful: []string{"azurerm_search_service"},
 		},
 		Mask:      []string{`AccountKey=[A-Za-z0-9+/=]{20,}`, `(?i)bearer\s+\S+`},
-		Executor:  repoconfig.ExecutorLocal,
+		Executor:  repoconfig.ExecutorActions,
+		Actions:   repoconfig.Actions{Workflow: "terraform.yml", Plans: "plans"},
+		Modules:   []string{"acme/terraform-azurerm-stamp"},
 		Terraform: repoconfig.Terraform{Binary: repoconfig.BinaryTofu, Version: "1.11.4"},
 		Commands: map[string]repoconfig.Command{
 			"apply": {Permission: "maintain", Teams: []string{"sre", "on-call"}}, "status": {Teams: []string{"sre"}},
@@ -446,7 +451,8 @@ func TestTheSchemaAgreesWithTheParser(t *testing.T) {
 		"a risk that does not exist":         strings.Replace(whole, "replace-stateful", "replace-stateless", 1),
 		"a type that is an address":          strings.Replace(whole, "azurerm_search_service", "azurerm_search_service.main", 1),
 		"an expression that is empty":        strings.Replace(whole, "'AccountKey=[A-Za-z0-9+/=]{20,}'", "''", 1),
-		"an executor that is not in effect":  strings.Replace(whole, "local", "actions", 1),
+		"an executor that does not exist":    strings.Replace(whole, "executor: actions", "executor: jenkins", 1),
+		"a label without a name":             strings.Replace(whole, "runs_on: [self-hosted", "runs_on: [\"\"", 1),
 		"another version of the format":      strings.Replace(whole, "version: 1\n", "version: 2\n", 1),
 		"no roots":                           strings.Replace(whole, "roots:", "flow2:", 1),
 		"a version that is not exact":        strings.Replace(whole, "1.11.4", "~> 1.11", 1),
@@ -508,7 +514,7 @@ func TestEveryKeyIsDescribed(t *testing.T) {
 		}
 	}
 	walk("", plain)
-	if described != 27 {
+	if described != 32 {
 		t.Errorf("%d keys were found; is one lost, or is one new and not tested?", described)
 	}
 	same(t, "testdata/reference.md", reference)

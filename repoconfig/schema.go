@@ -42,16 +42,18 @@ func Schema() ([]byte, error) {
 	return append(data, '\n'), nil
 }
 
-// JSONSchemaExtend lets a schema accept one pattern without a list around it.
+// JSONSchemaExtend lets a schema accept one pattern, and one label, without a list around it.
 func (EnvironmentFile) JSONSchemaExtend(schema *jsonschema.Schema) {
-	list, ok := schema.Properties.Get("branch")
-	if !ok {
-		return
+	for _, name := range []string{"branch", "runs_on"} {
+		list, ok := schema.Properties.Get(name)
+		if !ok {
+			continue
+		}
+		one := *list.Items
+		description := list.Description
+		list.Description = ""
+		schema.Properties.Set(name, &jsonschema.Schema{Description: description, OneOf: []*jsonschema.Schema{&one, list}})
 	}
-	one := *list.Items
-	description := list.Description
-	list.Description = ""
-	schema.Properties.Set("branch", &jsonschema.Schema{Description: description, OneOf: []*jsonschema.Schema{&one, list}})
 }
 
 // JSONSchemaExtend limits the keys that are names of commands.
@@ -110,7 +112,7 @@ func valueOf(k key) string {
 		words = append(words, fmt.Sprintf("%d to %d", k.minimum, k.maximum))
 	case len(k.enum) > 0:
 		words = append(words, "`"+strings.Join(k.enum, "` or `")+"`")
-	case k.kind == reflect.TypeFor[Patterns]():
+	case k.kind == reflect.TypeFor[Patterns](), k.kind == reflect.TypeFor[Labels]():
 		words = append(words, "text or list of text")
 	case k.kind.Kind() == reflect.Slice:
 		words = append(words, "list")

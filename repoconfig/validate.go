@@ -1,6 +1,7 @@
 package repoconfig
 
 import (
+	"cmp"
 	"fmt"
 	"maps"
 	"path"
@@ -38,7 +39,8 @@ func validate(file File, d *decoder) Config {
 	v := validator{decoder: d, file: file, config: Config{
 		Version:     file.Version,
 		Application: file.Application,
-		Executor:    ExecutorLocal,
+		Executor:    file.Executor,
+		Actions:     Actions{Workflow: cmp.Or(file.Actions.Workflow, defaultWorkflow), Plans: cmp.Or(file.Actions.Plans, defaultPlans)},
 		Terraform:   Terraform{Binary: BinaryTerraform, Version: file.Terraform.Version},
 		Commands:    map[string]Command{},
 	}}
@@ -56,6 +58,8 @@ func validate(file File, d *decoder) Config {
 	v.risk()
 	v.mask()
 	v.terraform()
+	v.actions()
+	v.modules()
 	v.commands()
 	return v.config
 }
@@ -111,7 +115,7 @@ func (v *validator) environments() {
 func environment(name string, file EnvironmentFile) Environment {
 	made := Environment{
 		Name: name, Branches: file.Branch, After: file.After, Approvals: file.Approvals,
-		Binding: operation.Binding(file.Binding), Regions: file.Regions,
+		Binding: operation.Binding(file.Binding), Regions: file.Regions, RunsOn: file.RunsOn,
 	}
 	switch {
 	case made.Binding != "":

@@ -8,6 +8,7 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 
 	"github.com/switchyard-dev/switchyard/operation"
@@ -21,7 +22,7 @@ func (j *job) apply(ctx context.Context, all []planned, results []operation.Targ
 	if !decision.proceed {
 		return decision.question
 	}
-	broken := ""
+	broken := j.unconfirmed(ctx, results)
 	for i := range results {
 		result := &results[i]
 		switch {
@@ -43,6 +44,17 @@ func (j *job) apply(ctx context.Context, all []planned, results []operation.Targ
 	return decision.question
 }
 
+// unconfirmed says why nothing may be applied although nothing speaks against the plans; empty when it may.
+func (j *job) unconfirmed(ctx context.Context, results []operation.TargetResult) string {
+	if j.confirm == nil || !slices.ContainsFunc(results, func(r operation.TargetResult) bool { return r.Outcome == operation.Planned }) {
+		return ""
+	}
+	if err := j.confirm(ctx); err != nil {
+		return err.Error()
+	}
+	return ""
+}
+
 // applyTarget applies one plan file.
 func (j *job) applyTarget(ctx context.Context, p *planned, result *operation.TargetResult) (err error) {
 	defer func() {
@@ -61,6 +73,10 @@ func (j *job) applyTarget(ctx context.Context, p *planned, result *operation.Tar
 		return p.root.Apply(ctx, p.planFile, j.task.LockTimeout, j.work.path("plans", key+".log"))
 	})
 	result.Timings.Apply = took
+	saved := ""
+	if err != nil {
+		saved = j.saveErrored(ctx, p, key, result)
+	}
 	j.readState(ctx, p, result)
 	result.Processes = p.root.Processes()
 	if err == nil {
@@ -68,10 +84,8 @@ func (j *job) applyTarget(ctx context.Context, p *planned, result *operation.Tar
 		return nil
 	}
 	failed(result, err)
-	if kept, moved := j.keepUnsaved(unsaved, key); moved {
-		result.Error = fmt.Sprintf("Terraform could not save the new state. It is kept in %s on the machine that ran this; "+
-			"`terraform state push` restores it.\n\n%s", kept, result.Error)
-	}
+	result.Error = strings.Join(slices.DeleteFunc([]string{saved, j.lockAfterStop(ctx, p, result, err), result.Error},
+		func(part string) bool { return part == "" }), "\n\n")
 	return err
 }
 
@@ -85,53 +99,39 @@ func (j *job) readState(ctx context.Context, p *planned, result *operation.Targe
 	}
 }
 
-// keepUnsaved moves a state that Terraform could not save to where nothing removes it.
-// https://developer.hashicorp.com/terraform/cli/state/recover
-func (j *job) keepUnsaved(unsaved, key string) (string, bool) {
-	info, err := os.Lstat(unsaved)
-	if err != nil || !info.Mode().IsRegular() {
-		return "", false
-	}
-	kept := j.work.path("errored", fmt.Sprintf("%d-%d-%s.tfstate", j.task.Operation, j.task.Attempt, key))
-	if os.MkdirAll(filepath.Dir(kept), privateDir) != nil || os.Rename(unsaved, kept) != nil {
-		j.keepTree = true
-		return unsaved, true
-	}
-	return kept, true
+// backend is what init has noted in Terraform's data about where the state is.
+type backend struct {
+	Type   string         `json:"type"`
+	Config map[string]any `json:"config"`
 }
 
 // stateStays refuses to apply a root whose state would be thrown away with the checkout: one without a backend, or with
-// a local one that writes into the work directory. init has noted the backend in Terraform's data.
-func (j *job) stateStays(key, dir string) error {
+// a local one that writes into the work directory. It gives the backend, as it is before code of the repository runs.
+func (j *job) stateStays(key, dir string) (backend, error) {
 	data, err := os.ReadFile(j.work.path("data", key, "terraform.tfstate"))
 	if errors.Is(err, fs.ErrNotExist) {
-		return errors.New("this root has no backend, so its state would be lost with the checkout: add a backend block, " +
+		return backend{}, errors.New("this root has no backend, so its state would be lost with the checkout: add a backend block, " +
 			"https://developer.hashicorp.com/terraform/language/backend")
 	}
 	if err != nil {
-		return fmt.Errorf("read the backend: %w", err)
+		return backend{}, fmt.Errorf("read the backend: %w", err)
 	}
 	var noted struct {
-		Backend struct {
-			Type   string `json:"type"`
-			Config struct {
-				Path string `json:"path"`
-			} `json:"config"`
-		} `json:"backend"`
+		Backend backend `json:"backend"`
 	}
 	if err := json.Unmarshal(data, &noted); err != nil {
-		return fmt.Errorf("read the backend: %w", err)
+		return backend{}, fmt.Errorf("read the backend: %w", err)
 	}
 	if noted.Backend.Type != "local" {
-		return nil
+		return noted.Backend, nil
 	}
-	state := noted.Backend.Config.Path
+	state, _ := noted.Backend.Config["path"].(string)
 	if !filepath.IsAbs(state) {
 		state = filepath.Join(dir, state)
 	}
 	if strings.HasPrefix(filepath.Clean(state), j.work.dir+string(filepath.Separator)) {
-		return errors.New("the local backend of this root writes its state into the checkout, where it would be lost: " +
+		return backend{}, errors.New("the local backend of this root writes its state into the checkout, where it would be lost: " +
 			"give it an absolute path elsewhere, or use another backend")
 	}
-	return nil
+	return noted.Backend, nil
 }

@@ -17,7 +17,7 @@ import (
 
 // readOptions is what the plan of a target is read with.
 func (j *job) readOptions(task operation.TargetTask) plan.Options {
-	options := plan.Options{Checkout: j.work.tree(), Beside: filepath.Dir(j.work.dir)}
+	options := plan.Options{Checkout: j.work.tree(), Beside: filepath.Dir(j.work.dir), Keep: MaxChanges}
 	if j.task.Kind == operation.Apply && task.Expected != nil {
 		options.Reviewed = *task.Expected
 	}
@@ -30,22 +30,28 @@ func (j *job) explain(ctx context.Context, task operation.TargetTask, p *planned
 	facts := plan.Facts{
 		Data: task.Data, Reviewed: j.task.Reviewed, Present: tools([]planned{*p}, j.task.Terraform.Path),
 		Lost: j.lost(ctx, task), Moved: movedState(task, p),
-		Binding: j.task.Binding, Stateful: j.task.Stateful, Block: j.task.Block, Approved: j.task.Approved,
+		Binding: j.task.Binding, Stateful: j.task.Stateful, Block: j.task.Block, Approved: task.Approved,
 	}
 	if task.Expected != nil {
 		facts.Expected = *task.Expected
 	}
-	explained := plan.Explain(facts, p.read, nil)
-	if explained.Uncertain() {
+	explained, err := plan.Explain(facts, p.read, nil)
+	if err != nil {
+		return fmt.Errorf("find the causes of changes: %w", err)
+	}
+	if explained.Uncertain {
 		again, err := j.planAgain(ctx, task, p)
 		if err != nil {
 			return fmt.Errorf("plan once more, to learn which values are another in each plan: %w", err)
 		}
-		explained = plan.Explain(facts, p.read, &again)
+		if explained, err = plan.Explain(facts, p.read, &again); err != nil {
+			return fmt.Errorf("find the causes of changes: %w", err)
+		}
 	}
 	p.result.ChangeSet.Changes = explained.Changes
 	p.result.Unexpected, p.result.Tolerated = explained.Asked, explained.Tolerated
-	p.result.Risks, p.result.Blocked = explained.Risks, explained.Blocked
+	p.result.UnexpectedOmitted, p.result.UnexpectedDigest = explained.Omitted, explained.Digest
+	p.result.Risks, p.result.Blocked, p.result.Held = explained.Risks, explained.Blocked, explained.Held
 	return nil
 }
 
@@ -98,6 +104,8 @@ func (j *job) planAgain(ctx context.Context, task operation.TargetTask, p *plann
 	if err != nil {
 		return plan.Plan{}, err
 	}
+	reading := j.readOptions(task)
+	reading.Keep = 1 // it is only looked up what the second plan has for a change of the first
 	options.Out, options.Lock = j.work.path("plans", targetKey(task.Target)+".again.tfplan"), false
 	took, err := j.progress.step(&task.Target, StepPlan, func() error { return p.root.Plan(ctx, options) })
 	p.result.Timings.Plan += took
@@ -106,7 +114,7 @@ func (j *job) planAgain(ctx context.Context, task operation.TargetTask, p *plann
 	}
 	took, err = j.progress.step(&task.Target, StepShow, func() error {
 		return p.root.Show(ctx, options.Out, func(r io.Reader) (err error) {
-			again, err = plan.Read(r, j.readOptions(task))
+			again, err = plan.Read(r, reading)
 			return err //nolint:wrapcheck // the caller says what was read
 		})
 	})

@@ -156,7 +156,24 @@ func TestABlockedRiskWaitsForItsApproval(t *testing.T) {
 	if again := w.do(task); again.Targets[0].Outcome != operation.Different {
 		t.Errorf("confirmed: %+v", again.Targets[0])
 	}
-	task.Approved = []string{"terraform_data.x"}
+	held := target.Held
+	for what, other := range map[string]func(*operation.Held){
+		"another danger":  func(h *operation.Held) { h.Rule = operation.RiskDestroyStateful },
+		"another change":  func(h *operation.Held) { h.Change = strings.Repeat("0", 64) },
+		"another address": func(h *operation.Held) { h.Address = "terraform_data.y" },
+	} {
+		approved := held[0]
+		other(&approved)
+		task.Targets[0].Approved = []operation.Held{approved}
+		if again := w.do(task); again.Targets[0].Outcome != operation.Different {
+			t.Errorf("with %s approved: %+v", what, again.Targets[0])
+		}
+	}
+	task.Targets[0].Approved, task.Targets[1].Approved = nil, held // of another root
+	if again := w.do(task); again.Targets[0].Outcome != operation.Different {
+		t.Errorf("approved in another root: %+v", again.Targets[0])
+	}
+	task.Targets[0].Approved = held
 	if diff := cmp.Diff([]operation.Outcome{operation.Applied, operation.Applied}, outcomes(w.do(task))); diff != "" {
 		t.Error(diff)
 	}

@@ -5,8 +5,9 @@ import (
 	"errors"
 	"fmt"
 	"os"
-	"syscall"
 	"time"
+
+	"github.com/switchyard-dev/switchyard/platform"
 )
 
 // How often a lock that another process holds is tried again.
@@ -18,16 +19,16 @@ const (
 // lockFile takes an exclusive lock across processes, waiting for it until ctx ends. The kernel releases it when its
 // holder dies. The file stays: removing it would let two hold "the" lock.
 func lockFile(ctx context.Context, path string) (unlock func() error, err error) {
-	file, err := os.OpenFile(path, os.O_CREATE|os.O_RDWR|syscall.O_NOFOLLOW, 0o600) //nolint:gosec // a path of the server's
+	file, err := os.OpenFile(path, os.O_CREATE|os.O_RDWR|platform.NoFollow, 0o600) //nolint:gosec // a path of the server's
 	if err != nil {
 		return nil, fmt.Errorf("open lock file: %w", err)
 	}
 	for wait := lockPollFirst; ; wait = min(2*wait, lockPollMost) {
-		err := syscall.Flock(int(file.Fd()), syscall.LOCK_EX|syscall.LOCK_NB)
+		err := platform.Lock(file)
 		if err == nil {
 			return file.Close, nil
 		}
-		if !errors.Is(err, syscall.EWOULDBLOCK) && !errors.Is(err, syscall.EINTR) {
+		if !errors.Is(err, platform.ErrLocked) {
 			return nil, errors.Join(fmt.Errorf("lock %s: %w", path, err), file.Close())
 		}
 		timer := time.NewTimer(wait)

@@ -153,6 +153,7 @@ func TestUnsavedStateIsKeptAndNamed(t *testing.T) {
 	fake := terraformtest.New(t, map[string]terraformtest.Act{
 		"apply": {Exit: 1, Stderr: "Error: Failed to save state", Files: map[string]string{"errored.tfstate": "the only copy"}},
 		"show":  {Stdout: changedPlan},
+		"state": {Exit: 1, Stderr: "Error: Failed to write state: cannot import state with serial 1"},
 	})
 	w.binary = fake.Path
 	task := w.reviewed(w.tree(map[string]string{"a/main.tf": root("")}), "a")

@@ -29,8 +29,14 @@ func TestMain(m *testing.M) {
 	os.Exit(m.Run())
 }
 
+// realBinary names the program that tests take for the real Terraform, where it is not the one on PATH: see TestOpenTofu.
+const realBinary = "SWITCHYARD_TEST_REAL_BINARY"
+
 // realTerraform finds the real binary once for all tests.
 var realTerraform = sync.OnceValues(func() (string, error) {
+	if name := os.Getenv(realBinary); name != "" {
+		return name, nil
+	}
 	return terraform.Find(context.Background(), terraform.Want{})
 })
 

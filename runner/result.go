@@ -53,6 +53,7 @@ func capResult(result operation.Result, changes, text int) operation.Result {
 		target.RisksOmitted += max(0, len(target.Risks)-changes)
 		target.Risks = target.Risks[:min(len(target.Risks), changes)]
 		target.Blocked = target.Blocked[:min(len(target.Blocked), max(changes, 1))] // one is enough to know that it is blocked
+		target.Held = target.Held[:min(len(target.Held), max(changes, 1))]
 		target.Data = capData(target.Data, changes)
 		target.Notes = capNotes(target.Notes, text)
 		target.Error = clip(target.Error, text)

@@ -9,19 +9,22 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"maps"
+	"math"
 	"os"
 	"os/signal"
 	"path/filepath"
 	"runtime"
 	"runtime/debug"
+	"slices"
 	"strings"
 	"syscall"
 
 	"github.com/jonboulle/clockwork"
 	"golang.org/x/sync/errgroup"
-	"golang.org/x/sys/unix"
 
 	"github.com/switchyard-dev/switchyard/operation"
+	"github.com/switchyard-dev/switchyard/platform"
 	"github.com/switchyard-dev/switchyard/terraform"
 	"github.com/switchyard-dev/switchyard/terraform/confine"
 )
@@ -35,18 +38,16 @@ var (
 // Main is `switchyard run`: it reads the task from a file, runs it until it is done or SIGINT or SIGTERM arrives, and writes
 // the result to another file. out gets one line of JSON per step. The error says that no result could be written.
 func Main(ctx context.Context, taskFile, resultFile string, out io.Writer) error {
-	keepToOurselves()
 	ctx, cancel := context.WithCancelCause(ctx)
 	defer cancel(nil)
 	signals := make(chan os.Signal, 1)
 	signal.Notify(signals, syscall.SIGINT, syscall.SIGTERM)
 	defer signal.Stop(signals)
-	broken := make(chan os.Signal, 1)
-	signal.Notify(broken, syscall.SIGPIPE) // who reads our progress may go away: that must not end us
-	defer signal.Stop(broken)
-	if err := confine.HideProcess(); err != nil {
-		return fmt.Errorf("hide this process from what it starts: %w", err)
+	unprotect, err := Protect()
+	if err != nil {
+		return err
 	}
+	defer unprotect()
 	go func() {
 		select {
 		case <-signals:
@@ -64,29 +65,50 @@ func Main(ctx context.Context, taskFile, resultFile string, out io.Writer) error
 	return writeResult(resultFile, Run(ctx, task, out))
 }
 
-// keepToOurselves has nothing that this process starts inherit the files that it was started with, beside the three
-// standard ones: by one of them the executor tells that we live, and the code of a pull request must not speak for us.
-// https://man7.org/linux/man-pages/man2/close_range.2.html
-func keepToOurselves() {
-	const first, last = 3, 1<<32 - 1
-	if unix.CloseRange(first, last, unix.CLOSE_RANGE_CLOEXEC) == nil {
-		return
+// Protect keeps what runs in this process from what it will start, and from whoever reads its output and goes away. It is to be called
+// before Run by whoever has the process to itself. The result takes back what can be taken back.
+func Protect() (func(), error) {
+	platform.KeepToOurselves()
+	broken := make(chan os.Signal, 1)
+	signal.Notify(broken, syscall.SIGPIPE) // who reads our progress may go away: that must not end us
+	if err := confine.HideProcess(); err != nil {
+		signal.Stop(broken)
+		return nil, fmt.Errorf("hide this process from what it starts: %w", err)
 	}
-	const most = 64 // a kernel without it (before Linux 5.11); executors pass on one
-	for fd := first; fd < most; fd++ {
-		syscall.CloseOnExec(fd)
+	spread := staySmall()
+	return func() { signal.Stop(broken); spread() }, nil
+}
+
+// softMemory is how much memory this process takes before it collects what it does not need any more as soon as it can, in bytes.
+// It stands beside Terraform, which needs a multiple of it for a plan that is large enough to matter here. What is needed is never
+// refused. https://go.dev/doc/gc-guide#Memory_limit
+const softMemory = 160 << 20
+
+// staySmall makes softMemory the limit, unless GOMEMLIMIT says another. The result takes it back.
+func staySmall() func() {
+	if debug.SetMemoryLimit(-1) != math.MaxInt64 {
+		return func() {}
 	}
+	before := debug.SetMemoryLimit(softMemory)
+	return func() { debug.SetMemoryLimit(before) }
 }
 
 // Run does one task. When ctx ends, Terraform is asked to stop and releases its lock; the result says how far it came.
 func Run(ctx context.Context, task operation.Task, out io.Writer) operation.Result {
-	return run(ctx, task, out, clockwork.NewRealClock())
+	return RunConfirmed(ctx, task, out, nil)
+}
+
+// RunConfirmed is Run for who can be told until the last moment that an apply must not begin: confirm is called when all targets are
+// planned and nothing speaks against it, just before the first is applied. Its error is why none is. It may be nil.
+func RunConfirmed(ctx context.Context, task operation.Task, out io.Writer, confirm func(context.Context) error) operation.Result {
+	return run(ctx, task, out, confirm, clockwork.NewRealClock())
 }
 
 // job is one task while it runs.
 type job struct {
 	task     operation.Task
 	clock    clockwork.Clock
+	confirm  func(context.Context) error // nil: nobody is asked
 	progress *progress
 	work     *workDir
 	tree     *os.Root
@@ -98,12 +120,16 @@ type job struct {
 }
 
 // run is Run with a clock. Whatever goes wrong, there is a result.
-func run(ctx context.Context, task operation.Task, out io.Writer, clock clockwork.Clock) (result operation.Result) {
+func run(ctx context.Context, task operation.Task, out io.Writer, confirm func(context.Context) error, clock clockwork.Clock,
+) (result operation.Result) {
 	result = operation.Result{
 		Version: operation.ContractVersion, Operation: task.Operation, Attempt: task.Attempt, Launch: task.Launch,
 		Commit: task.Commit, Started: clock.Now(),
 	}
-	j := &job{task: task, clock: clock, progress: &progress{out: out, clock: clock, task: task}, mask: newMask(task.Mask)}
+	j := &job{
+		task: task, clock: clock, confirm: confirm, mask: newMask(task.Mask),
+		progress: &progress{out: out, clock: clock, task: task},
+	}
 	defer func() {
 		if fault := recover(); fault != nil {
 			result.Error = faultText(fault)
@@ -188,6 +214,9 @@ func (j *job) prepare(ctx context.Context, temp string) error {
 		return fmt.Errorf("make Terraform's environment: %w", err)
 	}
 	j.tool = terraform.Tool{Path: j.task.Terraform.Path, Env: env, StopGrace: j.task.StopGrace}
+	for _, name := range slices.Sorted(maps.Keys(j.task.InitEnv)) {
+		j.tool.InitEnv = append(j.tool.InitEnv, name+"="+j.task.InitEnv[name])
+	}
 	group, groupCtx := errgroup.WithContext(ctx)
 	group.Go(func() error { return j.checkVersion(groupCtx) })
 	group.Go(func() error {

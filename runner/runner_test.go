@@ -54,7 +54,7 @@ func TestPlanShowsWhatWouldChange(t *testing.T) {
 	if first.Processes != 3 || first.Timings.Init == 0 || first.Timings.Plan == 0 || first.Timings.Show == 0 || first.Timings.Apply != 0 {
 		t.Errorf("got %d processes, %+v", first.Processes, first.Timings)
 	}
-	if diff := cmp.Diff([]operation.Tool{{Name: "terraform", Version: terraformVersion(t, w)}}, result.Tools); diff != "" {
+	if diff := cmp.Diff([]operation.Tool{{Name: filepath.Base(w.binary), Version: terraformVersion(t, w)}}, result.Tools); diff != "" {
 		t.Error(diff)
 	}
 	if w.hasState("src/terraform") {
@@ -162,7 +162,7 @@ func TestDoubtNeedsAYesWhateverThePlanSays(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t)
 	task := w.reviewed(w.tree(map[string]string{"a/main.tf": root(data("x", "1"))}), "a")
-	task.Doubt = "this would undo #41"
+	task.Doubts = operation.Doubts{{Key: "undo 41", Text: "this would undo #41"}}
 	result := w.do(task)
 	if result.Targets[0].Outcome != operation.TargetStopped || result.Question == "" || w.hasState("a") ||
 		!strings.Contains(result.Targets[0].Error, "this would undo #41") {
@@ -171,6 +171,78 @@ func TestDoubtNeedsAYesWhateverThePlanSays(t *testing.T) {
 	task.Confirmed = result.Question
 	if result := w.do(task); result.Targets[0].Outcome != operation.Applied {
 		t.Errorf("after a yes: %+v", result)
+	}
+}
+
+func TestAYesToDoubtsHoldsWhateverBecomesOfTheOthers(t *testing.T) {
+	t.Parallel()
+	undo := operation.Doubt{Key: "undo 0a1b net", Text: "This would undo #41.", Undoes: true}
+	unproven := operation.Doubt{Key: "promotion test c0ffee net", Text: "This content was not applied in test before."}
+	reworded := unproven
+	reworded.Text = "This content was still not applied in test."
+	other := operation.Doubt{Key: "promotion test beef net", Text: "That content was not applied in test before."}
+	for name, c := range map[string]struct {
+		said, now operation.Doubts
+		asks      string // what is asked about; empty: it is applied
+	}{
+		"the same":                          {said: operation.Doubts{undo, unproven}, now: operation.Doubts{undo, unproven}},
+		"the same in another order":         {said: operation.Doubts{undo, unproven}, now: operation.Doubts{unproven, undo}},
+		"the same in other words":           {said: operation.Doubts{undo, unproven}, now: operation.Doubts{undo, reworded}},
+		"fewer":                             {said: operation.Doubts{undo, unproven}, now: operation.Doubts{undo}},
+		"none":                              {said: operation.Doubts{undo, unproven}},
+		"one more":                          {said: operation.Doubts{undo}, now: operation.Doubts{undo, unproven}, asks: unproven.Text},
+		"another one in the same sentence":  {said: operation.Doubts{unproven}, now: operation.Doubts{{Key: other.Key, Text: unproven.Text}}, asks: unproven.Text},
+		"another one beside what was there": {said: operation.Doubts{undo, unproven}, now: operation.Doubts{undo, other}, asks: other.Text},
+	} {
+		for _, unreviewed := range []bool{false, true} {
+			t.Run(fmt.Sprintf("%s, with changes that nobody reviewed: %v", name, unreviewed), func(t *testing.T) {
+				t.Parallel()
+				w := newWorld(t)
+				tree := w.tree(map[string]string{"a/main.tf": root(data("x", "1"))})
+				task := w.reviewed(tree, "a")
+				if unreviewed {
+					task = w.task(operation.Apply, tree, "a")
+				}
+				task.Doubts = c.said
+				asked := w.do(task)
+				if asked.Question == "" || w.hasState("a") {
+					t.Fatalf("it did not ask: %+v", asked)
+				}
+				task.Doubts, task.Confirmed, task.ConfirmedDoubts, task.Agreed = c.now, asked.Question, c.said.Keys(), c.said.Keys()
+				result := w.do(task)
+				if c.asks == "" {
+					if result.Targets[0].Outcome != operation.Applied || result.Question != "" && result.Question != task.Confirmed {
+						t.Fatalf("after the yes: %+v", result)
+					}
+					return
+				}
+				if w.hasState("a") || result.Question == "" || result.Question == asked.Question {
+					t.Fatalf("it did not ask again: %+v", result)
+				}
+				if !unreviewed && result.Targets[0].Error != "Not applied: a yes is needed first. "+c.asks {
+					t.Errorf("it asks about more than what is new: %s", result.Targets[0].Error)
+				}
+				left := c.now.Without(task.Agreed)
+				task.Confirmed, task.ConfirmedDoubts, task.Agreed = result.Question, left.Keys(), append(c.said.Keys(), left.Keys()...)
+				if result := w.do(task); result.Targets[0].Outcome != operation.Applied {
+					t.Errorf("after the second yes: %+v", result)
+				}
+			})
+		}
+	}
+}
+
+func TestAYesToDoubtsIsNoneToChanges(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	tree := w.tree(map[string]string{"a/main.tf": root(data("x", "1"))})
+	task := w.reviewed(tree, "a")
+	task.Doubts = operation.Doubts{{Key: "undo 0a1b net", Text: "This would undo #41.", Undoes: true}}
+	task.Confirmed = w.do(task).Question
+	task.ConfirmedDoubts, task.Agreed = task.Doubts.Keys(), task.Doubts.Keys()
+	task.Targets[0].Expected = &operation.ChangeSet{}
+	if result := w.do(task); result.Targets[0].Outcome != operation.Different || w.hasState("a") {
+		t.Errorf("got %+v", result)
 	}
 }
 

@@ -13,10 +13,9 @@ import (
 	"slices"
 	"strings"
 
-	"golang.org/x/sys/unix"
-
 	"github.com/switchyard-dev/switchyard/operation"
 	"github.com/switchyard-dev/switchyard/plan"
+	"github.com/switchyard-dev/switchyard/platform"
 	"github.com/switchyard-dev/switchyard/terraform"
 )
 
@@ -26,7 +25,8 @@ type planned struct {
 	root      *terraform.Root
 	dir       string // of the root, absolute
 	planFile  string
-	version   string // of Terraform
+	backend   backend // apply: as init has noted it
+	version   string  // of Terraform
 	read      plan.Plan
 	providers map[string]string // source address → version
 }
@@ -107,7 +107,8 @@ func (j *job) planWithInit(ctx context.Context, task operation.TargetTask, p *pl
 		return err
 	}
 	if j.task.Kind == operation.Apply {
-		if err := j.stateStays(key, p.dir); err != nil {
+		var err error
+		if p.backend, err = j.stateStays(key, p.dir); err != nil {
 			return err
 		}
 	}
@@ -206,7 +207,9 @@ func (j *job) read(ctx context.Context, task operation.TargetTask, p *planned) e
 		p.result.Notes = append(p.result.Notes, versionNotes(j.task.Reviewed, p, j.task.Terraform.Path)...)
 		return j.explain(ctx, task, p)
 	}
-	p.result.Risks = plan.Explain(plan.Facts{Stateful: j.task.Stateful, Lost: j.lost(ctx, task)}, p.read, nil).Risks
+	if p.result.Risks, err = p.read.Risks(j.task.Stateful, j.lost(ctx, task)); err != nil {
+		return fmt.Errorf("find the risks of changes: %w", err)
+	}
 	return nil
 }
 
@@ -214,7 +217,7 @@ func (j *job) read(ctx context.Context, task operation.TargetTask, p *planned) e
 // the tree, a pipe, something endless) is none.
 // https://developer.hashicorp.com/terraform/language/files/dependency-lock
 func (j *job) lockFile(task operation.TargetTask) []byte {
-	file, err := j.tree.OpenFile(path.Join(task.Dir, terraform.LockFile), os.O_RDONLY|unix.O_NONBLOCK, 0)
+	file, err := j.tree.OpenFile(path.Join(task.Dir, terraform.LockFile), os.O_RDONLY|platform.NonBlock, 0)
 	if err != nil {
 		return nil
 	}

@@ -60,6 +60,9 @@ func validate(task operation.Task) error {
 	case task.TimeLimit < 0 || task.LockTimeout < 0 || task.StopGrace < 0:
 		return errors.New("the task has a negative duration")
 	}
+	if _, err := recipients(task.Recipient); err != nil {
+		return err
+	}
 	return validateTargets(task.Targets)
 }
 

@@ -6,7 +6,8 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
-	"syscall"
+
+	"github.com/switchyard-dev/switchyard/platform"
 )
 
 // A data directory is full where its disk does not take what any work needs: leastRoom bytes that are free for this user,
@@ -52,9 +53,5 @@ func (d disk) probe() (err error) {
 // freeRoom is what is free for this user on the disk of a directory, in bytes.
 // https://man7.org/linux/man-pages/man2/statfs.2.html
 func freeRoom(dir string) (int64, error) {
-	var stat syscall.Statfs_t
-	if err := syscall.Statfs(dir, &stat); err != nil {
-		return 0, fmt.Errorf("statfs: %w", err)
-	}
-	return int64(stat.Bavail) * stat.Bsize, nil //nolint:gosec // no disk is that large
+	return platform.FreeRoom(dir) //nolint:wrapcheck // says what was asked
 }

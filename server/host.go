@@ -6,9 +6,10 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
-	"syscall"
 
 	"github.com/google/uuid"
+
+	"github.com/switchyard-dev/switchyard/platform"
 )
 
 // host is the identity of a data directory: the results of runners are left there, so only the server
@@ -30,7 +31,7 @@ func openHost(dir string) (*host, error) {
 		return nil, fmt.Errorf("open the identity of the data directory: %w", err)
 	}
 	h := &host{file: file}
-	if err := syscall.Flock(int(file.Fd()), syscall.LOCK_EX|syscall.LOCK_NB); err != nil {
+	if err := platform.Lock(file); err != nil {
 		return nil, errors.Join(fmt.Errorf(
 			"another server uses the data directory %s; end it first, or give this one a data directory of its own (data_dir): %w", dir, err),
 			file.Close())
@@ -55,7 +56,7 @@ func openHost(dir string) (*host, error) {
 
 // Close lets another server use the data directory.
 func (h *host) Close() error {
-	if err := h.file.Close(); err != nil {
+	if err := errors.Join(platform.Unlock(h.file), h.file.Close()); err != nil {
 		return fmt.Errorf("let go of the data directory: %w", err)
 	}
 	return nil

@@ -6,8 +6,11 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
+	"sync/atomic"
 	"testing"
 	"time"
+
+	"github.com/jonboulle/clockwork"
 
 	"github.com/switchyard-dev/switchyard/operation"
 	"github.com/switchyard-dev/switchyard/sandbox"
@@ -73,7 +76,23 @@ func TestApprovalsAreOfThePlanAndOfOtherPeople(t *testing.T) {
 	if entries := s.ledger(store.LedgerFilter{}); len(entries) != 2 || strings.Join(entries[1].ApprovedBy, " ") != story.Ana {
 		t.Errorf("the ledger has %+v, want two changes, approved by ana (head %s)", entries, head)
 	}
+	s.verified()
 }
+
+// aheadClock is the real clock, or one that is ahead of it.
+type aheadClock struct {
+	clockwork.Clock
+
+	ahead atomic.Int64
+}
+
+func (c *aheadClock) Now() time.Time { return c.Clock.Now().Add(time.Duration(c.ahead.Load())) }
+
+func (c *aheadClock) Since(t time.Time) time.Duration { return c.Now().Sub(t) }
+
+func (c *aheadClock) Until(t time.Time) time.Duration { return t.Sub(c.Now()) }
+
+func (c *aheadClock) advance(d time.Duration) { c.ahead.Add(int64(d)) }
 
 func TestAPullRequestThatWasApprovedIsAppliedWithoutAQuestion(t *testing.T) {
 	t.Parallel()
@@ -84,12 +103,16 @@ func TestAPullRequestThatWasApprovedIsAppliedWithoutAQuestion(t *testing.T) {
 		t.Fatal(err)
 	}
 	s.checkIs(s.merge(number), "switchyard / apply (dev)", "success")
+	s.verified()
 }
 
 // Who approved #1 has not seen what #2 does: that it shows up in a newer plan of #1 makes it no more reviewed.
 func TestAnApprovalIsOfThePlanThatWasThereThen(t *testing.T) {
 	t.Parallel()
-	s := configured(t, with("branch: develop, binding: strict", "branch: develop, approvals: 1"), nil)
+	clock := &aheadClock{Clock: clockwork.NewRealClock()}
+	s := newShopOn(t, newWorldAt(t, clock, quiet), map[string]string{
+		".github/switchyard.yml": with("branch: develop, binding: strict", "branch: develop, approvals: 1"),
+	})
 	first := s.open("feature/first", "develop", map[string]string{"infra/second.tf": secondFile})
 	second := s.open("feature/other", "develop", map[string]string{"infra/third.tf": strings.ReplaceAll(secondFile, "second", "third")})
 	s.planned(first, "dev")
@@ -99,8 +122,7 @@ func TestAnApprovalIsOfThePlanThatWasThereThen(t *testing.T) {
 	}
 	s.said(first, "Approved by ana")
 	s.checkIs(s.merge(second), "switchyard / apply (dev)", "action_required") // nobody approved it
-	// A review carries a time in whole seconds: the plan that follows is of a later one.
-	time.Sleep(1100 * time.Millisecond) //nolint:forbidigo // GitHub's clock is real, and it is what the test is about
+	clock.advance(2 * time.Second)                                            // a review carries a time in whole seconds: the plan that follows is of a later one
 	s.comment(story.Ben, first, "/plan")
 	s.said(first, "Plan for dev", "terraform_data.third")
 	s.said(first, "shows more by now")
@@ -114,6 +136,7 @@ func TestAnApprovalIsOfThePlanThatWasThereThen(t *testing.T) {
 	s.said(first, "ask somebody else")
 	s.comment(story.Ana, first, "/apply dev "+digest)
 	s.checkIs(sha, "switchyard / apply (dev)", "success")
+	s.verified()
 }
 
 func TestWhoPushesWithoutAPullRequestCannotSayYesToItWhereApprovalsAreNeeded(t *testing.T) {
@@ -130,6 +153,7 @@ func TestWhoPushesWithoutAPullRequestCannotSayYesToItWhereApprovalsAreNeeded(t *
 	s.said(thread, "ask somebody else")
 	s.comment(story.Ana, thread, "/apply dev "+digest)
 	s.checkIs(sha, "switchyard / apply (dev)", "success")
+	s.verified()
 }
 
 func TestAContentIsPromotedOnlyAfterItWasAppliedInTheStageBefore(t *testing.T) {
@@ -163,6 +187,7 @@ func TestAContentIsPromotedOnlyAfterItWasAppliedInTheStageBefore(t *testing.T) {
 	s.said(hotfix, "was not applied in dev before")
 	s.comment(story.Ana, hotfix, "/apply prod "+digest)
 	s.checkIs(sha, "switchyard / apply (prod)", "success")
+	s.verified()
 }
 
 func TestABlockedChangeWaitsForASecondPerson(t *testing.T) {
@@ -192,6 +217,7 @@ func TestABlockedChangeWaitsForASecondPerson(t *testing.T) {
 	if strings.Contains(s.state("dev"), "second") {
 		t.Error("it was not destroyed")
 	}
+	s.verified()
 }
 
 func TestWhatSomebodyChangedInTheStateIsAskedAboutAlone(t *testing.T) {
@@ -216,6 +242,7 @@ func TestWhatSomebodyChangedInTheStateIsAskedAboutAlone(t *testing.T) {
 	if state := s.state("dev"); strings.Contains(state, "by hand") || !strings.Contains(state, "third") {
 		t.Errorf("the state after the yes:\n%s", state)
 	}
+	s.verified()
 }
 
 // ledger reads the ledger of the server's database.

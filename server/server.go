@@ -20,7 +20,6 @@ import (
 	"golang.org/x/sync/errgroup"
 
 	"github.com/switchyard-dev/switchyard/deploy"
-	"github.com/switchyard-dev/switchyard/executor/local"
 	"github.com/switchyard-dev/switchyard/git"
 	"github.com/switchyard-dev/switchyard/handlers"
 	"github.com/switchyard-dev/switchyard/hub"
@@ -28,7 +27,6 @@ import (
 	"github.com/switchyard-dev/switchyard/queue"
 	"github.com/switchyard-dev/switchyard/settings"
 	"github.com/switchyard-dev/switchyard/store"
-	"github.com/switchyard-dev/switchyard/terraform"
 	"github.com/switchyard-dev/switchyard/terraform/confine"
 )
 
@@ -133,6 +131,11 @@ func (s *Server) Close() error {
 	var all []error
 	if s.http != nil {
 		all = append(all, s.http.Close())
+	}
+	if s.listener != nil { // the HTTP server closes only what it has begun to serve
+		if err := s.listener.Close(); !errors.Is(err, net.ErrClosed) {
+			all = append(all, err)
+		}
 	}
 	if s.git != nil {
 		all = append(all, s.git.Close())
@@ -253,35 +256,25 @@ func pace(writes settings.Writes) hub.Pace {
 // wire makes the executor, the queue and deploy.
 func (s *Server) wire(ctx context.Context, o Options, hubs *hub.Hub) error {
 	data := s.settings.DataDir
-	path := s.settings.Terraform.Path
-	if path == "" {
-		var err error
-		if path, err = terraform.Find(ctx, terraform.Want{
-			Version: s.settings.Terraform.Version, InstallDir: filepath.Join(data, dirTools),
-		}); err != nil {
-			return fmt.Errorf("find Terraform: %w", err)
-		}
-	}
-	runs, err := local.New(local.Options{
-		Binary: o.Program, Dir: filepath.Join(data, dirRuns), Env: environ(s.settings.NetworkEnv()),
-		Plans: s.settings.Parallel.Plans, Applies: s.settings.Parallel.Applies, Isolation: s.settings.Isolation,
-	})
-	if err != nil {
-		return fmt.Errorf("set up the local executor: %w", err)
-	}
-	sayIsolation(o.Log, s.settings.Isolation)
-	s.deploy = deploy.New(deploy.Options{
-		Store: s.store, Git: s.git, Hub: hubs, Executor: runs, Clock: o.Clock, Log: o.Log,
+	options := deploy.Options{
+		Store: s.store, Git: s.git, Hub: hubs, Clock: o.Clock, Log: o.Log,
 		Host: s.host.id, HostName: s.host.name, Shared: strings.HasPrefix(s.settings.Database, "postgres"),
 		WebURL: s.settings.GitHub.Web, WorkDir: filepath.Join(data, dirWork), CacheDir: s.settings.Terraform.PluginCache,
-		Terraform: operation.TerraformTask{Path: path, Version: s.settings.Terraform.Version}, Env: s.settings.TerraformEnv(),
+		Env:       s.settings.TerraformEnv(),
 		PlanLimit: s.settings.Limits.Plan, ApplyLimit: s.settings.Limits.Apply,
-		LockTimeout: s.settings.Limits.Lock, StopGrace: s.settings.Limits.StopGrace, Replans: s.settings.Replans,
-	})
+		PublicURL: s.settings.PublicURL, LockTimeout: s.settings.Limits.Lock, StopGrace: s.settings.Limits.StopGrace, Replans: s.settings.Replans,
+	}
+	if s.settings.PublicURL != "" {
+		options.Identities = hub.NewIdentities(s.settings.GitHub.Issuer, s.settings.PublicURL, nil, o.Clock)
+	}
+	if err := s.executors(ctx, o, hubs, &options); err != nil {
+		return err
+	}
+	s.deploy = deploy.New(options)
 	s.inbox = newInbox(s.store)
 	s.queue = queue.New(s.store, o.Clock, o.Log, queue.Options{
 		Workers: map[queue.Class]int{
-			queue.Quick: quickWorkers, queue.Long: longWorkers(s.settings.Parallel), queue.Bots: botsWorkers(s.settings.Parallel),
+			queue.Quick: quickWorkers, queue.Long: longWorkers(s.settings), queue.Bots: botsWorkers(s.settings),
 		},
 		MaxAttempts: maxAttempts, OnDead: s.deploy.Dead, Worker: s.host.id, Before: s.inbox.wait,
 	})
@@ -317,21 +310,39 @@ const maxAttempts = 20
 // quickWorkers is how many looks and decisions run at once; they mostly wait for GitHub.
 const quickWorkers = 8
 
-// longWorkers is how many operations may wait for the executor at once. The executor bounds how many
+// inWorkflows is how many operations may run in workflows of the repositories at once: whoever waits for one waits for GitHub, at times
+// for a reviewer for days.
+const inWorkflows = 500
+
+// longWorkers is how many operations may wait for an executor at once. The executor bounds how many
 // run; a few more workers keep a waiting plan from standing in the way of an apply.
-func longWorkers(p settings.Parallel) int {
+func longWorkers(s settings.Settings) int {
 	const spare = 16
-	return p.Plans + p.Applies + spare
+	workers := s.Parallel.Plans + s.Parallel.Applies + spare
+	if s.Allows(settings.ExecutorActions) {
+		workers += inWorkflows
+	}
+	return workers
 }
 
 // botsWorkers is how many plans that nobody waits for may run or wait for the executor at once: half of the plans, so that
 // a person's plan finds a place beside them at any time.
-func botsWorkers(p settings.Parallel) int { return max(p.Plans/2, 1) }
+func botsWorkers(s settings.Settings) int {
+	workers := max(s.Parallel.Plans/2, 1)
+	if s.Allows(settings.ExecutorActions) {
+		workers += inWorkflows / 10 //nolint:mnd // people's go first
+	}
+	return workers
+}
 
 func (s *Server) listen(ctx context.Context, o Options, metrics *prometheus.Registry) error {
-	edge, err := handlers.NewEdge(handlers.Options{
+	options := handlers.Options{
 		Secrets: s.settings.WebhookSecrets, Inbox: s.inbox, Ready: s.ready, Metrics: metrics, Log: o.Log, Clock: o.Clock,
-	})
+	}
+	if s.settings.PublicURL != "" {
+		options.Jobs = s.deploy
+	}
+	edge, err := handlers.NewEdge(options)
 	if err != nil {
 		return fmt.Errorf("set up the webhook endpoint: %w", err)
 	}

@@ -11,6 +11,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/jonboulle/clockwork"
 	"github.com/rs/zerolog"
 
 	"github.com/switchyard-dev/switchyard/runner"
@@ -30,6 +31,13 @@ func TestMain(m *testing.M) {
 			os.Exit(1)
 		}
 		os.Exit(0)
+	}
+	if len(os.Args) == 2 && os.Args[1] == "version" {
+		fmt.Println("switchyard (test)")
+		os.Exit(0)
+	}
+	if len(os.Args) == 2 && os.Args[1] == "action" {
+		os.Exit(actInProcess())
 	}
 	if len(os.Args) > 1 && os.Args[1] == "run" {
 		if err := runner.Main(context.Background(), os.Args[3], os.Args[5], os.Stdout); err != nil { // run --task FILE --result FILE
@@ -53,6 +61,8 @@ type world struct {
 	ctx  context.Context //nolint:containedctx // the life of the test
 	data string
 	stop func()
+
+	clock clockwork.Clock // of the server; nil: the real one
 }
 
 // quiet logs nothing: a test that fails prints what GitHub got.
@@ -71,27 +81,55 @@ func newWorld(t testing.TB, change ...func(*settings.Settings)) *world {
 // newWorldThatLogs is newWorld with a log that the test reads.
 func newWorldThatLogs(t testing.TB, log zerolog.Logger, change ...func(*settings.Settings)) *world {
 	t.Helper()
+	return newWorldAt(t, nil, log, change...)
+}
+
+// newWorldAt is newWorldThatLogs with a clock of the server and of GitHub; nil is the real one.
+func newWorldAt(t testing.TB, clock clockwork.Clock, log zerolog.Logger, change ...func(*settings.Settings)) *world {
+	t.Helper()
+	return newWorldOn(t, func(*sandbox.Options) {}, clock, log, change...)
+}
+
+// newWorldOn is newWorldAt with a stand-in that is changed before it starts.
+func newWorldOn(t testing.TB, box func(*sandbox.Options), clock clockwork.Clock, log zerolog.Logger,
+	change ...func(*settings.Settings),
+) *world {
+	t.Helper()
+	return newWorldPrepared(t, box, story.Prepare, clock, log, change...)
+}
+
+// newWorldPrepared is newWorldOn with a story that is prepared otherwise.
+func newWorldPrepared(
+	t testing.TB, box func(*sandbox.Options), prepare func(context.Context, *sandbox.Sandbox, string, io.Writer) (*story.Story, error),
+	clock clockwork.Clock, log zerolog.Logger, change ...func(*settings.Settings),
+) *world {
+	t.Helper()
 	ctx, cancel := context.WithCancel(t.Context())
 	t.Cleanup(cancel)
 	held := contract.Watch(t)
 	dir := t.TempDir()
-	box, err := sandbox.Start(ctx, sandbox.Options{Dir: filepath.Join(dir, "github"), Observe: held.Observe, Log: quiet})
+	github := sandbox.Options{Dir: filepath.Join(dir, "github"), Observe: held.Observe, Log: quiet}
+	if clock != nil {
+		github.Now = clock.Now
+	}
+	box(&github)
+	started, err := sandbox.Start(ctx, github)
 	if err != nil {
 		t.Fatalf("start the sandbox: %v", err)
 	}
 	t.Cleanup(func() {
-		_ = box.Close()
-		if unserved := box.Unserved(); len(unserved) > 0 {
+		_ = started.Close()
+		if unserved := started.Unserved(); len(unserved) > 0 {
 			t.Errorf("the sandbox does not serve %s", strings.Join(unserved, ", "))
 		}
 	})
-	w := &world{Box: box, States: filepath.Join(dir, "states"), t: t, ctx: ctx, data: filepath.Join(dir, "data")}
-	if w.Story, err = story.Prepare(ctx, box, w.States, io.Discard); err != nil {
+	w := &world{Box: started, States: filepath.Join(dir, "states"), t: t, ctx: ctx, data: filepath.Join(dir, "data"), clock: clock}
+	if w.Story, err = prepare(ctx, started, w.States, io.Discard); err != nil {
 		t.Fatalf("prepare the story: %v", err)
 	}
 	w.Repo = w.Story.Repo
 	w.start(log, change...)
-	if err := box.Install(ctx, "acme", "network"); err != nil {
+	if err := started.Install(ctx, "acme", "network"); err != nil {
 		t.Fatalf("install the App: %v", err)
 	}
 	return w
@@ -105,6 +143,7 @@ func (w *world) start(log zerolog.Logger, change ...func(*settings.Settings)) {
 		w.t.Fatal(err)
 	}
 	options := server.ForSandbox(w.Box, w.data, program, log)
+	options.Clock = w.clock
 	if err := os.MkdirAll(w.States, 0o700); err != nil {
 		w.t.Fatal(err)
 	}

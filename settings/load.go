@@ -50,6 +50,12 @@ func Load(file string, lookup func(name string) (string, bool)) (Settings, error
 // LoadDatabase reads where the database of a server is, as Load does, for a command that needs no more:
 // of the file's other options only the names are looked at. The source is one that store.Open takes.
 func LoadDatabase(file string, lookup func(name string) (string, bool)) (source string, err error) {
+	source, _, err = LoadData(file, lookup)
+	return source, err
+}
+
+// LoadData is LoadDatabase for a command that needs the server's data directory, too.
+func LoadData(file string, lookup func(name string) (string, bool)) (source, dir string, err error) {
 	known := options()
 	given, problems := collect(file, lookup, known)
 	s := Defaults()
@@ -57,9 +63,9 @@ func LoadDatabase(file string, lookup func(name string) (string, bool)) (source 
 		return o.key != "data_dir" && o.key != "database"
 	}), given)...)
 	if len(problems) > 0 {
-		return "", problems
+		return "", "", problems
 	}
-	return s.Source(), nil
+	return s.Source(), s.DataDir, nil
 }
 
 // collect takes what is given for options, unread.
@@ -100,6 +106,9 @@ func describe(o option, v value, err error) string {
 		shown = "it"
 	case !o.secret:
 		shown = fmt.Sprintf("%q", withoutPassword(strings.Join(v.values, ",")))
+	}
+	if own := (*remedy)(nil); errors.As(err, &own) {
+		return fmt.Sprintf("%s: %s %s", v.where, shown, own)
 	}
 	return fmt.Sprintf("%s: %s %s. %s", v.where, shown, err, o.fix)
 }
@@ -361,6 +370,9 @@ func editDistance(a, b string) int {
 }
 
 func readPrivateKey(s *Settings, name string) error {
+	if err := refuseMode(name); err != nil {
+		return err
+	}
 	data, err := readBounded(name)
 	if err != nil {
 		return wrong(fmt.Sprintf("cannot be read (%v)", err))

@@ -58,6 +58,13 @@ func serverOptions() []option {
 			}),
 		},
 		{
+			key: "public_url", initial: "none", fix: "Write the URL by which jobs reach this server, e.g. https://switchyard.example.com.",
+			doc: "URL of this server, where the jobs of workflows can reach it. With it, a job that is about to apply asks whether its operation " +
+				"still has its hold, and applies nothing without a yes; and it gets the token for private modules. The proxy before the server " +
+				"must let `/api/job/` through.",
+			set: one(func(s *Settings, v string) error { return setURL(&s.PublicURL, v) }),
+		},
+		{
 			key: "data_dir", initial: d.DataDir, fix: "Write an absolute path.",
 			doc: "Directory for the database, the mirrors of repositories and the work directories of operations. No other process may use it.",
 			set: one(func(s *Settings, v string) error { return setPath(&s.DataDir, v) }),
@@ -109,7 +116,8 @@ func githubOptions() []option {
 		},
 		{
 			key: "private_key_file", fix: "Write the path of the PEM file that was downloaded from the App's settings page.",
-			doc: "File with the private key of the App, PEM. Readable by the server's user only.",
+			doc: "File with the private key of the App, PEM. Refused where other users of the host may read it; " +
+				"on a read-only mount, as platforms mount secrets, it may have any mode.",
 			set: one(readPrivateKey),
 		},
 		{
@@ -141,12 +149,48 @@ func githubOptions() []option {
 			doc: "Address of the GraphQL API, where it cannot be derived.",
 			set: one(func(s *Settings, v string) error { return setURL(&s.GitHub.GraphQL, v) }),
 		},
+		{
+			key: "github.issuer", initial: "from `github.url`",
+			fix: "Write the issuer of the tokens of workflow jobs, e.g. https://github.example.com/_services/token.",
+			doc: "Issuer of the OIDC tokens by which jobs of workflows say who they are, where it cannot be derived: " +
+				"an enterprise can have its own.",
+			set: one(func(s *Settings, v string) error { return setURL(&s.GitHub.Issuer, v) }),
+		},
+	}
+}
+
+func executorOption() option {
+	known := []string{ExecutorLocal, ExecutorActions}
+	return option{
+		key: "executors", list: true, initial: strings.Join(Defaults().Executors, ", "),
+		fix: "Write one or more of: " + strings.Join(known, ", ") + ".",
+		doc: "Where Terraform may run: `local`, on this host, or `actions`, in workflows of the repositories. A repository chooses one of them " +
+			"with `executor`; one that names none has the first. A server that allows `actions` alone needs neither Terraform nor " +
+			"credentials of a cloud.",
+		set: func(s *Settings, v []string) error {
+			var executors []string
+			for _, name := range v {
+				switch {
+				case !slices.Contains(known, name):
+					return wrong(fmt.Sprintf("has %q, which is no executor", name))
+				case slices.Contains(executors, name):
+					return wrong(fmt.Sprintf("has %q twice", name))
+				}
+				executors = append(executors, name)
+			}
+			if len(executors) == 0 {
+				return wrong("is empty: nothing could run")
+			}
+			s.Executors = executors
+			return nil
+		},
 	}
 }
 
 func terraformOptions() []option {
 	version := regexp.MustCompile(`^\d+\.\d+\.\d+(-[0-9A-Za-z.-]+)?$`)
 	return []option{
+		executorOption(),
 		{
 			key: "terraform.path", initial: "found on PATH, else downloaded", fix: "Write the absolute path of the binary.",
 			doc: "The terraform or tofu binary.",
@@ -248,6 +292,8 @@ func operationOptions() []option {
 		duration("limits.stop_grace", d.Limits.StopGrace,
 			"What Terraform has to end and release its lock once it is told to stop. Then it is killed.",
 			func(s *Settings) *time.Duration { return &s.Limits.StopGrace }),
+		duration("limits.queue", d.Limits.Queue, "After this time people are told that no runner has taken a workflow run. It goes on waiting.",
+			func(s *Settings) *time.Duration { return &s.Limits.Queue }),
 		number("writes.per_minute", d.Writes.PerMinute, 0, maxWrites, "How often one installation is written to in a minute; the rest waits. "+
 			"GitHub allows 80 and then refuses everything for a while. 0 is no bound, for a GitHub Enterprise Server without rate limits.",
 			func(s *Settings) *int { return &s.Writes.PerMinute }),
@@ -319,6 +365,12 @@ type wrong string
 
 // Error is the text itself.
 func (w wrong) Error() string { return string(w) }
+
+// remedy is what is wrong with a value, with a fix of its own.
+type remedy struct{ what, fix string }
+
+// Error is what is wrong, to be put after the value, and the fix.
+func (r *remedy) Error() string { return r.what + ". " + r.fix }
 
 // one reads an option that has one value.
 func one(set func(*Settings, string) error) func(*Settings, []string) error {
@@ -447,14 +499,19 @@ func setSecrets(s *Settings, values []string) error {
 // addressesOf derives all addresses of a GitHub server from the one that people open.
 // https://docs.github.com/en/rest/using-the-rest-api/getting-started-with-the-rest-api
 // https://docs.github.com/en/enterprise-cloud@latest/admin/data-residency/network-details-for-ghecom
+// https://docs.github.com/en/enterprise-server@latest/actions/reference/security/oidc
 func addressesOf(web string) GitHub {
 	scheme, host, _ := strings.Cut(web, "://")
 	switch {
 	case host == "github.com" || strings.HasSuffix(host, ".ghe.com"):
 		api := scheme + "://api." + host
-		return GitHub{Web: web, API: api, GraphQL: api + "/graphql"}
+		found := GitHub{Web: web, API: api, GraphQL: api + "/graphql", Issuer: scheme + "://token.actions." + host}
+		if host == "github.com" {
+			found.Issuer = "https://token.actions.githubusercontent.com"
+		}
+		return found
 	default:
-		return GitHub{Web: web, API: web + "/api/v3", GraphQL: web + "/api/graphql"}
+		return GitHub{Web: web, API: web + "/api/v3", GraphQL: web + "/api/graphql", Issuer: web + "/_services/token"}
 	}
 }
 

@@ -6,14 +6,22 @@ package settings
 import (
 	"cmp"
 	"path/filepath"
+	"slices"
 	"time"
 
 	"github.com/switchyard-dev/switchyard/operation"
 )
 
+// The executors that a server can allow.
+const (
+	ExecutorLocal   = "local"   // Terraform runs on the server's host
+	ExecutorActions = "actions" // Terraform runs in workflows of the repositories
+)
+
 // Settings are the options of a server.
 type Settings struct {
 	Listen         string   // address to listen on
+	PublicURL      string   // of this server, for jobs of workflows; empty: they cannot reach it
 	Replicas       int      // how many servers share the database
 	DataDir        string   // database, mirrors and work directories
 	Database       string   // "sqlite:/path" or "postgres://…"; empty: in DataDir
@@ -22,6 +30,7 @@ type Settings struct {
 	WebhookSecrets [][]byte // any of them is accepted
 	GitHub         GitHub
 	Writes         Writes
+	Executors      []string // that repositories may have; the first is for those that name none
 	Terraform      Terraform
 	Isolation      operation.Isolation // of the code of pull requests, on this host
 	Parallel       Parallel
@@ -37,7 +46,10 @@ type Settings struct {
 }
 
 // GitHub are the addresses of GitHub.
-type GitHub struct{ Web, API, GraphQL string }
+type GitHub struct {
+	Web, API, GraphQL string
+	Issuer            string // of the tokens by which jobs of workflows say who they are
+}
 
 // Writes bounds what all replicas together write to one installation; 0 is no bound.
 type Writes struct{ PerMinute, PerHour int }
@@ -59,7 +71,11 @@ type Limits struct {
 	Apply     time.Duration // an apply
 	Lock      time.Duration // waiting for Terraform's state lock
 	StopGrace time.Duration // between SIGINT and SIGKILL
+	Queue     time.Duration // after which people are told that no runner takes a workflow run
 }
+
+// Allows reports whether repositories may have this executor.
+func (s Settings) Allows(executor string) bool { return slices.Contains(s.Executors, executor) }
 
 // Source is where the database is, as store.Open takes it.
 func (s Settings) Source() string {
@@ -73,8 +89,11 @@ func Defaults() Settings {
 		GitHub:    addressesOf(webDefault),
 		Replicas:  1,
 		Writes:    Writes{PerMinute: 72, PerHour: 450}, // nine tenths of what GitHub documents
+		Executors: []string{ExecutorLocal},
 		Parallel:  Parallel{Plans: 4, Applies: 4},
-		Limits:    Limits{Plan: 30 * time.Minute, Apply: 2 * time.Hour, Lock: 5 * time.Minute, StopGrace: 2 * time.Minute},
+		Limits: Limits{
+			Plan: 30 * time.Minute, Apply: 2 * time.Hour, Lock: 5 * time.Minute, StopGrace: 2 * time.Minute, Queue: 10 * time.Minute,
+		},
 		Replans:   20,
 		Retention: 30 * 24 * time.Hour,
 		Drain:     10 * time.Minute, Sweep: 5 * time.Minute, Clients: 256, LogLevel: "info", LogFormat: "json",

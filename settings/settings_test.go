@@ -137,6 +137,7 @@ func TestTheEnvironmentWinsOverTheFile(t *testing.T) {
 	t.Parallel()
 	file := write(t, `
 listen: 127.0.0.1:9000
+public_url: https://switchyard.example.com/
 data_dir: /srv/switchyard
 database: sqlite:/srv/db
 app_id: 1
@@ -149,7 +150,8 @@ terraform:
   env: [ARM_CLIENT_ID, TF_TOKEN_app_terraform_io]
 network: []
 parallel: { plans: 8, applies: 2 }
-limits: { plan: 10m, apply: 1h30m, lock: 90s, stop_grace: 30s }
+executors: [actions, local]
+limits: { plan: 10m, apply: 1h30m, lock: 90s, stop_grace: 30s, queue: 3m }
 drain: 1m
 sweep: 2m
 replicas: 3
@@ -159,20 +161,24 @@ log: { level: debug, format: text }
 `)
 	got, err := settings.Load(file, environment(t,
 		"SWITCHYARD_WEBHOOK_SECRETS=", "SWITCHYARD_APP_ID=77", "SWITCHYARD_PARALLEL_PLANS=3", "SWITCHYARD_TERRAFORM_ENV=A, B",
-		"SWITCHYARD_GITHUB_API=https://api.example.com/"))
+		"SWITCHYARD_GITHUB_API=https://api.example.com/", "SWITCHYARD_GITHUB_ISSUER=https://github.example.com/_services/token/acme"))
 	if err != nil {
 		t.Fatal(err)
 	}
 	want := settings.Settings{
 		Replicas: 3, Writes: settings.Writes{PerMinute: 0, PerHour: 100},
-		Listen: "127.0.0.1:9000", DataDir: "/srv/switchyard", Database: "sqlite:/srv/db",
+		Listen: "127.0.0.1:9000", PublicURL: "https://switchyard.example.com", DataDir: "/srv/switchyard", Database: "sqlite:/srv/db",
 		AppID: 77, PrivateKey: got.PrivateKey, WebhookSecrets: [][]byte{[]byte("new"), []byte("old, with a comma")},
 		GitHub: settings.GitHub{
 			Web: "https://github.example.com", API: "https://api.example.com", GraphQL: "https://github.example.com/api/graphql",
+			Issuer: "https://github.example.com/_services/token/acme",
 		},
 		Terraform: settings.Terraform{Path: "/usr/bin/tofu", Version: "1.11.4", PluginCache: "/srv/cache", Env: []string{"A", "B"}},
 		Parallel:  settings.Parallel{Plans: 3, Applies: 2},
-		Limits:    settings.Limits{Plan: 10 * time.Minute, Apply: 90 * time.Minute, Lock: 90 * time.Second, StopGrace: 30 * time.Second},
+		Executors: []string{settings.ExecutorActions, settings.ExecutorLocal},
+		Limits: settings.Limits{
+			Plan: 10 * time.Minute, Apply: 90 * time.Minute, Lock: 90 * time.Second, StopGrace: 30 * time.Second, Queue: 3 * time.Minute,
+		},
 		Replans:   20,
 		Retention: 30 * 24 * time.Hour, Drain: time.Minute, Sweep: 2 * time.Minute, Clients: 7, LogLevel: "debug", LogFormat: "text",
 	}
@@ -181,18 +187,50 @@ log: { level: debug, format: text }
 	}
 }
 
+func TestAKeyThatOthersMayReadIsRefusedWithTheCommandThatRepairsIt(t *testing.T) {
+	t.Parallel()
+	file := filepath.Join(t.TempDir(), "key.pem")
+	if err := os.WriteFile(file, []byte(rsaKey(t)), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	link := filepath.Join(t.TempDir(), "link.pem")
+	if err := os.Symlink(file, link); err != nil {
+		t.Fatal(err)
+	}
+	for _, name := range []string{file, link} {
+		for mode, refused := range map[os.FileMode]bool{0o600: false, 0o400: false, 0o640: false, 0o644: true, 0o604: true, 0o606: true} {
+			if err := os.Chmod(file, mode); err != nil {
+				t.Fatal(err)
+			}
+			_, err := settings.Load("", environment(t, "SWITCHYARD_PRIVATE_KEY=", "SWITCHYARD_PRIVATE_KEY_FILE="+name))
+			if !refused && err != nil {
+				t.Errorf("mode %o: %v", mode, err)
+			}
+			if want := "Run `chmod 600 " + name + "`."; refused && (err == nil || !strings.HasSuffix(err.Error(), want)) {
+				t.Errorf("mode %o: got %v, want the end %q", mode, err, want)
+			}
+		}
+	}
+}
+
 func TestAddressesFollowFromOne(t *testing.T) {
 	t.Parallel()
 	for url, want := range map[string]settings.GitHub{
-		"https://github.com": {Web: "https://github.com", API: "https://api.github.com", GraphQL: "https://api.github.com/graphql"},
+		"https://github.com": {
+			Web: "https://github.com", API: "https://api.github.com", GraphQL: "https://api.github.com/graphql",
+			Issuer: "https://token.actions.githubusercontent.com",
+		},
 		"https://octo.ghe.com/": {
 			Web: "https://octo.ghe.com", API: "https://api.octo.ghe.com", GraphQL: "https://api.octo.ghe.com/graphql",
+			Issuer: "https://token.actions.octo.ghe.com",
 		},
 		"https://git.example.com": {
 			Web: "https://git.example.com", API: "https://git.example.com/api/v3", GraphQL: "https://git.example.com/api/graphql",
+			Issuer: "https://git.example.com/_services/token",
 		},
 		"http://127.0.0.1:8080": {
 			Web: "http://127.0.0.1:8080", API: "http://127.0.0.1:8080/api/v3", GraphQL: "http://127.0.0.1:8080/api/graphql",
+			Issuer: "http://127.0.0.1:8080/_services/token",
 		},
 	} {
 		t.Run(url, func(t *testing.T) {
@@ -274,6 +312,9 @@ func TestProblems(t *testing.T) {
 		{name: "another database", file: "database: mysql://db/switchyard"},
 		{name: "a relative database", file: "database: sqlite:switchyard.db"},
 		{name: "too many clients", file: "clients: 100001"},
+		{name: "an executor that does not exist", file: "executors: [local, jenkins]"},
+		{name: "an executor twice", file: "executors: [local, local]"},
+		{name: "no executor", file: "executors: []"},
 		{name: "no plans at once", file: "parallel: { plans: 0 }"},
 		{name: "a time without a unit", file: "limits: { plan: 30 }"},
 		{name: "a time below a second", file: "drain: 0s"},

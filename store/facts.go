@@ -125,10 +125,11 @@ func (s *Store) PullsAt(ctx context.Context, repository int64, head string) ([][
 	return views, wrap("find the pull requests of a commit", err)
 }
 
+const selectPull = `SELECT data FROM pulls WHERE repository = $1 AND number = $2`
+
 // Pull is the view that SavePull saved last.
 func (s *Store) Pull(ctx context.Context, repository int64, number int) ([]byte, bool, error) {
-	data, ok, err := one(ctx, s.read, scanValue[string],
-		`SELECT data FROM pulls WHERE repository = $1 AND number = $2`, repository, number)
+	data, ok, err := one(ctx, s.read, scanValue[string], selectPull, repository, number)
 	return []byte(data), ok, wrap("read pull request", err)
 }
 

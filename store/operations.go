@@ -17,7 +17,7 @@ import (
 // operationColumns are what scanOperation reads.
 const operationColumns = `operations.id, kind, operations.repository, installation, owner, name, environment, state, attempt,
 	operations.pull, pulls, branch, base, head, tree, roots, actor, reason, priority, confirmed, confirmed_by, question, doubt, gathered_in,
-	message, host, launch, delivery, warned, arrived, started, ended, result`
+	message, host, launch, delivery, warned, doubts, arrived, started, ended, result`
 
 const selectOperation = `SELECT ` + operationColumns + ` FROM operations`
 
@@ -26,6 +26,7 @@ const isOpen = `state IN ('queued', 'running', 'unconfirmed')`
 
 // Filter selects operations; a zero field selects all.
 type Filter struct {
+	ID          int64
 	Repository  int64
 	Environment string
 	Pull        int // shown on this pull request, or carries its commits; needs Repository
@@ -60,22 +61,11 @@ func (s *Store) Operations(ctx context.Context, f Filter) ([]operation.Operation
 	return ops, nil
 }
 
-// Progress is how far an operation is.
-type Progress struct {
-	ID      int64
-	State   operation.State
-	Attempt int
-}
-
-// Progress reads how far the operations are that a filter selects. It is much cheaper than Operations.
-func (s *Store) Progress(ctx context.Context, f Filter) ([]Progress, error) {
-	query, args := f.query()
-	query = `SELECT operations.id, state, attempt` + strings.TrimPrefix(query, `SELECT `+operationColumns)
-	progress, err := list(ctx, s.read, func(row scanner) (p Progress, err error) {
-		err = row.Scan(&p.ID, &p.State, &p.Attempt)
-		return p, err //nolint:wrapcheck // list wraps it
-	}, query, args...)
-	return progress, wrap("read the progress of operations", err)
+// progress is how far an operation is.
+type progress struct {
+	id      int64
+	state   operation.State
+	attempt int
 }
 
 func (f Filter) query() (string, []any) {
@@ -86,6 +76,9 @@ func (f Filter) query() (string, []any) {
 		return "$" + strconv.Itoa(len(args))
 	}
 	query := selectOperation
+	if f.ID != 0 {
+		where = append(where, "operations.id = "+bind(f.ID))
+	}
 	if f.Repository != 0 {
 		where = append(where, "operations.repository = "+bind(f.Repository))
 	}
@@ -157,7 +150,7 @@ func findOperation(ctx context.Context, q querier, id int64, suffix string) (ope
 // insertOperation stores a new operation as queued and gives it its number.
 func insertOperation(ctx context.Context, t *tx, op *operation.Operation) error {
 	op.State, op.Attempt, op.Host, op.Launch = operation.Queued, 0, "", ""
-	op.Delivery, op.Warned = cmp.Or(op.Delivery, causeOf(ctx)), op.Doubt
+	op.Delivery, op.Doubt = cmp.Or(op.Delivery, causeOf(ctx)), op.Warned.Text()
 	if op.Arrived.IsZero() {
 		op.Arrived = moment(t.now)
 	}
@@ -174,20 +167,32 @@ func insertOperation(ctx context.Context, t *tx, op *operation.Operation) error 
 	if err != nil {
 		return fmt.Errorf("write roots: %w", err)
 	}
+	doubts, err := writeDoubts(*op)
+	if err != nil {
+		return err
+	}
 	id, _, err := one(ctx, t, scanValue[int64], `
 		INSERT INTO operations (kind, exclusive, repository, installation, owner, name, environment, state, attempt,
 			pull, pulls, branch, base, head, tree, roots, actor, reason, priority, confirmed, question, doubt, gathered_in,
-			message, host, arrived, started, ended, delivery, warned)
+			message, host, arrived, started, ended, delivery, doubts)
 		VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17, $18, $19, $20, $21, $22, 0,
 			$23, '', $24, 0, 0, $25, $26)
 		RETURNING id`,
 		string(op.Kind), exclusive, op.Repository.ID, op.Repository.Installation, op.Repository.Owner, op.Repository.Name,
 		op.Environment, string(op.State), op.Attempt, op.Pull, string(pulls), op.Branch, op.Base, op.Head, op.Tree, string(roots),
-		op.Actor, op.Reason, op.Priority, op.Confirmed, op.Question, op.Doubt, op.Message, millis(op.Arrived), op.Delivery, op.Warned)
+		op.Actor, op.Reason, op.Priority, op.Confirmed, op.Question, op.Doubt, op.Message, millis(op.Arrived), op.Delivery, doubts)
 	if err != nil {
 		return err
 	}
 	op.ID = id
+	if err := linkPulls(ctx, t, *op); err != nil {
+		return err
+	}
+	return appendAudit(ctx, t, transitionOf(*op, op.Actor, op.Reason))
+}
+
+// linkPulls has an operation be found by the pull requests that it is shown on or carries.
+func linkPulls(ctx context.Context, t *tx, op operation.Operation) error {
 	shown := op.Pulls
 	if op.Pull != 0 {
 		shown = append([]int{op.Pull}, shown...)
@@ -198,7 +203,7 @@ func insertOperation(ctx context.Context, t *tx, op *operation.Operation) error 
 			return err
 		}
 	}
-	return appendAudit(ctx, t, transitionOf(*op, op.Actor, op.Reason))
+	return nil
 }
 
 // updateOperation stores what may change in the life of an operation.
@@ -211,26 +216,65 @@ func updateOperation(ctx context.Context, t *tx, op operation.Operation) error {
 		}
 		result = string(data)
 	}
-	_, err := exec(ctx, t, `
+	doubts, err := writeDoubts(op)
+	if err != nil {
+		return err
+	}
+	_, err = exec(ctx, t, `
 		UPDATE operations SET state = $2, attempt = $3, confirmed = $4, question = $5, gathered_in = $6, message = $7,
 			started = $8, ended = $9, result = $10, doubt = $11, host = $12, confirmed_by = $13,
-			launch = $14, delivery = $15
+			launch = $14, delivery = $15, doubts = $16
 		WHERE id = $1`,
 		op.ID, string(op.State), op.Attempt, op.Confirmed, op.Question, op.GatheredIn, op.Message,
 		millis(op.Started), millis(op.Ended), result, op.Doubt, op.Host, op.ConfirmedBy,
-		op.Launch, op.Delivery)
+		op.Launch, op.Delivery, doubts)
 	return err
+}
+
+// doubts is what the row of an operation has of its doubts.
+type doubts struct {
+	Warned    operation.Doubts `json:"warned,omitempty"`
+	Asked     operation.Doubts `json:"asked,omitempty"`
+	Confirmed []string         `json:"confirmed,omitempty"`
+	Agreed    []string         `json:"agreed,omitempty"`
+}
+
+func writeDoubts(op operation.Operation) (string, error) {
+	data, err := json.Marshal(doubts{op.Warned, op.Doubts, op.ConfirmedDoubts, op.Agreed})
+	if err != nil {
+		return "", fmt.Errorf("write doubts: %w", err)
+	}
+	if string(data) == "{}" {
+		return "", nil
+	}
+	return string(data), nil
+}
+
+// readDoubts fills in what writeDoubts wrote. Of a row that is older than that, warned is the sentence of what it was queued with.
+func readDoubts(op *operation.Operation, data, warned string) error {
+	if data == "" {
+		if warned != "" {
+			op.Warned = operation.Doubts{{Key: "before " + strings.Join(strings.Fields(warned), " "), Text: warned}}
+		}
+		return nil
+	}
+	var read doubts
+	if err := json.Unmarshal([]byte(data), &read); err != nil {
+		return fmt.Errorf("read doubts: %w", err)
+	}
+	op.Warned, op.Doubts, op.ConfirmedDoubts, op.Agreed = read.Warned, read.Asked, read.Confirmed, read.Agreed
+	return nil
 }
 
 func scanOperation(row scanner) (operation.Operation, error) {
 	var op operation.Operation
-	var pulls, roots string
+	var pulls, roots, warned, doubts string
 	var result sql.NullString
 	var arrived, started, ended int64
 	err := row.Scan(&op.ID, &op.Kind, &op.Repository.ID, &op.Repository.Installation, &op.Repository.Owner, &op.Repository.Name,
 		&op.Environment, &op.State, &op.Attempt, &op.Pull, &pulls, &op.Branch, &op.Base, &op.Head, &op.Tree, &roots,
 		&op.Actor, &op.Reason, &op.Priority, &op.Confirmed, &op.ConfirmedBy, &op.Question, &op.Doubt, &op.GatheredIn,
-		&op.Message, &op.Host, &op.Launch, &op.Delivery, &op.Warned, &arrived, &started, &ended, &result)
+		&op.Message, &op.Host, &op.Launch, &op.Delivery, &warned, &doubts, &arrived, &started, &ended, &result)
 	if err != nil {
 		return op, err //nolint:wrapcheck // list wraps it
 	}
@@ -240,6 +284,9 @@ func scanOperation(row scanner) (operation.Operation, error) {
 	}
 	if err := json.Unmarshal([]byte(roots), &op.Roots); err != nil {
 		return op, fmt.Errorf("read roots: %w", err)
+	}
+	if err := readDoubts(&op, doubts, warned); err != nil {
+		return op, err
 	}
 	if result.Valid {
 		op.Result = new(operation.Result)

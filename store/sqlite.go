@@ -10,12 +10,13 @@ import (
 	"os"
 	"path/filepath"
 	"strconv"
-	"syscall"
 	"time"
 
 	"github.com/jonboulle/clockwork"
 	"github.com/pressly/goose/v3"
 	_ "modernc.org/sqlite" // the driver "sqlite"
+
+	"github.com/switchyard-dev/switchyard/platform"
 )
 
 const (
@@ -97,8 +98,8 @@ func lockFile(path string) (*os.File, error) {
 	if err != nil {
 		return nil, fmt.Errorf("make lock file: %w", err)
 	}
-	err = syscall.Flock(int(file.Fd()), syscall.LOCK_EX|syscall.LOCK_NB)
-	if errors.Is(err, syscall.EWOULDBLOCK) {
+	err = platform.Lock(file)
+	if errors.Is(err, platform.ErrLocked) {
 		err = fmt.Errorf("%s is in use by another Switchyard process, and SQLite serves one: "+
 			"stop that process, name another file, or let both share a PostgreSQL (database: postgres://…)", path)
 	}

@@ -36,6 +36,8 @@ var (
 	ErrTransition = errors.New("transition refused")
 	// ErrQuestion says that an operation is asking about something else than what was confirmed.
 	ErrQuestion = errors.New("not the question that is asked")
+	// ErrMoved says that what a wish was made from has moved on since: it would show what is past.
+	ErrMoved = errors.New("what it was made from has moved on")
 	// ErrVersion says that the tables are not of the version that this program knows.
 	ErrVersion = errors.New("the tables are of another version")
 	// ErrReadOnly says that the Store was opened only to read.

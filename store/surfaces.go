@@ -4,6 +4,7 @@ import (
 	"context"
 	"encoding/json"
 	"fmt"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -54,12 +55,48 @@ type Wish struct {
 	Wanted     any           // marshalled to JSON
 	In         time.Duration // how long it may wait for the next change, which is then written with it; 0: not at all
 	Priority   int           // ForPeople or ForBots
+	Seen       *Seen         // what Wanted was made from; nil: nothing that moves
+}
+
+// Seen is how far the operations of a filter were when somebody looked, and what SavePull had saved of its pull request.
+type Seen struct {
+	filter   Filter
+	progress []progress
+	pull     string
+}
+
+// Same reports whether nothing has moved between two looks with one filter.
+func (s Seen) Same(other Seen) bool {
+	return s.pull == other.pull && slices.Equal(s.progress, other.progress)
+}
+
+// See looks at what a filter selects, for a Wish that is made from it.
+func (s *Store) See(ctx context.Context, f Filter) (Seen, error) {
+	seen, err := see(ctx, s.read, f)
+	return seen, wrap("see how far operations are", err)
+}
+
+func see(ctx context.Context, q querier, f Filter) (Seen, error) {
+	seen := Seen{filter: f}
+	var err error
+	if f.Pull != 0 {
+		if seen.pull, _, err = one(ctx, q, scanValue[string], selectPull, f.Repository, f.Pull); err != nil {
+			return seen, err
+		}
+	}
+	query, args := f.query()
+	query = `SELECT operations.id, state, attempt` + strings.TrimPrefix(query, `SELECT `+operationColumns)
+	seen.progress, err = list(ctx, q, func(row scanner) (p progress, err error) {
+		err = row.Scan(&p.id, &p.state, &p.attempt)
+		return p, err //nolint:wrapcheck // list wraps it
+	}, query, args...)
+	return seen, err
 }
 
 // Want records what a surface should show. Content equal to what is wanted already changes nothing
 // but makes it more urgent. While a change waits to be written, the next one takes its place; the
 // earlier of their times and the more urgent of their priorities count. A retry that waits for GitHub
-// is not hastened.
+// is not hastened. A wish that would show operations as they were before is not recorded; Want returns ErrMoved then.
 func (s *Store) Want(ctx context.Context, w Wish) error {
 	data, err := json.Marshal(w.Wanted)
 	if err != nil {
@@ -87,6 +124,14 @@ func (s *Store) Want(ctx context.Context, w Wish) error {
 			w.Repository.ID, w.Repository.Installation, w.Repository.Owner, w.Repository.Name, w.Key, w.Kind, w.Priority,
 			string(data), t.now+w.In.Milliseconds())
 		t.due = changed > 0
+		if err != nil || changed == 0 || w.Seen == nil {
+			return err
+		}
+		// Looked at when the surface is locked: who moves it later, and wants that shown, waits for this and has the last word.
+		now, err := see(ctx, t, w.Seen.filter)
+		if err == nil && !now.Same(*w.Seen) {
+			err = ErrMoved
+		}
 		return err
 	})
 }

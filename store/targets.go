@@ -17,7 +17,7 @@ type TargetState struct {
 	Serial     int64  // 0: not known
 	Operation  int64  // the one that applied
 	At         time.Time
-	Content    string // hash of what was applied, to be found by AppliedContent; not read by Targets
+	Content    string // hash of what was applied, or of the baseline, to be found by AppliedContent; not read by Targets
 }
 
 // Targets lists what is known of the targets of an environment, by root.
@@ -42,6 +42,31 @@ func (s *Store) SetBaselines(ctx context.Context, states []TargetState) error {
 				VALUES ($1, $2, $3, '', $4, '', 0, 0, 0)
 				ON CONFLICT (repository, environment, root) DO UPDATE SET baseline = excluded.baseline WHERE targets.baseline = ''`,
 				state.Repository, state.Target.Environment, state.Target.Root, state.Baseline); err != nil {
+				return err
+			}
+		}
+		return nil
+	})
+}
+
+// MoveBaselines puts the baseline of those targets of an environment back that have the baseline from, and that nothing was applied to.
+func (s *Store) MoveBaselines(ctx context.Context, repository int64, environment, from, to string) error {
+	return s.change(ctx, "move baselines", func(t *tx) error {
+		_, err := exec(ctx, t, `UPDATE targets SET baseline = $1
+			WHERE repository = $2 AND environment = $3 AND baseline = $4 AND applied = ''`, to, repository, environment, from)
+		return err
+	})
+}
+
+// KeepBaselines keeps the contents of baselines, to be found by AppliedContent whatever is applied later.
+func (s *Store) KeepBaselines(ctx context.Context, states []TargetState) error {
+	if len(states) == 0 {
+		return nil
+	}
+	return s.change(ctx, "keep baselines", func(t *tx) error {
+		for _, state := range states {
+			state.Applied, state.Operation = state.Baseline, 0
+			if err := saveContent(ctx, t, state); err != nil {
 				return err
 			}
 		}

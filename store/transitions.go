@@ -3,6 +3,7 @@ package store
 import (
 	"cmp"
 	"context"
+	"encoding/json"
 	"fmt"
 	"slices"
 
@@ -16,6 +17,13 @@ const wholeEnvironment = "*"
 // SaidYes begins the reason of the audit's line about a yes; the digest that it was to follows.
 const SaidYes = "said yes to "
 
+// What the audit has about an apply so that its evidence and its lines of the ledger can be held to it: these words begin the
+// reasons of the lines, and a Fingerprint follows.
+const (
+	RestsOn    = "it rests on evidence "
+	WritesDown = "its lines of the ledger are "
+)
+
 // ourselves is who the audit names when no person acted.
 const ourselves = "switchyard"
 
@@ -26,10 +34,11 @@ type Finish struct {
 	State     operation.State
 	Result    *operation.Result
 	Message   string
-	Question  string        // the digest that is asked about, for Unconfirmed
-	Doubt     string        // why a yes is needed whatever the plan says, as it was found by this attempt
-	Applied   []TargetState // targets that have the operation's commit now
-	Touched   []TargetState // targets whose state it may have written to all the same: only Lineage and Serial count
+	Question  string           // the digest that is asked about, for Unconfirmed
+	Doubt     string           // why a yes is needed whatever the plan says, as it was found by this attempt
+	Doubts    operation.Doubts // those of it that Question has, for Unconfirmed
+	Applied   []TargetState    // targets that have the operation's commit now
+	Touched   []TargetState    // targets whose state it may have written to all the same: only Lineage and Serial count
 	Ledger    []operation.Entry
 	Then      []queue.Job // what has to follow, queued with the end: nothing between is lost
 }
@@ -50,7 +59,7 @@ func transition(ctx context.Context, t *tx, op *operation.Operation, next operat
 		op.Ended = moment(t.now)
 	}
 	if next != operation.Unconfirmed {
-		op.Question = ""
+		op.Question, op.Doubts = "", nil
 	}
 	if err := updateOperation(ctx, t, *op); err != nil {
 		return err
@@ -121,7 +130,7 @@ func (s *Store) SupersedePlans(
 
 // QueueApply queues an apply and gathers into it the waiting ones of the same branch and
 // environment, which it returns as they are now. The new one has the earliest arrival and the
-// lowest priority of them all, carries all their pull requests, and their doubt where it has none.
+// lowest priority of them all, carries all their pull requests, and what they were warned of beside what it is.
 // Where an open apply of the same head is there already and op brings no confirmation, that one is
 // returned instead and nothing changes: a push that is seen twice is one apply.
 func (s *Store) QueueApply(ctx context.Context, op operation.Operation) (operation.Operation, []operation.Operation, error) {
@@ -197,18 +206,17 @@ func (s *Store) queueApply(
 	return op, gathered, err
 }
 
-// carry gives op the place in line, the pull requests and the doubt of the operations that it gathers.
+// carry gives op the place in line, the pull requests and the warnings of the operations that it gathers.
 func carry(op *operation.Operation, gathered []operation.Operation) {
 	var pulls []int
+	var warned operation.Doubts
 	for _, old := range gathered {
 		if old.Arrived.Before(op.Arrived) {
 			op.Arrived = old.Arrived
 		}
 		op.Priority = min(op.Priority, old.Priority)
 		pulls = append(pulls, old.Pulls...)
-		if op.Doubt == "" {
-			op.Doubt = old.Warned // nobody has said yes to it yet
-		}
+		warned = warned.With(old.Warned...) // a yes to it was for the commit of the older one
 	}
 	var all []int
 	for _, pull := range append(pulls, op.Pulls...) {
@@ -216,7 +224,7 @@ func carry(op *operation.Operation, gathered []operation.Operation) {
 			all = append(all, pull)
 		}
 	}
-	op.Pulls = all
+	op.Pulls, op.Warned = all, warned.With(op.Warned...)
 }
 
 // Start begins an operation that needs no hold; false when it has ended. Only who has the claim of its
@@ -355,20 +363,20 @@ func (s *Store) Finish(ctx context.Context, f Finish) (operation.Operation, erro
 		if f.State != operation.Unconfirmed && !f.State.Ended() || f.State == operation.Gathered {
 			return fmt.Errorf("%w: %s cannot finish as %s", ErrTransition, op, f.State)
 		}
-		op.Message, op.Question, op.Doubt = f.Message, f.Question, f.Doubt
+		op.Message, op.Question, op.Doubt, op.Doubts = f.Message, f.Question, f.Doubt, f.Doubts
 		if f.Result != nil {
 			op.Result = f.Result
 		}
 		if err := transition(ctx, t, &op, f.State, ourselves, f.Message); err != nil {
 			return err
 		}
-		return follow(ctx, t, f)
+		return follow(ctx, t, op, f)
 	})
 	return op, err
 }
 
 // follow records what an attempt has left behind, and queues what has to follow.
-func follow(ctx context.Context, t *tx, f Finish) error {
+func follow(ctx context.Context, t *tx, op operation.Operation, f Finish) error {
 	for _, state := range f.Applied {
 		if err := saveTarget(ctx, t, state); err != nil {
 			return err
@@ -382,7 +390,7 @@ func follow(ctx context.Context, t *tx, f Finish) error {
 			return err
 		}
 	}
-	if err := appendLedger(ctx, t, f.Ledger); err != nil {
+	if err := appendLedger(ctx, t, op, f.Ledger); err != nil {
 		return err
 	}
 	for _, job := range f.Then {
@@ -401,12 +409,47 @@ func (s *Store) Confirm(ctx context.Context, id int64, question, by string, comm
 			return fmt.Errorf("%w: %s asks about %q", ErrQuestion, op, op.Question)
 		}
 		op.Confirmed, op.ConfirmedBy, op.Message = question, by, ""
+		op.ConfirmedDoubts = op.Doubts.Keys()
+		op.Agreed = slices.Concat(op.Agreed, op.ConfirmedDoubts) // a yes to a doubt holds, whatever else is asked about later
+		slices.Sort(op.Agreed)
+		op.Agreed = slices.Compact(op.Agreed)
 		op.Delivery = cmp.Or(causeOf(ctx), op.Delivery)
 		if err := take(ctx, t, *op, comment); err != nil {
 			return err
 		}
 		return transition(ctx, t, op, operation.Queued, by, SaidYes+question)
 	})
+}
+
+// CarryPulls has a running attempt at an apply carry pull requests, oldest first, that GitHub named only after it was queued. One
+// that was on no pull request is shown on the newest of them from now on. It returns ErrLost when the attempt does not run any more.
+func (s *Store) CarryPulls(ctx context.Context, id int64, attempt int, pulls []int, why string) (operation.Operation, error) {
+	var op operation.Operation
+	err := s.change(ctx, "carry pull requests", func(t *tx) (err error) {
+		if op, err = findRunning(ctx, t, id, attempt); err != nil {
+			return err
+		}
+		if slices.Equal(op.Pulls, pulls) {
+			return nil
+		}
+		op.Pulls = pulls
+		if op.Pull == 0 && len(pulls) > 0 {
+			op.Pull, op.Reason = pulls[len(pulls)-1], why
+		}
+		data, err := json.Marshal(op.Pulls)
+		if err != nil {
+			return fmt.Errorf("write pull requests: %w", err)
+		}
+		if _, err := exec(ctx, t, `UPDATE operations SET pull = $2, pulls = $3, reason = $4 WHERE id = $1`,
+			op.ID, op.Pull, string(data), op.Reason); err != nil {
+			return err
+		}
+		if err := linkPulls(ctx, t, op); err != nil {
+			return err
+		}
+		return appendAudit(ctx, t, lineOf(op, string(op.Kind)+" carries more", ourselves, why))
+	})
+	return op, err
 }
 
 // Cancel ends an operation that is queued or unconfirmed, for somebody. One that runs is stopped by its runner

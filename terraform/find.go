@@ -2,7 +2,6 @@ package terraform
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"os"
 	"os/exec"
@@ -59,10 +58,18 @@ func Find(ctx context.Context, want Want) (string, error) {
 	}
 	path, err = install.NewInstaller().Ensure(ctx, []src.Source{release(want, version)})
 	if err != nil {
-		return "", fmt.Errorf("%s is not on PATH and could not be downloaded within %s: install it by hand, or allow "+
-			"https://releases.hashicorp.com: %w", name, downloadTimeout, errors.Join(findErr, err))
+		return "", fmt.Errorf("%s is not on PATH, and could not be downloaded within %s: install it and put its directory on PATH, "+
+			"or let this host reach https://releases.hashicorp.com: %w", name, downloadTimeout, err)
 	}
 	return path, nil
+}
+
+// Runnable reports why a program cannot be started; nil when it can. The name is a path, or looked for on PATH.
+func Runnable(name string) error {
+	if _, err := exec.LookPath(name); err != nil {
+		return fmt.Errorf("find the program: %w", err)
+	}
+	return nil
 }
 
 // parseVersion reads an exact version; nil when s is empty.

@@ -12,6 +12,7 @@ import (
 	"time"
 
 	"github.com/switchyard-dev/switchyard/operation"
+	"github.com/switchyard-dev/switchyard/platform"
 )
 
 // drainTime is how long output is still read after Terraform itself has ended: something that it started may hold its pipes open.
@@ -71,7 +72,7 @@ func (t Tool) run(ctx context.Context, c command) error {
 	cmd := exec.CommandContext(context.WithoutCancel(ctx), t.Path, c.args...) //nolint:gosec // argv of ours, no shell
 	cmd.Dir = c.dir
 	cmd.Env = append(append([]string{}, t.Env...), c.env...)
-	cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true}
+	cmd.SysProcAttr = platform.Group()
 	cmd.WaitDelay = drainTime
 	cmd.Stdout, cmd.Stderr = &stdout, &stderr
 	if c.stdout != nil {
@@ -152,5 +153,5 @@ func (t Tool) grace() time.Duration {
 
 // signalGroup sends a signal to the whole group; that the group is gone is no error.
 func signalGroup(cmd *exec.Cmd, signal syscall.Signal) {
-	_ = syscall.Kill(-cmd.Process.Pid, signal)
+	_ = platform.SignalGroup(cmd.Process.Pid, signal)
 }

@@ -397,3 +397,23 @@ func TestFind(t *testing.T) {
 		})
 	}
 }
+
+func TestOnlyInitHasWhatFetchesModules(t *testing.T) {
+	t.Parallel()
+	fake := terraformtest.New(t, map[string]terraformtest.Act{})
+	tool := terraform.Tool{Path: fake.Path, Env: []string{"PATH=" + os.Getenv("PATH")}, InitEnv: []string{"GIT_CONFIG_COUNT=1"}}
+	root := tool.Root(t.TempDir(), "../data")
+	for _, err := range []error{
+		root.Init(t.Context(), nil, ""), root.Init(t.Context(), nil, "/cache"), root.Plan(t.Context(), terraform.PlanOptions{Out: "p"}),
+	} {
+		if err != nil {
+			t.Fatal(err)
+		}
+	}
+	for i, want := range []bool{true, true, false} {
+		call := fake.Calls(t)[i]
+		if got := slices.Contains(call.Env, "GIT_CONFIG_COUNT=1"); got != want {
+			t.Errorf("%v has it: %v", call.Args, got)
+		}
+	}
+}

@@ -27,6 +27,7 @@ const DefaultStopGrace = 30 * time.Second
 type Tool struct {
 	Path      string        // absolute path of the binary
 	Env       []string      // its whole environment, see Environ
+	InitEnv   []string      // further variables that init alone has: no code of the configuration runs in it
 	StopGrace time.Duration // between SIGINT and SIGKILL; 0 is DefaultStopGrace
 
 	// Confine is what Terraform, and all that it starts, may use of this machine; nil: as much as we may.
@@ -59,9 +60,9 @@ func (r *Root) Init(ctx context.Context, backend map[string]string, pluginCache 
 	for _, key := range sortedKeys(backend) {
 		args = append(args, "-backend-config="+key+"="+backend[key])
 	}
-	c := command{args: args}
+	c := command{args: args, env: slices.Clone(r.tool.InitEnv)}
 	if pluginCache != "" {
-		c.env, c.write = []string{"TF_PLUGIN_CACHE_DIR=" + pluginCache}, []string{pluginCache}
+		c.env, c.write = append(c.env, "TF_PLUGIN_CACHE_DIR="+pluginCache), []string{pluginCache}
 	}
 	return r.run(ctx, c)
 }

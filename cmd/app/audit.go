@@ -31,7 +31,7 @@ const (
 func (c auditCommand) Run(ctx context.Context) error {
 	return c.read(ctx, func(ctx context.Context, data *store.Store, from from) error {
 		lines, err := data.AuditTrail(ctx, store.AuditFilter{
-			Repository: from.repo.ID, Environment: c.Environment, Since: from.since, Limit: c.Limit + 1, // one more tells whether there are more
+			Repository: from.repo.ID, Environment: c.environment(), Since: from.since, Limit: c.Limit + 1, // one more tells whether there are more
 		})
 		if err != nil {
 			return fmt.Errorf("read the audit: %w", err)

@@ -21,7 +21,7 @@ type checkCommand struct {
 	Comment []string `sep:"none" placeholder:"TEXT" help:"What would happen on this comment on a pull request."`
 	As      string   `default:"write" enum:"none,read,triage,write,maintain,admin" help:"Permission of who comments."`
 	Team    []string `sep:"none" placeholder:"TEAM" help:"A team that who comments is in."`
-	On      string   `default:"feature/x:develop" placeholder:"FROM:TO" help:"The pull request that is commented on."`
+	On      string   `default:"feature/x:develop" placeholder:"FROM:TO" help:"What is commented on. Unless told: feature/x:develop."`
 	Release []string `sep:"none" placeholder:"BRANCH" help:"A release branch that is open, beside those asked about."`
 }
 
@@ -30,9 +30,18 @@ const (
 	maxConfig = 1 << 20
 	// maxProblems bounds what is printed of one file: more do not help.
 	maxProblems = 20
+	// refusedStatus is the exit status of an answer that is no. A script that expects a refusal must not take a broken file, which
+	// ends with 1, for one.
+	refusedStatus = 2
 )
 
-// Run validates the file and answers the questions. A file with problems ends with status 1.
+// Help says what a script needs to know.
+func (checkCommand) Help() string {
+	return "Ends with status 0 when the file is valid and nothing that was asked about is refused, with 2 when something is refused, " +
+		"and with 1 when the file is wrong or cannot be read. It needs neither git nor Terraform, and asks nobody."
+}
+
+// Run validates the file and answers the questions. A file with problems ends with status 1, a refusal with refusedStatus.
 func (c checkCommand) Run() error {
 	data, err := c.read()
 	if err != nil {
@@ -50,23 +59,41 @@ func (c checkCommand) Run() error {
 		fmt.Printf("%s is valid: %s, %s.\n", c.name(), count(len(config.Environments), "environment"), count(len(config.Roots), "root"))
 		return nil
 	}
+	refused, err := c.answer(config)
+	if err != nil {
+		return err
+	}
+	if refused {
+		return &exitError{refusedStatus}
+	}
+	return nil
+}
+
+// answer prints what would happen, and reports whether any of it is refused.
+func (c checkCommand) answer(config repoconfig.Config) (refused bool, err error) {
 	facts := gitflow.Facts{OpenReleases: c.Release}
+	decided := func(decision gitflow.Decision) {
+		fmt.Print(decision)
+		refused = refused || decision.Verdict == gitflow.Refused
+	}
 	for _, pair := range c.PR {
 		from, to, err := cutPair("--pr", pair)
 		if err != nil {
-			return err
+			return false, err
 		}
-		fmt.Print(gitflow.DecidePullRequest(config, gitflow.PullRequest{From: from, To: to}, facts))
+		decided(gitflow.DecidePullRequest(config, gitflow.PullRequest{From: from, To: to}, facts))
 	}
 	for _, branch := range c.Push {
-		fmt.Print(gitflow.DecidePush(config, gitflow.Push{Branch: branch}, facts))
+		decided(gitflow.DecidePush(config, gitflow.Push{Branch: branch}, facts))
 	}
 	for _, text := range c.Comment {
-		if err := c.comment(config, text); err != nil {
-			return err
+		no, err := c.comment(config, text)
+		if err != nil {
+			return false, err
 		}
+		refused = refused || no
 	}
-	return nil
+	return refused, nil
 }
 
 // name is the file as messages name it.
@@ -114,16 +141,16 @@ func (c checkCommand) read() ([]byte, error) {
 	return data, nil
 }
 
-// comment prints what a comment would lead to.
-func (c checkCommand) comment(config repoconfig.Config, text string) error {
+// comment prints what a comment would lead to, and reports whether it is refused.
+func (c checkCommand) comment(config repoconfig.Config, text string) (refused bool, err error) {
 	_, to, err := cutPair("--on", c.On)
 	if err != nil {
-		return err
+		return false, err
 	}
 	command, ours, parseErr := commands.Parse(text)
 	if !ours {
 		fmt.Println("nothing   the first line is not a command")
-		return nil
+		return false, nil
 	}
 	thread := commands.Thread{Pull: 1, State: "open", Base: to}
 	if environment, ok := config.EnvironmentOf(to); ok {
@@ -141,7 +168,7 @@ func (c checkCommand) comment(config repoconfig.Config, text string) error {
 		given := strings.Join(slices.DeleteFunc(words, func(word string) bool { return word == "" }), " ")
 		fmt.Printf("accepted  %s: /%s needs %s permission\n", given, decision.Do, config.Permission(decision.Do))
 	}
-	return nil
+	return decision.Refusal != "", nil
 }
 
 // count is a number with its noun: 1 root, 2 roots.

@@ -26,8 +26,11 @@ type cli struct {
 	Ledger  ledgerCommand  `cmd:"" help:"Print the changes that applies made, with why each was there and who said yes to it."`
 	Verify  verifyCommand  `cmd:"" help:"Check the ledger again, offline: that every change was reviewed, or that somebody said yes to it."`
 	Schema  schemaCommand  `cmd:"" help:"Print the JSON Schema of .github/switchyard.yml."`
+	Action  actionCommand  `cmd:"" hidden:"" help:"Do the work of a job of GitHub Actions; action.yml calls this."`
 	Run     runCommand     `cmd:"" hidden:"" help:"Run one operation; the executor calls this."`
 	Version versionCommand `cmd:"" help:"Print the version."`
+
+	PrintVersion kong.VersionFlag `name:"version" help:"Print the version."`
 }
 
 func main() {
@@ -55,6 +58,7 @@ func run(ctx context.Context, args []string) error {
 		kong.Description("Runs Terraform for teams that use GitFlow and more than one Azure region."),
 		kong.BindTo(ctx, (*context.Context)(nil)),
 		kong.UsageOnError(),
+		kong.Vars{"version": "switchyard " + buildVersion()},
 	)
 	if err != nil {
 		return fmt.Errorf("build the command line: %w", err)

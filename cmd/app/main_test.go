@@ -106,7 +106,7 @@ environments:
 roots:
   - dir: ../outside
     var_file: [dev.tfvars]
-executor: actions
+executor: jenkins
 `
 
 // files makes a directory with the files that calls name.
@@ -147,6 +147,7 @@ func TestWhatThePersonAtTheTerminalSees(t *testing.T) {
 		"unknown-command": {args: []string{"chek"}},
 		"unknown-flag":    {args: []string{"serve", "--confg", "x"}},
 		"too-much":        {args: []string{"check", "good.yml", "bad.yml"}},
+		"help-version":    {args: []string{"version", "--help"}},
 
 		"check-good":      {args: []string{"check", "good.yml"}},
 		"check-bad":       {args: []string{"check", "bad.yml"}},
@@ -167,6 +168,7 @@ func TestWhatThePersonAtTheTerminalSees(t *testing.T) {
 		"pull-two":         {args: []string{"check", "good.yml", "--pr", "fix/x:release/1.0", "--pr", "release/1.0:main", "--release", "release/1.0"}},
 		"pull-with-commas": {args: []string{"check", "good.yml", "--pr", "feature/a,b:develop"}},
 		"pull-not-a-pair":  {args: []string{"check", "good.yml", "--pr", "feature/x"}},
+		"pull-two-refused": {args: []string{"check", "good.yml", "--pr", "feature/x:main", "--pr", "feature/x:develop"}},
 		"push":             {args: []string{"check", "good.yml", "--push", "main"}},
 		"push-unmapped":    {args: []string{"check", "good.yml", "--push", "feature/x"}},
 		"push-older":       {args: []string{"check", "good.yml", "--push", "release/1.0", "--release", "release/1.1"}},
@@ -200,9 +202,16 @@ func TestWhatThePersonAtTheTerminalSees(t *testing.T) {
 
 func TestTheVersionIsPrinted(t *testing.T) {
 	t.Parallel()
-	stdout, stderr, status := call{args: []string{"version"}}.switchyard(t)
-	if !strings.HasPrefix(stdout, "switchyard ") || len(strings.Fields(stdout)) != 2 || stderr != "" || status != 0 {
-		t.Errorf("got %q, %q, status %d; want one line with the version", stdout, stderr, status)
+	var printed []string
+	for _, arg := range []string{"version", "--version"} {
+		stdout, stderr, status := call{args: []string{arg}}.switchyard(t)
+		if !strings.HasPrefix(stdout, "switchyard ") || len(strings.Fields(stdout)) != 2 || stderr != "" || status != 0 {
+			t.Errorf("%s: got %q, %q, status %d; want one line with the version", arg, stdout, stderr, status)
+		}
+		printed = append(printed, stdout)
+	}
+	if printed[0] != printed[1] {
+		t.Errorf("the command and the flag print different versions: %q", printed)
 	}
 }
 

@@ -6,16 +6,26 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"strings"
 
 	"github.com/rs/zerolog"
 
+	"github.com/switchyard-dev/switchyard/operation"
 	"github.com/switchyard-dev/switchyard/sandbox"
 	"github.com/switchyard-dev/switchyard/sandbox/pages"
 	"github.com/switchyard-dev/switchyard/sandbox/story"
 	"github.com/switchyard-dev/switchyard/server"
+	"github.com/switchyard-dev/switchyard/settings"
+	"github.com/switchyard-dev/switchyard/store"
+	"github.com/switchyard-dev/switchyard/terraform"
+	"github.com/switchyard-dev/switchyard/terraform/confine"
 )
 
 type sandboxCommand struct {
+	Executor string `default:"local" enum:"local,actions" help:"Where Terraform runs: here, or in workflows of the sample repository."`
+	Act      string `default:".bin/act" help:"The program that runs workflows; make tools builds it."`
+	Action   string `default:"." help:"Directory with action.yml and container: the sources of Switchyard."`
+
 	Keep    bool   `help:"Leave the stand-in and the server running after the story, and print the page's address."`
 	Empty   bool   `help:"Play no story; with --keep, to drive everything by hand."`
 	Addr    string `default:"127.0.0.1:0" help:"Address of the stand-in; loopback only."`
@@ -24,6 +34,9 @@ type sandboxCommand struct {
 
 // Run plays the story. What it made is removed at the end.
 func (c sandboxCommand) Run(ctx context.Context) (err error) {
+	if err := findTools(ctx, ""); err != nil {
+		return err
+	}
 	dir, err := os.MkdirTemp("", "switchyard-sandbox-")
 	if err != nil {
 		return fmt.Errorf("make a directory: %w", err)
@@ -31,10 +44,24 @@ func (c sandboxCommand) Run(ctx context.Context) (err error) {
 	defer func() { err = errors.Join(err, removeAll(dir)) }()
 	log := zerolog.Nop()
 	if c.Verbose {
-		log = zerolog.New(zerolog.ConsoleWriter{Out: os.Stderr}).With().Timestamp().Logger()
+		log = zerolog.New(textLog()).With().Timestamp().Logger()
 	}
 	fmt.Println("Starting a stand-in for GitHub and the Switchyard server on this machine.")
-	box, err := sandbox.Start(ctx, sandbox.Options{Dir: filepath.Join(dir, "github"), Addr: c.Addr, Log: log})
+	if terraform.Runnable("terraform") != nil {
+		fmt.Println("Terraform is not on PATH, so it is downloaded first, for as long as the sandbox runs.")
+	}
+	states := filepath.Join(dir, "states")
+	if err := os.Mkdir(states, 0o700); err != nil {
+		return fmt.Errorf("make a directory for Terraform's states: %w", err)
+	}
+	options := sandbox.Options{Dir: filepath.Join(dir, "github"), Addr: c.Addr, Log: log}
+	prepare := story.Prepare
+	if c.Executor == settings.ExecutorActions {
+		if options.Actions, prepare, err = c.workflows(ctx, dir, states); err != nil {
+			return err
+		}
+	}
+	box, err := sandbox.Start(ctx, options)
 	if err != nil {
 		return fmt.Errorf("start the stand-in: %w", err)
 	}
@@ -44,17 +71,17 @@ func (c sandboxCommand) Run(ctx context.Context) (err error) {
 		return fmt.Errorf("make the pages: %w", err)
 	}
 	box.SetPages(page)
-	states := filepath.Join(dir, "states")
-	if err := os.Mkdir(states, 0o700); err != nil {
-		return fmt.Errorf("make a directory for Terraform's states: %w", err)
-	}
-	play, err := story.Prepare(ctx, box, states, os.Stdout)
+	play, err := prepare(ctx, box, states, os.Stdout)
 	if err != nil {
 		return fmt.Errorf("prepare the story: %w", err)
 	}
-	stop, err := c.serve(ctx, box, filepath.Join(dir, "data"), states, log)
+	data := filepath.Join(dir, "data")
+	stop, err := c.serve(ctx, box, data, states, log)
 	if err != nil {
 		return err
+	}
+	play.Ledger = func(ctx context.Context, environment, address string) (string, error) {
+		return ledgerOf(ctx, data, play.Repo, environment, address)
 	}
 	defer func() { err = errors.Join(err, stop()) }()
 	if err := box.Install(ctx, "acme", "network"); err != nil {
@@ -81,7 +108,9 @@ func (c sandboxCommand) serve(
 		return nil, err
 	}
 	options := server.ForSandbox(box, dataDir, program, log)
+	options.Settings.Executors = []string{c.Executor}
 	options.Settings.Isolation.Write = []string{states}
+	options.Settings.Isolation.Missing = confine.Missing() // on an old kernel, too: what is planned here is the story's own code
 	running, err := server.New(ctx, options)
 	if err != nil {
 		return nil, fmt.Errorf("start the server: %w", err)
@@ -97,6 +126,23 @@ func (c sandboxCommand) serve(
 		}
 		return nil
 	}, nil
+}
+
+// ledgerOf is what `switchyard ledger` prints of an address, from the database of the server.
+func ledgerOf(ctx context.Context, dataDir string, repo *sandbox.Repository, environment, address string) (text string, err error) {
+	data, err := store.OpenToRead(ctx, settings.Settings{DataDir: dataDir}.Source())
+	if err != nil {
+		return "", fmt.Errorf("open the server's database: %w", err)
+	}
+	defer func() { err = errors.Join(err, data.Close()) }()
+	command := ledgerCommand{selection: selection{Environment: &environment, Limit: maxLines}}
+	entries, _, err := command.entries(ctx, data, from{repo: operation.Repository{ID: repo.ID()}}, address)
+	if err != nil {
+		return "", err
+	}
+	var printed strings.Builder
+	err = command.print(ctx, &printed, data, entries)
+	return printed.String(), err
 }
 
 // removeAll removes a directory whose parts may have been made read-only.

@@ -18,12 +18,12 @@ import (
 
 // selection says which records of a server's database are read.
 type selection struct {
-	Config      string `placeholder:"FILE" help:"Settings file of the server, for data_dir and database; SWITCHYARD_* variables override it."`
-	Repo        string `required:"" placeholder:"OWNER/NAME" help:"Repository; its ID at GitHub where the App was removed from it."`
-	Environment string `placeholder:"ENV" help:"Only lines about this environment."`
-	Since       string `placeholder:"TIME" help:"Only lines since a time (2026-11-21T09:00:00Z, 2026-11-21) or since so long ago (36h, 7d)."`
-	Limit       int    `default:"200" help:"The newest lines, at most so many; 1 to 100000."`
-	JSON        bool   `name:"json" help:"Print each line as a JSON object, with all of its text."`
+	Config      string  `placeholder:"FILE" help:"Settings file of the server, for data_dir and database; SWITCHYARD_* variables override it."`
+	Repo        string  `required:"" placeholder:"OWNER/NAME" help:"Repository; its ID at GitHub where the App was removed from it."`
+	Environment *string `placeholder:"ENV" help:"Only lines about this environment."`
+	Since       string  `placeholder:"TIME" help:"Only lines since a time (2026-11-21T09:00:00Z, 2026-11-21) or since so long ago (36h, 7d)."`
+	Limit       int     `default:"200" help:"The newest lines, at most so many; 1 to 100000."`
+	JSON        bool    `name:"json" help:"Print each line as a JSON object, with all of its text."`
 }
 
 const (
@@ -46,6 +46,9 @@ func (c selection) read(ctx context.Context, use func(context.Context, *store.St
 	if c.Limit < 1 || c.Limit > maxLines {
 		return fmt.Errorf("--limit %d: write a number from 1 to %d", c.Limit, maxLines)
 	}
+	if c.Environment != nil && *c.Environment == "" {
+		return errors.New("--environment is empty: write the name of an environment, or leave --environment out for all of them")
+	}
 	return withDatabase(ctx, c.Config, store.OpenToRead, func(ctx context.Context, data *store.Store) (err error) {
 		var where from
 		if where.repo, err = c.repository(ctx, data); err != nil {
@@ -56,6 +59,14 @@ func (c selection) read(ctx context.Context, use func(context.Context, *store.St
 		}
 		return use(ctx, data, where)
 	})
+}
+
+// environment is the one that is asked about; empty: all.
+func (c selection) environment() string {
+	if c.Environment == nil {
+		return ""
+	}
+	return *c.Environment
 }
 
 // remark tells on standard error when nothing was found, and when there is more.
@@ -155,8 +166,8 @@ func (c selection) sinceTime(ctx context.Context, data *store.Store) (time.Time,
 // words say what was asked for.
 func (c selection) words(repo operation.Repository) string {
 	words := "about " + nameOf(repo)
-	if c.Environment != "" {
-		words += fmt.Sprintf(", environment %q", c.Environment)
+	if c.environment() != "" {
+		words += fmt.Sprintf(", environment %.100q", c.environment())
 	}
 	if c.Since != "" {
 		words += ", since " + c.Since

@@ -32,6 +32,9 @@ func (c serveCommand) Run(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
+	if err := findTools(ctx, options.Terraform.Path); err != nil {
+		return err
+	}
 	program, err := self()
 	if err != nil {
 		return err
@@ -66,9 +69,17 @@ func newLog(level, format string) (zerolog.Logger, error) {
 	}
 	log := zerolog.New(os.Stderr)
 	if format == "text" {
-		log = zerolog.New(zerolog.ConsoleWriter{Out: os.Stderr})
+		log = zerolog.New(textLog())
 	}
 	return log.Level(parsed).With().Timestamp().Logger(), nil
+}
+
+// textLog writes lines for people to standard error, in colours where that is a terminal and NO_COLOR is not set
+// (https://no-color.org).
+func textLog() zerolog.ConsoleWriter {
+	info, err := os.Stderr.Stat()
+	terminal := err == nil && info.Mode()&os.ModeCharDevice != 0
+	return zerolog.ConsoleWriter{Out: os.Stderr, NoColor: !terminal || os.Getenv("NO_COLOR") != ""}
 }
 
 // self is the path of this binary, which is also the runner.

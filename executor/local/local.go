@@ -26,6 +26,7 @@ import (
 
 	"github.com/switchyard-dev/switchyard/executor"
 	"github.com/switchyard-dev/switchyard/operation"
+	"github.com/switchyard-dev/switchyard/platform"
 	"github.com/switchyard-dev/switchyard/terraform/confine"
 )
 
@@ -79,6 +80,10 @@ type Local struct {
 
 // New checks the options and makes the directory.
 func New(o Options) (*Local, error) {
+	if !platform.Sessions {
+		return nil, errors.New("the executor local cannot be used on Windows, where a runner would not outlive its server; " +
+			"run the server on Linux or macOS, or leave Terraform to workflows (executors: actions)")
+	}
 	if !filepath.IsAbs(o.Binary) || !filepath.IsAbs(o.Dir) {
 		return nil, fmt.Errorf("binary %q and directory %q of the local executor must be absolute paths", o.Binary, o.Dir)
 	}
@@ -187,7 +192,7 @@ func (l *Local) launch(dir string, task operation.Task) (cmd *exec.Cmd, err erro
 		return nil, fmt.Errorf("make lock: %w", err)
 	}
 	defer func() { err = errors.Join(err, alive.Close()) }()
-	if err := syscall.Flock(int(alive.Fd()), syscall.LOCK_EX|syscall.LOCK_NB); err != nil {
+	if err := platform.Lock(alive); err != nil {
 		return nil, fmt.Errorf("take lock: %w", err)
 	}
 	args := append(slices.Clone(l.options.Args), "--task", filepath.Join(dir, taskFile), "--result", filepath.Join(dir, resultFile))
@@ -196,7 +201,7 @@ func (l *Local) launch(dir string, task operation.Task) (cmd *exec.Cmd, err erro
 	cmd.Env = append([]string{}, l.options.Env...)
 	cmd.Stdout, cmd.Stderr = log, log
 	cmd.ExtraFiles = []*os.File{alive}
-	cmd.SysProcAttr = &syscall.SysProcAttr{Setsid: true}
+	cmd.SysProcAttr = platform.Session()
 	if err := cmd.Start(); err != nil {
 		return nil, fmt.Errorf("start %s: %w", l.options.Binary, err)
 	}
@@ -247,7 +252,7 @@ func running(dir string) bool {
 		return false
 	}
 	defer func() { _ = file.Close() }() // opened for reading
-	if errors.Is(syscall.Flock(int(file.Fd()), syscall.LOCK_SH|syscall.LOCK_NB), syscall.EWOULDBLOCK) {
+	if errors.Is(platform.LockShared(file), platform.ErrLocked) {
 		return true
 	}
 	identity, err := io.ReadAll(io.LimitReader(file, maxIdentity))
@@ -386,7 +391,7 @@ func (p *process) Stop() {
 		select {
 		case <-p.ended:
 		default:
-			_ = syscall.Kill(-p.cmd.Process.Pid, syscall.SIGINT) // that it is gone is no error
+			_ = platform.SignalGroup(p.cmd.Process.Pid, syscall.SIGINT) // that it is gone is no error
 		}
 	})
 }
@@ -501,13 +506,13 @@ func sessionLives(identity string) bool {
 func killSession(session int) {
 	entries, err := os.ReadDir("/proc")
 	if err != nil {
-		_ = syscall.Kill(-session, syscall.SIGKILL)
+		_ = platform.SignalGroup(session, syscall.SIGKILL)
 		return
 	}
 	for _, entry := range entries {
 		pid, err := strconv.Atoi(entry.Name())
 		if err == nil && sessionOf(pid) == session {
-			_ = syscall.Kill(pid, syscall.SIGKILL)
+			_ = platform.Kill(pid)
 		}
 	}
 }

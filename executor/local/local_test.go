@@ -302,7 +302,7 @@ func TestResume(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	run, err := again.Resume(5, 1, "a")
+	run, err := again.Resume(t.Context(), 5, 1, "a")
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -318,13 +318,13 @@ func TestResume(t *testing.T) {
 	if _, err := first.Wait(t.Context()); err != nil {
 		t.Error(err)
 	}
-	if _, err := again.Resume(6, 1, "a"); !errors.Is(err, executor.ErrUnknown) {
+	if _, err := again.Resume(t.Context(), 6, 1, "a"); !errors.Is(err, executor.ErrUnknown) {
 		t.Errorf("never started: %v", err)
 	}
 	if _, err := w.start(7, operation.Apply, "die").Wait(t.Context()); err == nil {
 		t.Error("the one that died has a result")
 	}
-	run, err = again.Resume(7, 1, "a")
+	run, err = again.Resume(t.Context(), 7, 1, "a")
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -348,10 +348,10 @@ func TestWhatWasNeverStartedIsUnknown(t *testing.T) {
 		t.Fatal(err)
 	}
 	for name, resume := range map[string]func() (executor.Run, error){
-		"an attempt without its lock":                        func() (executor.Run, error) { return w.Resume(6, 1, "a") },
-		"another start of the same attempt":                  func() (executor.Run, error) { return w.Resume(5, 1, "b") },
-		"an attempt that was recorded before starts had one": func() (executor.Run, error) { return w.Resume(5, 1, "") },
-		"a name that leads elsewhere":                        func() (executor.Run, error) { return w.Resume(5, 1, "/../5-1-a") },
+		"an attempt without its lock":                        func() (executor.Run, error) { return w.Resume(t.Context(), 6, 1, "a") },
+		"another start of the same attempt":                  func() (executor.Run, error) { return w.Resume(t.Context(), 5, 1, "b") },
+		"an attempt that was recorded before starts had one": func() (executor.Run, error) { return w.Resume(t.Context(), 5, 1, "") },
+		"a name that leads elsewhere":                        func() (executor.Run, error) { return w.Resume(t.Context(), 5, 1, "/../5-1-a") },
 	} {
 		if _, err := resume(); !errors.Is(err, executor.ErrUnknown) {
 			t.Errorf("%s: %v", name, err)
@@ -383,7 +383,7 @@ func TestWhatARunnerLeftBehindIsWaitedForByALaterServer(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	run, err := again.Resume(5, 1, "a")
+	run, err := again.Resume(t.Context(), 5, 1, "a")
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -392,14 +392,14 @@ func TestWhatARunnerLeftBehindIsWaitedForByALaterServer(t *testing.T) {
 	if _, err := run.Wait(ctx); !errors.Is(err, context.Canceled) {
 		t.Errorf("while Terraform runs: %v", err)
 	}
-	if err := again.Kill(5, 1, "a"); err != nil {
+	if err := again.Kill(t.Context(), 5, 1, "a"); err != nil {
 		t.Fatal(err)
 	}
 	var interrupted *executor.InterruptedError
 	if _, err := run.Wait(t.Context()); !errors.As(err, &interrupted) || interrupted.Running {
 		t.Errorf("afterwards: %+v", err)
 	}
-	if err := again.Kill(5, 1, "a"); err != nil {
+	if err := again.Kill(t.Context(), 5, 1, "a"); err != nil {
 		t.Errorf("to kill what is gone: %v", err)
 	}
 }

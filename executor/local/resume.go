@@ -13,6 +13,7 @@ import (
 
 	"github.com/switchyard-dev/switchyard/executor"
 	"github.com/switchyard-dev/switchyard/operation"
+	"github.com/switchyard-dev/switchyard/platform"
 )
 
 // resumePoll is how often an attempt of an earlier process is looked at.
@@ -21,7 +22,7 @@ const resumePoll = 200 * time.Millisecond
 // Resume finds an attempt that an earlier process of the server started: its runner may still be at work, or have left
 // its result. An attempt that was never started gives executor.ErrUnknown: one without a directory, and one whose directory
 // has no lock, which is made before the runner is started and stays.
-func (l *Local) Resume(operationID int64, number int, launch string) (executor.Run, error) {
+func (l *Local) Resume(_ context.Context, operationID int64, number int, launch string) (executor.Run, error) {
 	if launch != "" && !filepath.IsLocal(launch) {
 		return nil, fmt.Errorf("operation %d, attempt %d, launch %q: %w", operationID, number, launch, executor.ErrUnknown)
 	}
@@ -36,7 +37,7 @@ func (l *Local) Resume(operationID int64, number int, launch string) (executor.R
 }
 
 // Kill kills every process of the session of an attempt.
-func (l *Local) Kill(operationID int64, number int, launch string) error {
+func (l *Local) Kill(_ context.Context, operationID int64, number int, launch string) error {
 	if launch != "" && !filepath.IsLocal(launch) {
 		return fmt.Errorf("operation %d, attempt %d, launch %q: %w", operationID, number, launch, executor.ErrUnknown)
 	}
@@ -75,7 +76,7 @@ func (r *resumed) Wait(ctx context.Context) (operation.Result, error) {
 // Stop sends SIGINT to the runner, if it lives.
 func (r *resumed) Stop() {
 	if pid := r.runner(); pid > 0 {
-		_ = syscall.Kill(-pid, syscall.SIGINT) // that it is gone is no error
+		_ = platform.SignalGroup(pid, syscall.SIGINT) // that it is gone is no error
 	}
 }
 

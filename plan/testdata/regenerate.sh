@@ -1,12 +1,15 @@
 #!/bin/sh
-# Makes the plans in this directory anew from the configurations in terraform/ with the Terraform on PATH (made with 1.11.4):
-# create and change, and reasons, with the built-in provider only, so that nothing is downloaded. With the argument
-# MIRROR, a directory that ../../runner/testdata/providers.sh makes, also providers. handmade.json is what these cannot make:
-# a deferred change (needs an experimental build), a deposed object (needs a provider that fails), sensitive values in odd places, OpenTofu.
+# Makes the plans in this directory anew, as README.md says: regenerate.sh [--tool PATH] [MIRROR]
 # Afterwards: go test ./plan -update, and read the difference.
 set -eu
 cd "$(dirname "$0")"
 here=$PWD
+tool=terraform prefix=
+if [ "${1:-}" = --tool ]; then
+	tool=$2
+	case $tool in *tofu) prefix=tofu- ;; esac
+	shift 2
+fi
 mirror=${1:-}
 work=$(mktemp -d)
 trap 'rm -rf "$work"' EXIT
@@ -21,11 +24,11 @@ begin() { # a configuration
 	rm -rf "$work/root" && cp -r "$here/terraform/$1" "$work/root" && cd "$work/root"
 	state '"network":{"value":"10.0.0.0/16","type":"string"}' >remote.tfstate
 	printf 'one' >input.txt
-	terraform init -input=false -no-color >/dev/null
+	"$tool" init -input=false -no-color >/dev/null
 }
-plan() { terraform plan -input=false -no-color -out=plan.bin "$@" >/dev/null; }
-write() { terraform show -json plan.bin >"$here/$1.json"; }
-apply() { terraform apply -input=false -no-color plan.bin >/dev/null 2>&1; }
+plan() { "$tool" plan -input=false -no-color -out=plan.bin "$@" >/dev/null; }
+write() { "$tool" show -json plan.bin >"$here/$prefix$1.json"; }
+apply() { "$tool" apply -input=false -no-color plan.bin >/dev/null 2>&1; }
 
 begin before
 plan && write create && apply
@@ -38,8 +41,16 @@ plan && apply
 plan -var version_of_it=2 && ! apply # an object is not made wholly
 cp "$here/terraform/reasons-after/main.tf" main.tf
 state '"network":{"value":"10.1.0.0/16","type":"string"}' >remote.tfstate
-terraform get -no-color >/dev/null
+"$tool" get -no-color >/dev/null
 plan && write reasons
+
+begin deposed
+plan && apply
+plan -var version_of_it=2 && ! apply # the old object stays, the new one is tainted
+plan -var version_of_it=2 && write deposed
+
+begin deferred # only builds of Terraform that allow experiments put changes off
+! plan -allow-deferral 2>/dev/null || write deferred
 
 [ -n "$mirror" ] || exit 0
 begin providers-before

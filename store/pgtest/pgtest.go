@@ -225,10 +225,7 @@ func (s *server) run() error {
 // confine makes a process one of nobody, if need be, that ends with the thread that starts it.
 func (s *server) confine(cmd *exec.Cmd) {
 	cmd.Dir, cmd.Env = s.dir, []string{"PATH=" + os.Getenv("PATH"), "LC_ALL=C"}
-	cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true, Pdeathsig: syscall.SIGINT}
-	if os.Getuid() == 0 {
-		cmd.SysProcAttr.Credential = &syscall.Credential{Uid: unprivileged, Gid: unprivileged}
-	}
+	cmd.SysProcAttr = rights(os.Getuid() == 0)
 }
 
 // ready waits until the server answers.

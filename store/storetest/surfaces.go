@@ -73,6 +73,52 @@ func wantedMeanwhile(t *testing.T, w *world) {
 	}
 }
 
+func wantedTooLate(t *testing.T, w *world) {
+	op, err := w.CreateOperation(t.Context(), plan(1))
+	must(t, err)
+	must(t, w.SavePull(t.Context(), acme.ID, 1, "h", []byte(`{"a":1}`)))
+	of := store.Filter{Repository: acme.ID, Pull: 1}
+	see := func() *store.Seen {
+		t.Helper()
+		seen, err := w.See(t.Context(), of)
+		must(t, err)
+		return &seen
+	}
+	wish := func(wanted any, seen *store.Seen) error {
+		return w.Want(t.Context(), store.Wish{Repository: acme, Kind: "comment", Key: "c", Wanted: wanted, Seen: seen})
+	}
+	tooLate := func(what string, seen *store.Seen, wanted string) {
+		t.Helper()
+		if err := wish("late", seen); !errors.Is(err, store.ErrMoved) {
+			t.Errorf("after %s: %v, want ErrMoved", what, err)
+		}
+		if seen.Same(*see()) {
+			t.Errorf("after %s nothing has moved", what)
+		}
+		if surface, _, err := w.Surface(t.Context(), acme.ID, "c"); err != nil || string(surface.Wanted) != wanted {
+			t.Errorf("after %s: %s, %v, want %s", what, surface.Wanted, err, wanted)
+		}
+	}
+	queued := see()
+	must(t, wish("queued", queued))
+	_, _, err = w.Start(t.Context(), op.ID)
+	must(t, err)
+	tooLate("it was started", queued, `"queued"`)
+	running := see()
+	must(t, wish("running", running))
+	tooLate("it was shown to run", queued, `"running"`)
+	must(t, wish("running", queued)) // what is wanted already shows nothing past
+	must(t, w.SavePull(t.Context(), acme.ID, 1, "h", []byte(`{"a":2}`)))
+	tooLate("its pull request was seen anew", running, `"running"`)
+	known := see()
+	_, err = w.CreateOperation(t.Context(), plan(1))
+	must(t, err)
+	tooLate("another one was stored", known, `"running"`)
+	_, err = w.CreateOperation(t.Context(), plan(2))
+	must(t, err)
+	must(t, wish("newest", see()))
+}
+
 func unwritten(t *testing.T, w *world) {
 	w.want(t, 1, 0)
 	must(t, w.Unwritten(t.Context(), w.claimSurface(t, "1"), time.Minute, "502"))

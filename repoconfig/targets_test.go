@@ -1,4 +1,4 @@
-package deploy //nolint:testpackage // what it tests is not exported
+package repoconfig_test
 
 import (
 	"testing"
@@ -26,12 +26,12 @@ func TestWhichFilesTouchARoot(t *testing.T) {
 	} {
 		t.Run(test.name, func(t *testing.T) {
 			t.Parallel()
-			if got := touched(root, "dev", dirs, []string{"docs/x.md", test.file}); got != test.want {
+			if got := root.Touched("dev", dirs, []string{"docs/x.md", test.file}); got != test.want {
 				t.Errorf("%q, want %q", got, test.want)
 			}
 		})
 	}
-	if got := touched(repoconfig.Root{Dir: "."}, "dev", []string{"."}, []string{"main.tf"}); got != "main.tf changed" {
+	if got := (repoconfig.Root{Dir: "."}).Touched("dev", []string{"."}, []string{"main.tf"}); got != "main.tf changed" {
 		t.Errorf("a root at the top: %q", got)
 	}
 }

@@ -1,0 +1,226 @@
+package hub
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"net/http"
+	"net/url"
+	"regexp"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/switchyard-dev/switchyard/operation"
+)
+
+// Deployed is a deployment that a job of a workflow made and that succeeded.
+type Deployed struct {
+	SHA string // tip of the run's branch when the run began
+	Run int64
+}
+
+// actionsApp is the App as which GitHub records the deployments of jobs: no other App can make one in its name.
+const actionsApp = "github-actions"
+
+// Bounds on what is read of an environment's deployments.
+const (
+	maxDeploymentPages = 3   // of 100, the newest ones
+	maxStatuses        = 100 // of how many of them the statuses are read: one call each
+)
+
+// runOfLog finds the run in the address of a deployment's log.
+var runOfLog = regexp.MustCompile(`/actions/runs/(\d{1,18})(?:/|$)`)
+
+// Deployed gives the deployments of an environment that jobs of workflows made and that succeeded once, the newest first, to
+// each until that returns false. An environment of another name is never among them, whatever GitHub's search takes for equal.
+// That there are more than are looked through is an error: what each did not get to see must not be taken for missing.
+// See https://docs.github.com/en/rest/deployments/deployments#list-deployments.
+func (h *Hub) Deployed(ctx context.Context, repo operation.Repository, environment string, each func(Deployed) (bool, error)) error {
+	var got []deployment
+	var failed error
+	asked, done := 0, false
+	look := func() bool {
+		page := got
+		got = nil
+		for _, d := range page {
+			if d.Environment != environment || d.App.Slug != actionsApp {
+				continue
+			}
+			if asked++; asked > maxStatuses {
+				return false
+			}
+			if more, err := h.showDeployed(ctx, repo, d, each); err != nil || !more {
+				failed, done = err, true
+				return false
+			}
+		}
+		return true
+	}
+	more, err := h.list(ctx, repo.Installation, request{
+		method: http.MethodGet, route: "repos/{owner}/{repo}/deployments", args: []string{repo.Owner, repo.Name},
+		query: url.Values{"environment": {environment}}, out: &got, do: "list", thing: "the deployments of " + repo.FullName(),
+	}, maxDeploymentPages, look)
+	switch {
+	case err != nil:
+		return err
+	case done:
+		return failed
+	case more || asked > maxStatuses:
+		return fmt.Errorf("%s has more deployments to %s than are looked through: delete those that did not succeed",
+			repo.FullName(), harmless(environment))
+	default:
+		return nil
+	}
+}
+
+// deployment is what a list of deployments has of one.
+type deployment struct {
+	ID          int64  `json:"id"`
+	SHA         string `json:"sha"`
+	Environment string `json:"environment"`
+	App         struct {
+		Slug string `json:"slug"`
+	} `json:"performed_via_github_app"`
+}
+
+// showDeployed gives a deployment to each, if it succeeded.
+func (h *Hub) showDeployed(
+	ctx context.Context, repo operation.Repository, d deployment, each func(Deployed) (bool, error),
+) (more bool, err error) {
+	run, succeeded, err := h.succeeded(ctx, repo, d.ID)
+	if err != nil || !succeeded || run == 0 {
+		return true, err
+	}
+	return each(Deployed{SHA: d.SHA, Run: run})
+}
+
+// succeeded reports whether a deployment has ever had the state success by the job that made it, and which run that was. A newer one
+// makes it inactive.
+// See https://docs.github.com/en/rest/deployments/statuses#list-deployment-statuses.
+func (h *Hub) succeeded(ctx context.Context, repo operation.Repository, id int64) (run int64, succeeded bool, err error) {
+	var got []struct {
+		State string `json:"state"`
+		Log   string `json:"log_url"`
+		App   struct {
+			Slug string `json:"slug"`
+		} `json:"performed_via_github_app"`
+	}
+	_, err = h.call(ctx, repo.Installation, request{
+		method: http.MethodGet, route: "repos/{owner}/{repo}/deployments/{deployment_id}/statuses",
+		args:  []string{repo.Owner, repo.Name, strconv.FormatInt(id, 10)},
+		query: url.Values{"per_page": {strconv.Itoa(perPage)}}, out: &got,
+		do: "list", thing: "the statuses of a deployment of " + repo.FullName(),
+	})
+	for _, status := range got {
+		if status.App.Slug != "" && status.App.Slug != actionsApp {
+			continue // whoever may write deployments can call any of them a success
+		}
+		succeeded = succeeded || status.State == "success"
+		if match := runOfLog.FindStringSubmatch(status.Log); match != nil && run == 0 {
+			run, _ = strconv.ParseInt(match[1], 10, 64) // 18 digits always fit
+		}
+	}
+	return run, succeeded, err
+}
+
+// FirstSucceeded reports whether a run succeeded before anybody started it again: a job did, and none failed.
+// See https://docs.github.com/en/rest/actions/workflow-jobs#list-jobs-for-a-workflow-run-attempt.
+func (h *Hub) FirstSucceeded(ctx context.Context, repo operation.Repository, id int64) (bool, error) {
+	var got struct {
+		Jobs []struct {
+			Conclusion string `json:"conclusion"`
+		} `json:"jobs"`
+	}
+	succeeded, failed := 0, 0
+	_, err := h.list(ctx, repo.Installation, request{
+		method: http.MethodGet, route: "repos/{owner}/{repo}/actions/runs/{run_id}/attempts/{attempt_number}/jobs",
+		args: []string{repo.Owner, repo.Name, strconv.FormatInt(id, 10), "1"}, out: &got,
+		do: "list", thing: fmt.Sprintf("the jobs of the first attempt of run %d of %s", id, repo.FullName()),
+	}, maxJobPages, func() bool {
+		for _, job := range got.Jobs {
+			switch job.Conclusion {
+			case "success":
+				succeeded++
+			case "skipped":
+			default:
+				failed++
+			}
+		}
+		got.Jobs = nil
+		return true
+	})
+	return err == nil && succeeded > 0 && failed == 0, err
+}
+
+// Twin finds the oldest dispatched run of the same name as a run that was made before it, within some time. Of more than 300 runs
+// in that time only the newest are looked through.
+// See https://docs.github.com/en/rest/actions/workflow-runs#list-workflow-runs-for-a-workflow.
+func (h *Hub) Twin(ctx context.Context, repo operation.Repository, workflow string, run Run, within time.Duration) (Run, bool, error) {
+	var got struct {
+		Runs []Run `json:"workflow_runs"`
+	}
+	var found Run
+	stamp := func(at time.Time) string { return at.UTC().Format(time.RFC3339) }
+	_, err := h.list(ctx, repo.Installation, request{
+		method: http.MethodGet, route: "repos/{owner}/{repo}/actions/workflows/{workflow_id}/runs",
+		args: []string{repo.Owner, repo.Name, workflow}, out: &got,
+		query: url.Values{"event": {"workflow_dispatch"}, "created": {stamp(run.Created.Add(-within)) + ".." + stamp(run.Created)}},
+		do:    "list", thing: "the runs of " + harmless(workflow) + " of " + repo.FullName(),
+	}, maxRunPages, func() bool {
+		for _, other := range got.Runs {
+			if other.Name == run.Name && other.ID < run.ID && (found.ID == 0 || other.ID < found.ID) {
+				found = other
+			}
+		}
+		got.Runs = nil
+		return true
+	})
+	return found, found.ID != 0, err
+}
+
+// maxIdentityToken bounds the answer of the endpoint that gives a job its identity, in bytes.
+const maxIdentityToken = 64 << 10
+
+// IdentityToken asks for a token that says which job this is, for one audience. address and secret are what GitHub gives to a job
+// with the permission `id-token: write`.
+// See https://docs.github.com/en/actions/reference/security/oidc#methods-for-requesting-the-oidc-token.
+func (h *Hub) IdentityToken(ctx context.Context, address, secret, audience string) (token string, err error) {
+	at, err := url.Parse(address)
+	if err != nil || at.Host == "" {
+		return "", errors.New("ask for the job's identity: the address is not one") // it may hold a secret: not repeated
+	}
+	query := at.Query()
+	query.Set("audience", audience)
+	at.RawQuery = query.Encode()
+	ctx, cancel := context.WithTimeout(ctx, h.timeout)
+	defer cancel()
+	request, err := http.NewRequestWithContext(ctx, http.MethodGet, at.String(), http.NoBody)
+	if err != nil {
+		return "", errors.New("ask for the job's identity: the address is not one")
+	}
+	request.Header.Set("Authorization", "Bearer "+secret)
+	response, err := (&http.Client{Transport: h.plain}).Do(request)
+	if failed, ok := errors.AsType[*url.Error](err); ok {
+		err = failed.Err // its own words repeat the address
+	}
+	if err != nil {
+		return "", fmt.Errorf("ask %s for the job's identity: %w", at.Host, err)
+	}
+	defer func() { err = errors.Join(err, response.Body.Close()) }()
+	var answer struct {
+		Value string `json:"value"`
+	}
+	if response.StatusCode != http.StatusOK {
+		return "", fmt.Errorf("ask %s for the job's identity: it answers %s", at.Host, response.Status)
+	}
+	if err := json.NewDecoder(io.LimitReader(response.Body, maxIdentityToken)).Decode(&answer); err != nil {
+		return "", fmt.Errorf("read the job's identity: %w", err)
+	}
+	if strings.TrimSpace(answer.Value) == "" {
+		return "", errors.New("read the job's identity: it is empty")
+	}
+	return answer.Value, nil
+}

@@ -1,0 +1,302 @@
+package hub_test
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net/http"
+	"net/http/httptest"
+	"strconv"
+	"strings"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"github.com/golang-jwt/jwt/v4"
+	"github.com/google/go-cmp/cmp"
+
+	"github.com/switchyard-dev/switchyard/hub"
+	"github.com/switchyard-dev/switchyard/sandbox"
+)
+
+const deployWorkflow = `name: Deploy
+run-name: deploy ${{ inputs.what }}
+on:
+  workflow_dispatch:
+    inputs:
+      what: { required: true, type: string }
+permissions: {}
+jobs:
+  deploy:
+    runs-on: ubuntu-latest
+    environment: prod
+    permissions: { actions: read, contents: read, deployments: read, id-token: write }
+    steps:
+      - run: "true"
+`
+
+// seenFromWithin is what a job learns with its own token.
+type seenFromWithin struct {
+	deployed []hub.Deployed
+	twin     hub.Run
+	hasTwin  bool
+	run      hub.Run
+	claims   map[string]any
+	err      error
+}
+
+func lookFromWithin(ctx context.Context, s *standIn, job *sandbox.Job) (seen seenFromWithin) {
+	inJob, err := hub.New(hub.Options{Bearer: job.Token, APIURL: s.APIURL(), GraphQLURL: s.GraphQLURL()})
+	if err != nil {
+		return seenFromWithin{err: err}
+	}
+	repo := s.repo
+	repo.Installation = 0
+	fail := func(err error) { seen.err = errors.Join(seen.err, err) }
+	fail(inJob.Deployed(ctx, repo, "prod", func(d hub.Deployed) (bool, error) {
+		seen.deployed = append(seen.deployed, d)
+		return true, nil
+	}))
+	seen.run, err = inJob.Run(ctx, repo, job.RunID)
+	fail(err)
+	seen.twin, seen.hasTwin, err = inJob.Twin(ctx, repo, "deploy.yml", seen.run, time.Hour)
+	fail(err)
+	token, err := inJob.IdentityToken(ctx, job.Environment["ACTIONS_ID_TOKEN_REQUEST_URL"], job.Environment["ACTIONS_ID_TOKEN_REQUEST_TOKEN"],
+		"https://switchyard.example")
+	fail(err)
+	claims := jwt.MapClaims{}
+	_, _, err = jwt.NewParser().ParseUnverified(token, &claims)
+	fail(err)
+	seen.claims = claims
+	return seen
+}
+
+func TestAJobLearnsWithItsOwnTokenWhatWasDeployed(t *testing.T) {
+	t.Parallel()
+	conclusion := atomic.Pointer[string]{}
+	seen := make(chan seenFromWithin, 1)
+	var s *standIn
+	s = newStandIn(t, func(o *sandbox.Options) {
+		o.Actions = &sandbox.ActionsOptions{Runner: sandbox.JobFunc(func(ctx context.Context, job *sandbox.Job, _ sandbox.Tell) sandbox.JobResult {
+			if want := *conclusion.Load(); want != "look" {
+				return sandbox.JobResult{Conclusion: want}
+			}
+			seen <- lookFromWithin(ctx, s, job)
+			return sandbox.JobResult{Conclusion: "success"}
+		})}
+	})
+	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
+	defer cancel()
+	must := func(err error) {
+		t.Helper()
+		if err != nil {
+			t.Fatal(err)
+		}
+	}
+	first, err := s.remote.Push(ctx, "ana", "main", map[string]string{".github/workflows/deploy.yml": deployWorkflow}, "workflow")
+	must(err)
+	must(s.remote.SetEnvironment(sandbox.Environment{Name: "prod"}))
+	dispatch := func(ends, what string) int64 {
+		t.Helper()
+		conclusion.Store(&ends)
+		id, err := s.remote.Dispatch(ctx, "ana", "deploy.yml", "main", map[string]any{"what": what})
+		must(err)
+		_, err = s.remote.AwaitRun(ctx, id, nil)
+		must(err)
+		return id
+	}
+	deployed := dispatch("success", "one")
+	must(pushed(s.remote.Push(ctx, "ana", "main", map[string]string{"a": "b\n"}, "more")))
+	failed := dispatch("failure", "two")
+	for _, d := range s.remote.Deployments("prod") { // the App, or who has stolen its key, calls the failed one a success
+		if d.SHA != first {
+			_, err := s.hub.PutDeployment(ctx, s.repo, d.ID, "", hub.Deployment{State: "success", LogURL: fmt.Sprintf("https://github.com/acme/network/actions/runs/%d", deployed)})
+			must(err)
+		}
+	}
+	// and makes one of its own
+	_, err = s.hub.PutDeployment(ctx, s.repo, 0, "", hub.Deployment{Ref: first, Environment: "prod", State: "success"})
+	must(err)
+	now := dispatch("look", "two")
+	got := <-seen
+	must(got.err)
+	if diff := cmp.Diff([]hub.Deployed{{SHA: first, Run: deployed}}, got.deployed); diff != "" {
+		t.Errorf("deployed: -want +got:\n%s", diff)
+	}
+	if got.run.ID != now || got.run.Name != "deploy two" || got.run.Event != "workflow_dispatch" || got.run.Branch != "main" {
+		t.Errorf("the run is %+v", got.run)
+	}
+	if !got.hasTwin || got.twin.ID != failed {
+		t.Errorf("its twin is %+v", got.twin)
+	}
+	for name, want := range map[string]any{
+		"environment": "prod", "run_id": strconv.FormatInt(now, 10), "aud": "https://switchyard.example", "repository": "acme/network",
+	} {
+		if got.claims[name] != want {
+			t.Errorf("claim %s is %v", name, got.claims[name])
+		}
+	}
+}
+
+func pushed(_ string, err error) error { return err }
+
+func TestMoreDeploymentsThanAreLookedThroughAreNotTakenForNone(t *testing.T) {
+	t.Parallel()
+	failures := strings.Repeat(`{"id":1,"sha":"x","environment":"prod","performed_via_github_app":{"slug":"github-actions"}},`, 60)
+	for name, c := range map[string]struct {
+		list string
+		next bool
+		want string
+	}{
+		"few":                             {"[]", false, ""},
+		"very many of others":             {"[]", true, "has more deployments to prod than are looked through"},
+		"very many that did not succeed":  {"[" + failures + strings.TrimSuffix(failures, ",") + "]", false, "has more deployments to prod"},
+		"one of an environment like it":   {`[{"id":1,"environment":"PROD","performed_via_github_app":{"slug":"github-actions"}}]`, false, ""},
+		"one that an App made by the API": {`[{"id":1,"environment":"prod","performed_via_github_app":{"slug":"switchyard"}}]`, false, ""},
+		"one that a person's token made":  {`[{"id":1,"environment":"prod","performed_via_github_app":null}]`, false, ""},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			w := newWorld(t, func(w http.ResponseWriter, r *http.Request, nth int) {
+				if strings.HasSuffix(r.URL.Path, "/statuses") {
+					says(http.StatusOK, `[{"state":"failure","log_url":"https://github.com/a/b/actions/runs/7/job/8"}]`)(w, r, nth)
+					return
+				}
+				if c.next {
+					w.Header().Set("Link", fmt.Sprintf(`<https://api.github.com/x?page=%d>; rel="next"`, nth+1))
+				}
+				says(http.StatusOK, c.list)(w, r, nth)
+			})
+			err := w.hub.Deployed(t.Context(), network, "prod", func(hub.Deployed) (bool, error) {
+				t.Error("one is given")
+				return true, nil
+			})
+			if (err == nil) != (c.want == "") || err != nil && !strings.Contains(err.Error(), c.want) {
+				t.Errorf("it gives %v, not %q", err, c.want)
+			}
+			if len(w.asked) > 110 {
+				t.Errorf("%d calls", len(w.asked))
+			}
+		})
+	}
+}
+
+func TestWhoLooksForWhatWasDeployedCanStop(t *testing.T) {
+	t.Parallel()
+	const list = `[{"id":1,"sha":"x","environment":"prod","performed_via_github_app":{"slug":"github-actions"}},` +
+		`{"id":2,"sha":"y","environment":"prod","performed_via_github_app":{"slug":"github-actions"}}]`
+	for name, want := range map[string]error{"when it has found it": nil, "when it fails": errors.New("no")} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			w := newWorld(t, func(w http.ResponseWriter, r *http.Request, nth int) {
+				if strings.HasSuffix(r.URL.Path, "/statuses") {
+					says(http.StatusOK, `[{"state":"inactive"},{"state":"success","log_url":"https://github.com/a/b/actions/runs/7/job/8"}]`)(w, r, nth)
+					return
+				}
+				w.Header().Set("Link", `<https://api.github.com/x?page=2>; rel="next"`)
+				says(http.StatusOK, list)(w, r, nth)
+			})
+			var got []hub.Deployed
+			err := w.hub.Deployed(t.Context(), network, "prod", func(d hub.Deployed) (bool, error) {
+				got = append(got, d)
+				return false, want
+			})
+			if diff := cmp.Diff([]hub.Deployed{{SHA: "x", Run: 7}}, got); diff != "" || !errors.Is(err, want) || len(w.asked) != 2 {
+				t.Errorf("%v after %d calls; -want +got:\n%s", err, len(w.asked), diff)
+			}
+		})
+	}
+}
+
+func TestHowTheFirstAttemptOfARunEnded(t *testing.T) {
+	t.Parallel()
+	for name, c := range map[string]struct {
+		jobs string
+		want bool
+	}{
+		"well":                 {`{"conclusion":"skipped"},{"conclusion":"success"}`, true},
+		"with a failed job":    {`{"conclusion":"success"},{"conclusion":"failure"}`, false},
+		"with skipped jobs":    {`{"conclusion":"skipped"}`, false},
+		"not at all":           {`{"conclusion":null}`, false},
+		"without jobs":         {``, false},
+		"with a cancelled one": {`{"conclusion":"cancelled"}`, false},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			w := newWorld(t, says(http.StatusOK, `{"jobs":[`+c.jobs+`]}`))
+			got, err := w.hub.FirstSucceeded(t.Context(), network, 7)
+			if err != nil || got != c.want || w.asked[0] != "GET /api/v3/repos/acme/network/actions/runs/7/attempts/1/jobs?per_page=100" {
+				t.Errorf("it gives %v, %v; asked %q", got, err, w.asked)
+			}
+		})
+	}
+}
+
+func TestAnIdentityThatIsNotGiven(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t, says(http.StatusOK, `{}`))
+	for name, c := range map[string]struct {
+		answer func(http.ResponseWriter, *http.Request, int)
+		want   string
+	}{
+		"refused":           {says(http.StatusForbidden, `{}`), "it answers 403"},
+		"empty":             {says(http.StatusOK, `{"value":" "}`), "it is empty"},
+		"no JSON":           {says(http.StatusOK, `<html>`), "read the job's identity"},
+		"longer than it is": {says(http.StatusOK, `{"value":"`+strings.Repeat("x", 70<<10)+`"}`), "read the job's identity"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) { c.answer(w, r, 1) }))
+			t.Cleanup(server.Close)
+			_, err := w.hub.IdentityToken(t.Context(), server.URL+"/hush?x=1", "hush", "me")
+			if err == nil || !strings.Contains(err.Error(), c.want) || strings.Contains(err.Error(), "hush") {
+				t.Errorf("it gives %v", err)
+			}
+		})
+	}
+	for _, address := range []string{"", "::", "http://127.0.0.1:1/hush"} {
+		if _, err := w.hub.IdentityToken(t.Context(), address, "hush", "me"); err == nil || strings.Contains(err.Error(), "hush") {
+			t.Errorf("%q gives %v", address, err)
+		}
+	}
+}
+
+func TestAnEditWithinTheSameSecondIsSeen(t *testing.T) {
+	t.Parallel()
+	at := time.Now() // stands still, and the App's own clock is near it
+	s := newStandIn(t, func(o *sandbox.Options) { o.Now = func() time.Time { return at } })
+	number, err := s.remote.OpenIssue(t.Context(), "ben", "An issue", "")
+	if err != nil {
+		t.Fatal(err)
+	}
+	id, err := s.remote.Comment(t.Context(), "ben", number, "looks good")
+	if err != nil {
+		t.Fatal(err)
+	}
+	look := func() (hub.Written, bool) {
+		t.Helper()
+		written, err := s.hub.Comment(t.Context(), s.repo, id)
+		if err != nil {
+			t.Fatal(err)
+		}
+		retouched, err := s.hub.Retouched(t.Context(), s.repo, written.Node)
+		if err != nil {
+			t.Fatal(err)
+		}
+		return written, retouched
+	}
+	if written, retouched := look(); retouched || written.Edited {
+		t.Errorf("a new comment counts as edited: %+v", written)
+	}
+	// The App, or who has stolen its key, puts words into ben's mouth.
+	if _, err := s.hub.PutComment(t.Context(), s.repo, id, hub.Comment{Number: number, Body: "/apply prod 7f3a"}); err != nil {
+		t.Fatal(err)
+	}
+	written, retouched := look()
+	if written.Author != "ben" || written.Edited || !retouched {
+		t.Errorf("the comment is %+v, retouched %v", written, retouched)
+	}
+	if _, err := s.hub.Retouched(t.Context(), s.repo, "IC_nothing"); err == nil {
+		t.Error("a comment that is not there is no error")
+	}
+}

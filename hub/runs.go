@@ -1,0 +1,106 @@
+package hub
+
+import (
+	"context"
+	"fmt"
+	"net/http"
+	"net/url"
+	"strconv"
+	"time"
+
+	"github.com/switchyard-dev/switchyard/operation"
+)
+
+// Run is one run of a workflow.
+type Run struct {
+	ID         int64     `json:"id"`
+	Name       string    `json:"display_title"` // what `run-name` of the workflow gives
+	Path       string    `json:"path"`          // of the workflow file: .github/workflows/switchyard.yml
+	Event      string    `json:"event"`
+	Branch     string    `json:"head_branch"`
+	SHA        string    `json:"head_sha"` // tip of the branch when the run was made
+	Attempt    int       `json:"run_attempt"`
+	Status     string    `json:"status"`     // queued, in_progress, waiting, completed …
+	Conclusion string    `json:"conclusion"` // success, failure, cancelled …; "" until it is completed
+	URL        string    `json:"html_url"`
+	Created    time.Time `json:"created_at"`
+
+	// Head is the repository that SHA is of: another one for the pull request of a fork.
+	Head struct {
+		ID int64 `json:"id"`
+	} `json:"head_repository"`
+
+	Actor      Account `json:"actor"`            // who dispatched it
+	Triggering Account `json:"triggering_actor"` // who started this attempt
+}
+
+// Account is a person, a bot or an App.
+type Account struct {
+	Login string `json:"login"`
+	Type  string `json:"type"` // User, Bot …
+}
+
+// RunCompleted is the status of a run that has ended.
+const RunCompleted = "completed"
+
+// maxRunPages bounds the runs that are looked through for those of one name: at most 300.
+const maxRunPages = 3
+
+// Run reads a run.
+// See https://docs.github.com/en/rest/actions/workflow-runs#get-a-workflow-run.
+func (h *Hub) Run(ctx context.Context, repo operation.Repository, id int64) (Run, error) {
+	var got Run
+	_, err := h.call(ctx, repo.Installation, request{
+		method: http.MethodGet, route: "repos/{owner}/{repo}/actions/runs/{run_id}",
+		args: []string{repo.Owner, repo.Name, strconv.FormatInt(id, 10)}, out: &got,
+		do: "read", thing: fmt.Sprintf("run %d of %s", id, repo.FullName()),
+	})
+	return got, err
+}
+
+// RunsNamed lists the dispatched runs of a workflow file with this name that were made since then, in no order.
+// See https://docs.github.com/en/rest/actions/workflow-runs#list-workflow-runs-for-a-workflow.
+func (h *Hub) RunsNamed(ctx context.Context, repo operation.Repository, workflow, name string, since time.Time) ([]Run, error) {
+	var got struct {
+		Runs []Run `json:"workflow_runs"`
+	}
+	var found []Run
+	_, err := h.list(ctx, repo.Installation, request{
+		method: http.MethodGet, route: "repos/{owner}/{repo}/actions/workflows/{workflow_id}/runs",
+		args: []string{repo.Owner, repo.Name, workflow}, out: &got,
+		query: url.Values{"event": {"workflow_dispatch"}, "created": {">=" + since.UTC().Format(time.RFC3339)}},
+		do:    "list", thing: "the runs of " + harmless(workflow) + " of " + repo.FullName(),
+	}, maxRunPages, func() bool {
+		for _, run := range got.Runs {
+			if run.Name == name {
+				found = append(found, run)
+			}
+		}
+		got.Runs = nil
+		return true
+	})
+	return found, err
+}
+
+// Artifact is one archive that a run has left.
+type Artifact struct {
+	ID      int64  `json:"id"`
+	Name    string `json:"name"`
+	Size    int64  `json:"size_in_bytes"`
+	Expired bool   `json:"expired"`
+}
+
+// Artifacts lists what a run has left: the first 100.
+// See https://docs.github.com/en/rest/actions/artifacts#list-workflow-run-artifacts.
+func (h *Hub) Artifacts(ctx context.Context, repo operation.Repository, run int64) ([]Artifact, error) {
+	var got struct {
+		Artifacts []Artifact `json:"artifacts"`
+	}
+	_, err := h.call(ctx, repo.Installation, request{
+		method: http.MethodGet, route: "repos/{owner}/{repo}/actions/runs/{run_id}/artifacts",
+		args: []string{repo.Owner, repo.Name, strconv.FormatInt(run, 10)}, out: &got,
+		query: url.Values{"per_page": {strconv.Itoa(perPage)}},
+		do:    "list", thing: fmt.Sprintf("what run %d of %s has left", run, repo.FullName()),
+	})
+	return got.Artifacts, err
+}

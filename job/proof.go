@@ -1,0 +1,382 @@
+package job
+
+import (
+	"cmp"
+	"fmt"
+	"slices"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/switchyard-dev/switchyard/commands"
+	"github.com/switchyard-dev/switchyard/gitflow"
+	"github.com/switchyard-dev/switchyard/hub"
+	"github.com/switchyard-dev/switchyard/operation"
+	"github.com/switchyard-dev/switchyard/repoconfig"
+)
+
+// planEnvironment is appended to the name of an environment for the GitHub Environment of its plans.
+const planEnvironment = "-plan"
+
+// facts are what the job found out by itself, with its own token, about what it was told to do.
+type facts struct {
+	machine Machine
+	run     hub.Run
+	config  repoconfig.Config // of the default branch
+
+	identity   claims // of the job's own token; only when identified
+	identified bool   // GitHub gave the job an identity
+
+	plan  planFacts
+	apply applyFacts
+	words []word
+}
+
+// claims are what GitHub says about a job in a token.
+type claims struct {
+	Environment string `json:"environment"`
+	Run         string `json:"run_id"`
+}
+
+// planFacts are about what a plan runs.
+type planFacts struct {
+	headed bool // its commit is of the pull request, or of a merge group of the branch
+	based  bool // the commit that it merges with is on the branch
+	fork   bool // the pull request comes from a fork
+}
+
+// applyFacts are about what an apply brings.
+type applyFacts struct {
+	tip      string    // of the environment's branch
+	contains bool      // the tip contains the commit
+	last     string    // what a job has applied there before; "" where GitHub knows of none
+	lastAt   time.Time // when that run was made; zero where there is none
+	descends bool      // the commit contains last
+	pulls    []pull    // that the commit brings, since last
+	loose    []string  // commits that it brings without a pull request
+	cut      bool      // it brings more than was looked at
+}
+
+// pull is a pull request that is brought, with what people said about it.
+type pull struct {
+	number   int
+	authors  []string
+	everyone bool // may be an author: not all of them are known
+	approval gitflow.Approval
+}
+
+// word is a comment in which a person is said to have said yes.
+type word struct {
+	operation.Word
+
+	found      bool
+	number     int // of the pull request or issue
+	author     string
+	made       time.Time
+	bot        bool
+	edited     bool
+	permission string
+	command    commands.Command
+	readable   bool // it is a command
+}
+
+// refusals says, in sentences, why a task is not done. None: all that can be proven is proven.
+func refusals(task operation.Task, f facts) []string {
+	said := runRefusals(task, f)
+	environment, known := f.config.Environment(task.Environment)
+	switch {
+	case !known:
+		return append(said, fmt.Sprintf("%s of the default branch knows no environment %s.", repoconfig.Path, quote(task.Environment)))
+	case !environment.Takes(task.Job.Branch):
+		said = append(said, fmt.Sprintf("%s of the default branch does not let branch %s deploy to %s.",
+			repoconfig.Path, quote(task.Job.Branch), environment.Name))
+	}
+	for _, target := range task.Targets {
+		if _, ok := f.config.Root(target.Target.Root); !ok || target.Target.Environment != task.Environment {
+			said = append(said, fmt.Sprintf("%s of the default branch has no root %s in %s.",
+				repoconfig.Path, quote(target.Target.Root), quote(target.Target.Environment)))
+		}
+	}
+	switch task.Kind {
+	case operation.Apply:
+		return append(said, applyRefusals(task, f, environment)...)
+	case operation.Plan:
+		return append(said, planRefusals(task, f)...)
+	default:
+		return append(said, fmt.Sprintf("This job knows plan and apply, not %s.", quote(string(task.Kind))))
+	}
+}
+
+// runRefusals are about the run itself.
+func runRefusals(task operation.Task, f facts) []string {
+	var said []string
+	if f.run.Attempt != 1 || f.machine.Attempt != 1 {
+		said = append(said, "This run was started again by hand, long after its operation may have ended. "+
+			"Comment "+code(again(task))+" instead.")
+	}
+	if f.run.Event != dispatchEvent || f.machine.Event != f.run.Event {
+		said = append(said, fmt.Sprintf("The run was started by the event %s, not by a dispatch.", quote(f.run.Event)))
+	}
+	if workflow := f.config.Actions.Workflow; task.Job.Workflow != workflow || !isOf(f.run.Path, workflow) {
+		said = append(said, fmt.Sprintf("The run is of %s, and %s of the default branch names %s.",
+			quote(f.run.Path), repoconfig.Path, quote(workflow)))
+	}
+	if f.run.Branch != task.Job.Ref || f.machine.Ref != "refs/heads/"+task.Job.Ref || f.machine.SHA != f.run.SHA {
+		said = append(said, fmt.Sprintf("The run is on branch %s, not on %s.", quote(f.run.Branch), quote(task.Job.Ref)))
+	}
+	if f.identified && f.identity.Environment != task.Job.Environment {
+		said = append(said, fmt.Sprintf("GitHub says that this job works in %s, not in %s.",
+			cmp.Or(quoted(f.identity.Environment), "no environment"), cmp.Or(quoted(task.Job.Environment), "none")))
+	}
+	if f.identified && f.identity.Run != strconv.FormatInt(f.machine.Run, 10) {
+		said = append(said, fmt.Sprintf("GitHub says that this job is of run %s, not of run %d.", quote(f.identity.Run), f.machine.Run))
+	}
+	return said
+}
+
+// planRefusals are about whose code a plan runs, and what that code could use.
+func planRefusals(task operation.Task, f facts) []string {
+	var said []string
+	if own := task.Environment + planEnvironment; task.Job.Environment != "" && task.Job.Environment != own {
+		said = append(said, fmt.Sprintf("A plan for %s works in the GitHub Environment %s or in none, not in %s.",
+			task.Environment, quote(own), quote(task.Job.Environment)))
+	}
+	if task.Job.Ref != f.config.Actions.Plans {
+		said = append(said, fmt.Sprintf("Plans run on branch %s, not on %s.", quote(f.config.Actions.Plans), quote(task.Job.Ref)))
+	}
+	if !f.plan.based {
+		said = append(said, fmt.Sprintf("Commit %s, which the plan would be merged with, is not on branch %s.",
+			short(task.Job.Base), quote(task.Job.Branch)))
+	}
+	if !f.plan.headed {
+		of := "a merge group of branch " + quote(task.Job.Branch)
+		if task.Job.Pull > 0 {
+			of = fmt.Sprintf("#%d", task.Job.Pull)
+		}
+		said = append(said, fmt.Sprintf("Commit %s is not of %s.", short(task.Commit), of))
+	}
+	if f.plan.fork && (!task.Job.Fork || !f.lets(task)) {
+		said = append(said, fmt.Sprintf("#%d comes from a fork, and no comment of a person with %s permission asks for a plan of exactly %s.",
+			task.Job.Pull, forkPermission, short(task.Commit)))
+	}
+	return said
+}
+
+// forkPermission is the least permission of who may have the code of a fork planned.
+const forkPermission = "maintain"
+
+// lets reports whether a person who may do so asked for a plan of this very commit of a fork.
+func (f facts) lets(task operation.Task) bool {
+	return slices.ContainsFunc(f.words, func(w word) bool {
+		return w.discount(f.config, "plan") == "" && operation.PermissionRank(w.permission) >= operation.PermissionRank(forkPermission) &&
+			w.number == task.Job.Pull && w.command.Fork == task.Commit
+	})
+}
+
+// applyRefusals are about what an apply brings, and who said yes to it.
+func applyRefusals(task operation.Task, f facts, environment repoconfig.Environment) []string {
+	var said []string
+	if f.config.Default {
+		said = append(said, fmt.Sprintf("The default branch has no %s, and without it nothing is applied.", repoconfig.Path))
+	}
+	if task.Job.Environment != task.Environment {
+		said = append(said, fmt.Sprintf("An apply to %s has to work in the GitHub Environment of that name, not in %s.",
+			task.Environment, cmp.Or(quoted(task.Job.Environment), "none")))
+	}
+	if task.Job.Ref != task.Job.Branch {
+		said = append(said, fmt.Sprintf("An apply runs on the branch of its environment, %s, not on %s.",
+			quote(task.Job.Branch), quote(task.Job.Ref)))
+	}
+	if task.Commit != f.run.SHA {
+		said = append(said, fmt.Sprintf("The branch was at %s when this run began, so it does not apply %s. "+
+			"The apply of the newer commit carries it.", short(f.run.SHA), short(task.Commit)))
+	}
+	if !f.apply.contains {
+		said = append(said, fmt.Sprintf("Commit %s is not on branch %s.", short(task.Commit), quote(task.Job.Branch)))
+	}
+	yes, whyNot := f.confirmed(task, environment)
+	if task.Confirmed != "" && !yes {
+		said = append(said, fmt.Sprintf("No comment counts as a yes to %s%s.", code(task.Confirmed[:min(len(task.Confirmed), shortDigest)]),
+			because(whyNot)))
+	}
+	if f.apply.contains && !f.apply.descends && !yes {
+		said = append(said, fmt.Sprintf("Commit %s does not contain %s, which was applied to %s before, and nobody said yes to that.",
+			short(task.Commit), short(f.apply.last), task.Environment))
+	}
+	if environment.Approvals > 0 && f.apply.descends && !yes {
+		said = append(said, approvalRefusals(task, f.apply)...)
+	}
+	for _, target := range task.Targets {
+		for _, held := range target.Approved {
+			if yes, whyNot := f.approved(target.Target, held); !yes {
+				said = append(said, fmt.Sprintf("No comment counts as an approval of %s%s.", code(held.Address), because(whyNot)))
+			}
+		}
+	}
+	return said
+}
+
+// because lists reasons behind a sentence.
+func because(reasons []string) string {
+	if len(reasons) == 0 {
+		return ""
+	}
+	return ": " + strings.Join(reasons[:min(len(reasons), maxReasons)], "; ")
+}
+
+// maxReasons bounds how many comments one sentence tells of.
+const maxReasons = 5
+
+// approvalRefusals says which of what an apply brings lacks approvals.
+func approvalRefusals(task operation.Task, f applyFacts) []string {
+	var said []string
+	for _, p := range f.pulls {
+		if !p.approval.Approved {
+			said = append(said, fmt.Sprintf("#%d is %s, and nobody said yes to its changes.", p.number, p.approval.Headline))
+		}
+	}
+	for _, commit := range f.loose {
+		said = append(said, fmt.Sprintf("Commit %s came without a pull request, and nobody said yes to its changes.", short(commit)))
+	}
+	if f.cut {
+		said = append(said, fmt.Sprintf("The apply brings more than %d commits or %d pull requests, which are too many to look for "+
+			"approvals of: comment %s with the digest that it asks about.", maxCommits, maxPulls, code(again(task))))
+	}
+	return said
+}
+
+// confirmed reports whether a person who may do so said yes to the digest that the task claims, since the last apply: a yes that was
+// given before was to something else. That the plan is the one with this digest is seen when it is made. Else it says why none of
+// the comments counts.
+func (f facts) confirmed(task operation.Task, environment repoconfig.Environment) (yes bool, whyNot []string) {
+	if task.Confirmed == "" {
+		return false, nil
+	}
+	for _, w := range f.words {
+		if w.found && w.readable && w.command.Name != "apply" {
+			continue
+		}
+		why := w.discount(f.config, "apply")
+		switch {
+		case why != "":
+		case w.command.Environment != task.Environment:
+			why = "it is about " + quote(w.command.Environment)
+		case w.command.Digest == "" || !strings.HasPrefix(task.Confirmed, w.command.Digest):
+			why = "it names another digest"
+		case !w.made.After(f.apply.lastAt):
+			why = "it is older than what was applied last"
+		case environment.Approvals > 0 && f.apply.wrote(w.author):
+			why = "it is of an author"
+		default:
+			return true, nil
+		}
+		whyNot = append(whyNot, w.who()+" does not count, because "+why)
+	}
+	return false, whyNot
+}
+
+// approved reports whether a second person approved a change that configuration holds back: on a pull request that the apply brings,
+// or since the last apply. Else it says why none of the comments counts.
+func (f facts) approved(target operation.Target, held operation.Held) (yes bool, whyNot []string) {
+	for _, w := range f.words {
+		if w.found && w.readable && (w.command.Name != "approve-replace" || w.command.Address != held.Address) {
+			continue
+		}
+		why := w.discount(f.config, "approve-replace")
+		switch {
+		case why != "":
+		case w.command.Root != "" && w.command.Root != target.Root:
+			why = "it is about root " + quote(w.command.Root)
+		case !f.apply.brings(w.number) && !w.made.After(f.apply.lastAt):
+			why = "it is about an earlier apply"
+		case f.apply.wrote(w.author):
+			why = "it is of an author"
+		default:
+			return true, nil
+		}
+		whyNot = append(whyNot, w.who()+" does not count, because "+why)
+	}
+	return false, whyNot
+}
+
+// wrote reports whether a person wrote a part of what an apply brings, as far as is known.
+func (f applyFacts) wrote(login string) bool {
+	return slices.ContainsFunc(f.pulls, func(p pull) bool {
+		return p.everyone || slices.ContainsFunc(p.authors, func(author string) bool { return strings.EqualFold(author, login) })
+	})
+}
+
+func (f applyFacts) brings(number int) bool {
+	return slices.ContainsFunc(f.pulls, func(p pull) bool { return p.number == number })
+}
+
+// who names a comment in a sentence.
+func (w word) who() string {
+	if !w.found {
+		return fmt.Sprintf("comment %d", w.Comment)
+	}
+	return fmt.Sprintf("the one of %s on #%d", quote(w.author), w.number)
+}
+
+// discount says why a comment is not as it was made, by a person who may give this command; "" if it is.
+func (w word) discount(config repoconfig.Config, name string) string {
+	switch needed := config.Permission(name); {
+	case !w.found:
+		return "it is not there any more"
+	case w.bot:
+		return "it is not of a person"
+	case w.edited:
+		return "it was edited"
+	case !w.readable || w.command.Name != name:
+		return "it is no " + code("/"+name)
+	case operation.PermissionRank(w.permission) < operation.PermissionRank(needed):
+		return "that needs " + needed + " permission, and " + quote(w.author) + " has " + cmp.Or(quoted(w.permission), "none")
+	default:
+		return ""
+	}
+}
+
+// again is the comment that has an operation done anew.
+func again(task operation.Task) string {
+	if task.Kind == operation.Plan {
+		return "/plan"
+	}
+	return "/apply " + task.Environment
+}
+
+// shortDigest is how many characters of a digest people are shown.
+const shortDigest = 8
+
+// short is a commit as people know it.
+func short(sha string) string {
+	const length = 7
+	if sha == "" {
+		return "(none)"
+	}
+	return quote(sha[:min(len(sha), length)])
+}
+
+// quoted is quote, but "" for nothing.
+func quoted(text string) string {
+	if text == "" {
+		return ""
+	}
+	return quote(text)
+}
+
+// quote shows a name of somebody else's.
+func quote(text string) string { return code(text) }
+
+// maxQuoted bounds what is repeated of somebody else's words, in bytes.
+const maxQuoted = 200
+
+// code shows a text so that nothing in it takes effect in Markdown or in the log of a job.
+func code(text string) string {
+	text = strings.ToValidUTF8(text[:min(len(text), maxQuoted)], "")
+	return "`" + strings.Map(func(r rune) rune {
+		if r < ' ' || r == '`' || r == 0x7f {
+			return -1
+		}
+		return r
+	}, strings.ReplaceAll(text, "::", ": :")) + "`"
+}
