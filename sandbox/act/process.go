@@ -25,7 +25,7 @@ const (
 
 // isolate has act lead a process group, so that a signal to this program does not reach it.
 func isolate(cmd *exec.Cmd) {
-	cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true}
+	cmd.SysProcAttr = group()
 }
 
 // stop waits until the job has ended, or ends it when it is cancelled. It reports whether it did.
@@ -43,16 +43,16 @@ func stop(ctx context.Context, pid int, job *sandbox.Job, ended <-chan struct{})
 		return true
 	}
 	for _, child := range children(pid) {
-		_ = syscall.Kill(child, syscall.SIGINT) // it may have ended
+		signal(child, syscall.SIGINT)
 		if !gone(ctx, child, interruptWait, ended) {
-			_ = syscall.Kill(child, syscall.SIGTERM)
+			signal(child, syscall.SIGTERM)
 			if !gone(ctx, child, terminateWait, ended) {
 				killAll(child)
 			}
 		}
 	}
 	if ctx.Err() == nil {
-		_ = syscall.Kill(pid, syscall.SIGINT) // now act: what still has to run runs
+		signal(pid, syscall.SIGINT) // now act: what still has to run runs
 	}
 	select {
 	case <-ended:
@@ -136,7 +136,7 @@ func processes() []int {
 // killAll kills a process and all that it started. A parent is killed before its children, so that it starts no more.
 func killAll(pid int) {
 	below := children(pid)
-	_ = syscall.Kill(pid, syscall.SIGKILL) // it may have ended
+	signal(pid, syscall.SIGKILL)
 	for _, child := range below {
 		killAll(child)
 	}
@@ -152,7 +152,7 @@ func sweep(job *sandbox.Job) {
 		}
 		for variable := range strings.SplitSeq(string(raw), "\x00") {
 			if variable == mark && pid != os.Getpid() {
-				_ = syscall.Kill(pid, syscall.SIGKILL) // it may have ended
+				signal(pid, syscall.SIGKILL)
 			}
 		}
 	}
