@@ -3,7 +3,6 @@ package deploy
 import (
 	"cmp"
 	"context"
-	"encoding/json"
 	"fmt"
 	"slices"
 	"time"
@@ -132,20 +131,13 @@ func (d *Deploy) newestEnds(ctx context.Context, repo int64, environment string)
 
 // openFor are the open pull requests that are planned for an environment, those that people wait for first, then the newest.
 func (d *Deploy) openFor(ctx context.Context, repo int64, environment string) ([]pullFacts, error) {
-	rows, err := d.Store.Pulls(ctx, repo)
+	open, err := d.openPulls(ctx, repo)
 	if err != nil {
-		return nil, fmt.Errorf("read pull requests: %w", err)
+		return nil, err
 	}
-	var open []pullFacts
-	for _, row := range rows {
-		var facts pullFacts
-		if err := json.Unmarshal(row, &facts); err != nil { //nolint:musttag // see pullFacts
-			return nil, fmt.Errorf("read pull request: %w", err)
-		}
-		if facts.State == "open" && !facts.Silent && facts.Decision.Environment == environment && len(facts.Roots) > 0 {
-			open = append(open, facts)
-		}
-	}
+	open = slices.DeleteFunc(open, func(facts pullFacts) bool {
+		return facts.Decision.Environment != environment || len(facts.Roots) == 0
+	})
 	slices.SortFunc(open, func(a, b pullFacts) int {
 		if a.onlyForBots() != b.onlyForBots() {
 			if b.onlyForBots() {

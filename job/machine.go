@@ -33,6 +33,9 @@ type Machine struct {
 // Identity is where a job with the permission `id-token: write` gets a token that says which job it is.
 type Identity struct{ Address, Secret string }
 
+// given reports whether the job can get one.
+func (i Identity) given() bool { return i.Address != "" && i.Secret != "" }
+
 // ReadMachine reads what a job needs to know about where it runs. The error names what is missing.
 func ReadMachine(env Environ) (Machine, error) {
 	repo, err := operation.ParseFullName(env.get("GITHUB_REPOSITORY"))

@@ -1,15 +1,11 @@
 package job
 
 import (
-	"bytes"
 	"cmp"
 	"context"
 	"encoding/base64"
 	"encoding/json"
-	"errors"
 	"fmt"
-	"io"
-	"net/http"
 	"regexp"
 	"slices"
 	"strconv"
@@ -76,69 +72,18 @@ func (p Parts) modulesToken(ctx context.Context, task operation.Task) (string, e
 	if err != nil {
 		return "", err
 	}
-	if p.Machine.Identity.Address == "" || p.Machine.Identity.Secret == "" {
+	if !p.Machine.Identity.given() {
 		return "", fmt.Errorf("this job cannot prove to the server %s which job it is: give it the permission `id-token: write`", quote(audience))
 	}
-	body, err := json.Marshal(Confirmation{Operation: task.Operation, Attempt: task.Attempt, Launch: task.Launch})
+	data, err := p.askServer(ctx, audience, modulesPath, task)
 	if err != nil {
-		return "", fmt.Errorf("encode the question: %w", err)
-	}
-	ctx, cancel := context.WithTimeout(ctx, confirmLimit)
-	defer cancel()
-	var last error
-	for try := range confirmTries {
-		if try > 0 {
-			select {
-			case <-ctx.Done():
-				return "", fmt.Errorf("the server %s did not answer in time: %w", audience, last)
-			case <-p.Clock.After(confirmEvery):
-			}
-		}
-		token, final, err := p.askForModules(ctx, audience, body)
-		if err == nil || final {
-			return token, err
-		}
-		last = err
-	}
-	return "", last
-}
-
-// askForModules asks the server once. final says that another try would not help.
-func (p Parts) askForModules(ctx context.Context, server string, body []byte) (token string, final bool, err error) {
-	identity, err := p.GitHub.IdentityToken(ctx, p.Machine.Identity.Address, p.Machine.Identity.Secret, server)
-	if err != nil {
-		return "", false, err //nolint:wrapcheck // says what was asked
-	}
-	request, err := http.NewRequestWithContext(ctx, http.MethodPost, server+modulesPath, bytes.NewReader(body))
-	if err != nil {
-		return "", true, fmt.Errorf("make the question: %w", err)
-	}
-	request.Header.Set("Authorization", "Bearer "+identity)
-	request.Header.Set("Content-Type", "application/json")
-	client := http.Client{ // an identity is not sent on
-		Transport: p.Network, CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse },
-	}
-	response, err := client.Do(request)
-	if err != nil {
-		return "", false, fmt.Errorf("ask the server: %w", err)
-	}
-	defer func() { err = errors.Join(err, response.Body.Close()) }()
-	data, err := io.ReadAll(io.LimitReader(response.Body, maxAnswer))
-	if err != nil {
-		return "", false, fmt.Errorf("read the server's answer: %w", err)
-	}
-	if response.StatusCode != http.StatusOK {
-		var denial Denial
-		_ = json.Unmarshal(data, &denial) // what is no such answer has no reason
-		reason := clip(p.withoutToken(strings.ReplaceAll(cmp.Or(denial.Reason, "it answers "+response.Status), identity, "***")))
-		later := response.StatusCode == http.StatusTooManyRequests || response.StatusCode >= http.StatusInternalServerError
-		return "", !later, fmt.Errorf("the server %s gives none: %s", server, reason)
+		return "", fmt.Errorf("the server %s gives none: %w", audience, err)
 	}
 	var answer ModuleToken
 	if err := json.Unmarshal(data, &answer); err != nil || answer.Token != "" && !tokenForm.MatchString(answer.Token) {
-		return "", true, fmt.Errorf("the server %s gives no token of GitHub", server) // its answer may hold one: not repeated
+		return "", fmt.Errorf("the server %s gives no token of GitHub", audience) // its answer may hold one: not repeated
 	}
-	return answer.Token, true, nil
+	return answer.Token, nil
 }
 
 // gitAccess are the variables by which git sends a header to these repositories and to nothing else, and fetches them by HTTPS also

@@ -21,7 +21,7 @@ type Facts struct {
 	Block    []operation.RiskRule // what stops an apply until somebody approves it by address
 	Approved []operation.Held     // what somebody approved, which does not stop it
 	Moved    string               // how the state was written to since the last apply, in words; empty where it was not
-	Lost     []string             // resources that prevent_destroy does not keep any more, see LostProtection
+	Lost     []string             // resources that prevent_destroy does not keep any more, see Plan.Risks
 }
 
 // Explanation is why each change of a plan is there, and what follows from that. Of each list of changes it has at most as

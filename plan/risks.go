@@ -26,8 +26,9 @@ func Risks(set operation.ChangeSet, stateful []string) []operation.Risk {
 	return found.all()
 }
 
-// Risks lists the dangers of all changes of a plan, also of those that its set leaves out, and of protection that is lost;
-// see the functions Risks and LostProtection. An error says that changes which are held packed could not be taken out.
+// Risks lists the dangers of all changes of a plan, also of those that its set leaves out, see the function Risks; and of resources
+// that prevent_destroy does not keep any more: lost has TYPE.NAME of each, as a plan's JSON has no lifecycle and the caller has read the
+// configuration, before and now. An error says that changes which are held packed could not be taken out.
 func (p Plan) Risks(stateful, lost []string) ([]operation.Risk, error) {
 	found := danger{stateful: stateful, lost: lost}
 	if err := p.each(func(changes []operation.Change) error {
@@ -42,7 +43,7 @@ func (p Plan) Risks(stateful, lost []string) ([]operation.Risk, error) {
 // danger collects the risks of changes.
 type danger struct {
 	stateful []string
-	lost     []string // see LostProtection
+	lost     []string // see Plan.Risks
 
 	risks   []operation.Risk
 	ended   []operation.Risk // of lost
@@ -130,17 +131,6 @@ func (d *danger) once(reason string) string {
 	}
 	d.reasons[reason] = reason
 	return reason
-}
-
-// LostProtection lists the dangers of resources that prevent_destroy does not keep any more: TYPE.NAME, as often as a set
-// changes one of that name, or once where it changes none. A plan's JSON has no lifecycle: who calls this has read the
-// configuration, before and now.
-func LostProtection(unprotected []string, set operation.ChangeSet) []operation.Risk {
-	found := danger{lost: unprotected}
-	for _, change := range set.Changes {
-		found.protection(change)
-	}
-	return found.all()
 }
 
 func sortRisks(risks []operation.Risk) {

@@ -67,14 +67,11 @@ func Open(ctx context.Context, config map[string]any, env map[string]string) (*S
 // retries is how often one request is repeated after an answer that says so. What is kept here is kept in the last seconds of a job.
 const retries = 2
 
-// Account and Container say where the state is; Key is the name of its blob.
+// Account is the storage account of the state.
 func (s *State) Account() string { return s.settings.account }
 
 // Container is the container of the state.
 func (s *State) Container() string { return s.settings.container }
-
-// Key is the name of the state's blob.
-func (s *State) Key() string { return s.settings.key }
 
 // Keep writes a blob beside the state, named as the state with suffix behind it, and gives its name. It writes over nothing: ErrExists.
 func (s *State) Keep(ctx context.Context, suffix string, content io.ReadSeekCloser) (string, error) {
