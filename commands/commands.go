@@ -13,6 +13,9 @@ type Command struct {
 	Digest      string // lower case hex, at least 4 characters
 	Address     string
 	Fork        string // the commit that --fork names
+	LockID      string // break-lease: the lock that is meant; empty: any
+	Reason      string // break-lease: why, in the person's words; one line
+	Code        string // confirm: upper case
 	Line        string // the first line of the comment
 }
 

@@ -19,6 +19,9 @@ const (
 	Different     Outcome = "different" // the plan has changes that are not expected: nothing was applied
 	TargetFailed  Outcome = "failed"
 	Locked        Outcome = "locked"    // somebody else holds the state lock
+	Looked        Outcome = "looked"    // explain-lock: TargetResult.Found has what was found
+	Released      Outcome = "released"  // break-lease: the lock is free; TargetResult.Broken says how
+	OtherLock     Outcome = "other"     // break-lease: the lock is not the one that was explained any more; nothing was done
 	TargetStopped Outcome = "cancelled" // stopped by a person, by its time limit, or because an earlier target failed
 )
 
@@ -188,6 +191,11 @@ type Task struct {
 	Mask     []string   `json:"mask,omitempty"`     // regular expressions of what errors and notes must not show
 	Block    []RiskRule `json:"block,omitempty"`    // apply: risks that stop it until TargetTask.Approved has the change
 
+	Lock *LockTask `json:"lock,omitempty"` // break-lease
+	// Died is the work directory of the apply that is taken for the lock's holder, where this host has it: states that it could not
+	// save are looked for there. An absolute path; empty: none.
+	Died string `json:"died,omitempty"`
+
 	Isolation Isolation `json:"isolation,omitzero"` // set by the executor, which knows its host
 	Job       *Job      `json:"job,omitempty"`      // where it runs in a workflow
 
@@ -216,7 +224,7 @@ type TargetTask struct {
 	VarFiles []string          `json:"var_files"`          // relative to Dir; those that do not exist are left out
 	Backend  map[string]string `json:"backend"`            // -backend-config key=value
 	Vars     map[string]string `json:"vars"`               // -var key=value, only for variables that the root declares
-	Expected *ChangeSet        `json:"expected,omitempty"` // apply: the union of what was reviewed
+	Expected *ChangeSet        `json:"expected,omitempty"` // apply: the union of what was reviewed; break-lease: what the dead apply was to do
 	Data     map[string]string `json:"data,omitempty"`     // apply: TargetResult.Data of the reviewed plans; where they differ, of the newest
 
 	// Protected has the resources that prevent_destroy kept at the applied commit (plan: at the base), as terraform.Protected
@@ -274,6 +282,8 @@ type TargetResult struct {
 	Error     string            `json:"error,omitempty"`     // Terraform's words, without colours, capped
 	Unsaved   *Unsaved          `json:"unsaved,omitempty"`   // apply: what became of a state that Terraform could not save
 	Lock      *LockInfo         `json:"lock,omitempty"`
+	Found     *StateLock        `json:"found,omitempty"`   // explain-lock, and where a lock was met
+	Broken    *Broken           `json:"broken,omitempty"`  // break-lease
 	Lineage   string            `json:"lineage,omitempty"` // of the state: that was planned with, or that the apply has left
 	Serial    int64             `json:"serial,omitempty"`  // 0: not known
 	Timings   Timings           `json:"timings"`

@@ -15,12 +15,14 @@ type Kind string
 
 // The kinds of operation.
 const (
-	Plan  Kind = "plan"
-	Apply Kind = "apply"
+	Plan        Kind = "plan"
+	Apply       Kind = "apply"
+	ExplainLock Kind = "explain-lock" // looks at state locks, and changes nothing
+	BreakLease  Kind = "break-lease"  // breaks one state lock
 )
 
 // Exclusive reports whether operations of this kind may change an environment, and so need its hold.
-func (k Kind) Exclusive() bool { return k == Apply }
+func (k Kind) Exclusive() bool { return k == Apply || k == BreakLease }
 
 // State is where an operation is in its life.
 type State string
@@ -101,7 +103,7 @@ type Operation struct {
 	Roots     []string `json:"roots"`     // directories of the roots it covers, in configuration order
 	Actor     string   `json:"actor"`     // login of the person (or App) who asked
 	Reason    string   `json:"reason"`    // why it exists, one sentence
-	Priority  int      `json:"priority"`  // lower runs earlier: 10 hotfix, 20 the rest
+	Priority  int      `json:"priority"`  // lower runs earlier: 0 break-lease, 10 hotfix, 20 the rest
 	Confirmed string   `json:"confirmed"` // digest that a person said yes to; empty without one
 
 	ConfirmedBy string `json:"confirmed_by,omitempty"` // login of that person
@@ -121,6 +123,8 @@ type Operation struct {
 
 	Launch   string `json:"launch,omitempty"`   // names that start of a runner: no other one may be taken for it
 	Delivery string `json:"delivery,omitempty"` // GUID of the webhook that led to it, or to the yes to it; empty if none
+
+	Lock *LockRequest `json:"lock,omitempty"` // of ExplainLock and BreakLease
 
 	Arrived time.Time `json:"arrived"` // decides the order; kept by the operation that gathers
 	Started time.Time `json:"started,omitzero"`

@@ -122,6 +122,11 @@ type CommandFile struct {
 	// Teams are slugs of teams of the organisation.
 	// The person must be in one of them, and have the permission as well.
 	Teams []string `json:"teams" jsonschema:"minItems=1,maxItems=50,minLength=1,maxLength=100,example=sre"`
+	// Confirm is how many other people have to confirm the command, for `break-lease` and `unlock`. Without it, it is 1 for environments
+	// with `approvals`, and 0 for others. Where it is not known whether somebody still works, another person always has to confirm.
+	Confirm *int `json:"confirm" jsonschema:"minimum=0,maximum=1"`
+	// Reason says whether the command needs a reason, for `break-lease`.
+	Reason bool `json:"reason"`
 }
 
 // Patterns is one branch pattern or a list of them.

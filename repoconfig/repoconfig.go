@@ -103,6 +103,8 @@ type Terraform struct {
 type Command struct {
 	Permission string   // read, triage, write, maintain or admin; "" leaves the default
 	Teams      []string // slugs; the person must be in one of them; empty asks for none
+	Confirm    *int     // how many other people have to confirm it, 0 or 1; nil leaves the default
+	Reason     bool     // it needs a reason
 }
 
 // Default is the configuration of a repository without a file: the mapping that GitHub AT-AT sets up.

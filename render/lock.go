@@ -1,0 +1,154 @@
+package render
+
+import (
+	"time"
+
+	"github.com/switchyard-dev/switchyard/operation"
+)
+
+// Life says whether the holder of a lock still works.
+type Life string
+
+// The lives of a holder.
+const (
+	Alive   Life = "alive"
+	Dead    Life = "dead"
+	Unknown Life = "unknown" // it may work: nothing that can be asked tells
+)
+
+// LockHolder is who holds the lock of one target, as far as that can be told.
+type LockHolder struct {
+	Operation *operation.Operation // ours; nil: of somebody outside Switchyard, or not known
+	Run       RunView              // its workflow run, where it has one
+	Life      Life
+	Because   string // how that is known: one sentence of plain text
+}
+
+// LockedTarget is what was found of the lock of one target.
+type LockedTarget struct {
+	Target operation.Target
+	Found  *operation.StateLock // nil: it could not be looked at
+	Error  string               // why not; plain text
+	Holder LockHolder           // where Found.Lease is held
+}
+
+// LockVerdict is what follows from what was found.
+type LockVerdict string
+
+// The verdicts about a lock.
+const (
+	LockNothing  LockVerdict = "nothing"   // no lock is held
+	LockHarmless LockVerdict = "harmless"  // what is left of it holds nothing up: broken already, or a file of a local backend
+	LockAlive    LockVerdict = "alive"     // its holder works
+	LockOther    LockVerdict = "other"     // it is not the lock that was named
+	LockSeveral  LockVerdict = "several"   // more than one target is locked, and none was named
+	LockReason   LockVerdict = "reason"    // a reason is asked for and none was given
+	LockFailed   LockVerdict = "failed"    // it could not be looked at
+	LockAsk      LockVerdict = "ask"       // it may be broken, when somebody confirms
+	LockHeldHere LockVerdict = "held-here" // an operation of ours that may live has the environment: /unlock or /cancel comes first
+)
+
+// LockView is the answer to /break-lease once the locks were looked at.
+type LockView struct {
+	Repository  operation.Repository
+	WebURL      string
+	Environment string
+	By          string // who asked
+	Named       string // the lock id that was named
+	Now         time.Time
+
+	Looking bool // the locks are being looked at: nothing is known yet
+	Run     RunView
+	Verdict LockVerdict
+	Targets []LockedTarget       // that were looked at
+	Chosen  int                  // index of the one that the verdict is about; -1: none in particular
+	Holder  *operation.Operation // LockHeldHere: that has the hold
+
+	Code    string    // LockAsk: what has to be confirmed
+	Two     bool      // LockAsk: by another person than By
+	Why     []string  // LockAsk: why two are asked, sentences
+	Until   time.Time // LockAsk: until when
+	Command string    // what the person writes next, without quotes; empty: nothing
+}
+
+// LockAnswer is the answer to /break-lease: who holds the lock, since when, whether that lives, what would be lost, and the one
+// command that comes next.
+func LockAnswer(v LockView) string { return string(v.Verdict) }
+
+// LockReportView is what the breaking of a lock came to.
+type LockReportView struct {
+	Repository operation.Repository
+	WebURL     string
+	Operation  operation.Operation // break-lease, with its result where it has ended
+	Run        RunView
+	Now        time.Time
+	Dead       *operation.Operation    // that held it, where it was ours
+	Artifact   *operation.ErroredState // a state that it could not save, in an artifact of its run; nil: none
+}
+
+// LockReport is the answer to the /confirm that broke a lock: while it works, and how it ended.
+func LockReport(v LockReportView) string { return v.Operation.Message }
+
+// LockMet is what an apply says that met a lock: who holds it, whether that lives, and the one command to use. Plain text and
+// Markdown code spans, a few sentences.
+func LockMet(t LockedTarget) string { return string(t.Holder.Life) }
+
+// IncidentTitle is the title of the issue that has the incidents of an environment.
+func IncidentTitle(environment string) string { return environment }
+
+// IncidentMarker is the hidden line by which the open issue of an environment is found again.
+func IncidentMarker(environment string) string { return environment }
+
+// IncidentBody is the text of that issue, with its marker. What happens is in its comments.
+func IncidentBody(environment string) string { return environment }
+
+// IncidentStuck is the entry about a lock that one of our own operations left behind.
+func IncidentStuck(v LockView) string { return string(v.Verdict) }
+
+// IncidentBroken is the entry about the breaking of a lock.
+func IncidentBroken(v LockReportView) string { return v.Operation.Message }
+
+// ConfirmKind is what became of a /confirm.
+type ConfirmKind string
+
+// The answers to /confirm.
+const (
+	ConfirmUnknown ConfirmKind = "unknown" // nothing asks for that code
+	ConfirmExpired ConfirmKind = "expired"
+	ConfirmTaken   ConfirmKind = "taken"  // somebody confirmed it before
+	ConfirmSelf    ConfirmKind = "self"   // another person has to
+	ConfirmRights  ConfirmKind = "rights" // who may give the command that is confirmed may confirm it
+)
+
+// ConfirmView is the answer to a /confirm that does nothing.
+type ConfirmView struct {
+	Kind    ConfirmKind
+	Code    string
+	Command string    // that the code belongs to, for example "break-lease"
+	Again   string    // what to write to get a new code: "/break-lease prod src/terraform"
+	Needs   string    // ConfirmRights: which permission or team
+	Asked   string    // ConfirmSelf: who asked
+	By      string    // ConfirmTaken: who confirmed
+	At      time.Time // ConfirmExpired: when
+	Now     time.Time
+}
+
+// ConfirmRefused is the answer to a /confirm that does nothing.
+func ConfirmRefused(v ConfirmView) string { return string(v.Kind) }
+
+// UnlockAskView is the answer to /unlock before it is confirmed.
+type UnlockAskView struct {
+	Environment string
+	By          string
+	Now         time.Time
+	Holder      operation.Operation
+	Run         RunView
+	Life        Life   // Dead or Unknown
+	Because     string // how that is known: one sentence of plain text
+	Code        string
+	Two         bool
+	Until       time.Time
+}
+
+// UnlockAsk explains who has the hold of an environment and what releasing it would mean, and asks for a /confirm.
+func UnlockAsk(v UnlockAskView) string { return v.Code }
