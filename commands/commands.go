@@ -77,7 +77,13 @@ func formOf(name string) form {
 	case "cancel":
 		return form{"[ENVIRONMENT]", "stops what runs or waits, so that Terraform releases its lock"}
 	case "unlock":
-		return form{"ENVIRONMENT", "releases Switchyard's own hold of an operation that is dead; never Terraform's state lock"}
+		return form{"ENVIRONMENT", "releases Switchyard's own hold of an operation that is dead, once somebody confirms; " +
+			"never Terraform's state lock"}
+	case "break-lease":
+		return form{"ENVIRONMENT [ROOT] [--lock-id ID] [--reason TEXT]", "says who holds Terraform's state lock and whether that still works, " +
+			"then breaks exactly that lock once somebody confirms"}
+	case "confirm":
+		return form{"CODE", "says yes to what `/break-lease` or `/unlock` explained; needs what that command needs"}
 	case "approve-replace":
 		return form{"ADDRESS [ROOT]", "says yes, as a second person, to one change that the configuration's `risk` holds back"}
 	default:

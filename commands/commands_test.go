@@ -4,6 +4,7 @@ import (
 	"errors"
 	"strings"
 	"testing"
+	"unicode"
 
 	"github.com/switchyard-dev/switchyard/commands"
 	"github.com/switchyard-dev/switchyard/operation"
@@ -59,7 +60,11 @@ func TestConfigurationNeverLowersWhatACommandNeeds(t *testing.T) {
 	config.Risk.Block = []operation.RiskRule{operation.RiskReplaceStateful}
 	for _, name := range commands.Names() {
 		for _, permission := range []string{"", "none", "read", "triage", "write", "maintain", "admin", "owner", "Admin", "deployer"} {
-			c, ours, err := commands.Parse("/" + name + " prod")
+			argument := "prod"
+			if name == "confirm" {
+				argument = "7F3A9K2M"
+			}
+			c, ours, err := commands.Parse("/" + name + " " + argument)
 			if !ours || err != nil {
 				t.Fatalf("/%s: %v", name, err)
 			}
@@ -75,9 +80,9 @@ func TestConfigurationNeverLowersWhatACommandNeeds(t *testing.T) {
 // least is the table of permissions, once more.
 func least(name string) string {
 	switch name {
-	case "plan", "apply", "cancel":
+	case "plan", "apply", "cancel", "confirm":
 		return "write"
-	case "unlock", "approve-replace":
+	case "unlock", "break-lease", "approve-replace":
 		return "maintain"
 	default:
 		return "read"
@@ -129,7 +134,8 @@ func FuzzCommands(f *testing.F) {
 	for _, seed := range []string{
 		"/plan", "/apply prod 7f3a", "/apply prod `7F3A`", "/why module.a[\"b c\"]", "/plan dev src/terraform --fork " + strings.Repeat("a", 40),
 		"/aply @everyone", "/plan `" + "x`", "/apply \u202edorp", "/status dev prod", "/cancel\x00", "/unlock -x", "/\xff\xfe", "/APPLY DEV",
-		"/apply <!-- x -->", "/approve-replace `a[\"b\"]`", "/approve-replace ``", "/approve-replace\u00a0a", "/" + strings.Repeat("a", 2000), "/apply " + strings.Repeat("a ", 2000), "> /apply dev", "/failover prod",
+		"/apply <!-- x -->", "/approve-replace `a[\"b\"]`", "/approve-replace ``", "/approve-replace\u00a0a", "/break-lease prod src/dns --lock-id=9DB590F1-b6fe-c5f2-2678-8804f089deba --reason the host died", "/break-lease prod —reason \u2028",
+		"/brea\u212a-lease prod --reason \"\"", "/confirm `7f3a-9k2m`", "/confirm \u017f", "/" + strings.Repeat("a", 2000), "/apply " + strings.Repeat("a ", 2000), "> /apply dev", "/failover prod",
 	} {
 		f.Add(seed, "write", false)
 		f.Add(seed, "none", true)
@@ -159,6 +165,10 @@ func FuzzCommands(f *testing.F) {
 			t.Fatalf("no answer: %+v", d)
 		case d.Do != "" && (parseErr != nil || rank(permission) < rank(least(d.Do))):
 			t.Fatalf("carried out: %+v", d)
+		case d.Do == "break-lease" && (d.Command.Environment == "" || strings.ContainsFunc(d.Command.Reason, unicode.IsControl)):
+			t.Fatalf("breaks: %+v", d)
+		case d.Do == "confirm" && len(d.Command.Code) != 8:
+			t.Fatalf("confirms: %+v", d)
 		case d.Do == "plan" && (fork || d.Command.Environment != "dev"):
 			t.Fatalf("planned: %+v", d)
 		}

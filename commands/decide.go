@@ -82,7 +82,7 @@ func has(permission string) string {
 // notHere refuses what makes no sense in this repository or this thread.
 func (d *decision) notHere() string {
 	switch {
-	case d.cfg.Default && (d.c.Name == "apply" || d.c.Name == "unlock" || d.c.Name == "approve-replace"):
+	case d.cfg.Default && slices.Contains([]string{"apply", "unlock", "break-lease", "approve-replace", "confirm"}, d.c.Name):
 		return d.refuse(fmt.Sprintf("This repository has no `%s`, so Switchyard only plans and applies nothing.", repoconfig.Path),
 			"add that file to the default branch.")
 	case d.c.Name != "plan":
@@ -109,6 +109,11 @@ func (d *decision) resolve() string {
 		if len(d.cfg.Risk.Block) == 0 {
 			return d.refuse(fmt.Sprintf("`%s` holds no change back, because it has no `risk: { block: […] }`.", repoconfig.Path),
 				"comment `/status` to see what waits, and for what.")
+		}
+		return d.unknownRoot()
+	case "break-lease":
+		if refusal := d.unknownEnvironment(); refusal != "" {
+			return refusal
 		}
 		return d.unknownRoot()
 	case "apply", "unlock", "status", "cancel":

@@ -90,6 +90,11 @@ func (g golden) answer() (string, error) {
 		return d.Refusal + "\n", nil
 	case d.Do == "help":
 		return commands.Help(config, person), nil
+	case d.Do == "break-lease":
+		return fmt.Sprintf("do %s: environment=%s root=%s lock=%s reason=%s\n",
+			d.Do, d.Command.Environment, d.Command.Root, d.Command.LockID, d.Command.Reason), nil
+	case d.Do == "confirm":
+		return fmt.Sprintf("do %s: code=%s\n", d.Do, d.Command.Code), nil
 	default:
 		return fmt.Sprintf("do %s: environment=%s root=%s digest=%s address=%s\n",
 			d.Do, d.Command.Environment, d.Command.Root, d.Command.Digest, d.Command.Address), nil

@@ -8,13 +8,16 @@ import (
 	"github.com/switchyard-dev/switchyard/repoconfig"
 )
 
-// Help lists, in Markdown, the commands that this repository's configuration lets this person give.
-func Help(cfg repoconfig.Config, p Person) string {
+// Help lists, in Markdown, the commands that this repository's configuration lets this person give, but for those that do not work there.
+func Help(cfg repoconfig.Config, p Person, without ...string) string {
 	var page strings.Builder
 	var missing []string
 	page.WriteString("Write a command as the first line of a new comment, alone or with text below it.\n\n")
 	page.WriteString("| command | what it does |\n| --- | --- |\n")
 	for _, name := range Names() {
+		if slices.Contains(without, name) {
+			continue
+		}
 		d := decision{cfg: cfg, c: Command{Name: name}, p: p}
 		if d.mayNot() != "" {
 			missing = append(missing, needs(cfg, name))

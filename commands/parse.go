@@ -13,11 +13,16 @@ import (
 const (
 	longestLine = 1000 // characters of a command; the longest real ones hold a resource address
 	longestCode = 80   // characters of a person's own words in an answer
+
+	longestReason = 300 // characters
 )
 
 var (
 	digestForm = regexp.MustCompile(`^[0-9a-f]{4,64}$`)
 	commitForm = regexp.MustCompile(`^[0-9a-f]{40}$`)
+	// lockIDForm is how Terraform writes the id of a lock.
+	// https://developer.hashicorp.com/terraform/language/state/locking
+	lockIDForm = regexp.MustCompile(`^[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}$`)
 )
 
 // UsageError says why a line that is meant for us is not a command, in Markdown for the person who wrote it.
@@ -93,6 +98,10 @@ func (c *Command) read(arguments []string) error {
 		return c.readPlan(arguments)
 	case "apply":
 		return c.readApply(arguments)
+	case "break-lease":
+		return c.readBreakLease()
+	case "confirm":
+		return c.readConfirm(arguments)
 	case "unlock":
 		if len(arguments) == 0 {
 			return wantsEnvironment(c.Name)
@@ -210,6 +219,117 @@ func (c *Command) readApply(arguments []string) error {
 				code(arguments[1])))
 		}
 	}
+	return nil
+}
+
+// readBreakLease reads an environment, perhaps a root and a lock id, and at the end perhaps a reason.
+func (c *Command) readBreakLease() error {
+	_, rest := nextWord(c.Line)
+	var places []string
+	for {
+		var word string
+		word, rest = nextWord(rest)
+		name, value, given := strings.Cut(dashed(word), "=")
+		switch {
+		case word == "":
+			if len(places) == 0 {
+				return wantsEnvironment(c.Name)
+			}
+			c.Environment, c.Root = places[0], strings.Join(places[1:], " ") // a directory may have blanks
+			return nil
+		case name == "--reason":
+			if err := c.readReason(value + rest); err != nil {
+				return err
+			}
+			rest = ""
+		case name == "--lock-id":
+			if !given {
+				value, rest = nextWord(rest)
+			}
+			if err := c.readLockID(value); err != nil {
+				return err
+			}
+		case strings.HasPrefix(name, "-"):
+			return wrongForm(c.Name, "there is no option "+code(word))
+		default:
+			places = append(places, word)
+		}
+	}
+}
+
+func (c *Command) readLockID(value string) error {
+	if c.LockID != "" {
+		return wrongForm(c.Name, "`--lock-id` is given twice")
+	}
+	id := strings.ToLower(strings.Trim(value, "`"))
+	if !lockIDForm.MatchString(id) {
+		return wrongForm(c.Name, "`--lock-id` needs the whole id of the lock, 36 characters such as `9db590f1-b6fe-c5f2-2678-8804f089deba`")
+	}
+	c.LockID = id
+	return nil
+}
+
+// readReason reads everything up to the end of the line. An option in it would look as if it had been heeded.
+func (c *Command) readReason(text string) error {
+	reason := strings.TrimSpace(strings.Map(func(r rune) rune {
+		switch {
+		case unicode.IsSpace(r):
+			return ' '
+		case unseen(r):
+			return -1
+		}
+		return r
+	}, text))
+	if inner, quoted := strings.CutPrefix(reason, `"`); quoted && strings.HasSuffix(inner, `"`) {
+		reason = strings.TrimSpace(strings.TrimSuffix(inner, `"`))
+	}
+	for word := range strings.FieldsSeq(reason) {
+		if name, _, _ := strings.Cut(dashed(word), "="); name == "--lock-id" || name == "--reason" {
+			return wrongForm(c.Name, "everything behind `--reason` is the reason, so `"+name+"` cannot stand there")
+		}
+	}
+	switch {
+	case reason == "":
+		return wrongForm(c.Name, "`--reason` is empty")
+	case len([]rune(reason)) > longestReason:
+		return wrongForm(c.Name, fmt.Sprintf("the reason has more than %d characters", longestReason))
+	}
+	c.Reason = reason
+	return nil
+}
+
+// nextWord takes the first word off a text.
+func nextWord(text string) (word, rest string) {
+	text = strings.TrimLeftFunc(text, unicode.IsSpace)
+	if end := strings.IndexFunc(text, unicode.IsSpace); end >= 0 {
+		return text[:end], text[end:]
+	}
+	return text, ""
+}
+
+// dashed is a word whose first long dash is the two that telephones make one of.
+func dashed(word string) string {
+	if rest, long := strings.CutPrefix(word, "—"); long {
+		return "--" + rest
+	}
+	return word
+}
+
+// readConfirm reads one code as people type it: in any case, with hyphens, and with letters for the figures that they look like.
+func (c *Command) readConfirm(arguments []string) error {
+	if len(arguments) == 0 {
+		return wrongForm(c.Name, "it names no code")
+	}
+	if len(arguments) > 1 {
+		return wrongForm(c.Name, code(strings.Join(arguments[1:], " "))+tooMuch)
+	}
+	typed := strings.ToUpper(strings.Trim(arguments[0], "`"))
+	typed = strings.NewReplacer("-", "", "O", "0", "I", "1", "L", "1").Replace(typed)
+	if len(typed) != codeLength || strings.Trim(typed, codeAlphabet) != "" {
+		return wrongForm(c.Name, fmt.Sprintf("%s is not a code: those are %d letters and figures, as the answer that asks shows them",
+			code(arguments[0]), codeLength))
+	}
+	c.Code = typed
 	return nil
 }
 

@@ -1,6 +1,7 @@
 package deploy
 
 import (
+	"cmp"
 	"context"
 	"encoding/json"
 	"errors"
@@ -24,13 +25,32 @@ import (
 
 // Alone is what a job of a workflow does in its own way.
 type Alone struct {
-	RunURL string // page of the run that the job belongs to
+	RunURL  string   // page of the run that the job belongs to
+	Without []string // commands that do not work
+	// Application is the name that stands for the application where the configuration gives none; empty: the repository's.
+	Application string
 	// Instead carries a command out, or reports false where that is done as everywhere.
 	Instead func(ctx context.Context, asked Asked) (answer string, done bool, err error)
 	// Keep gives a check what a later job needs, and says in it what does not hold without the App. data is nil where there is nothing.
 	Keep func(c hub.Check, data []byte) (hub.Check, error)
 	// Kept finds what Keep gave to the check of an environment's plan on a commit, by the names of the checks.
 	Kept func(ctx context.Context, repo operation.Repository, head string) (map[string][]byte, error)
+}
+
+// without are the commands that do not work here.
+func (d *Deploy) without() []string {
+	if d.Alone == nil {
+		return nil
+	}
+	return d.Alone.Without
+}
+
+// application stands for the application of a repository whose configuration names none.
+func (d *Deploy) application(repo operation.Repository) string {
+	if d.Alone == nil {
+		return repo.Name
+	}
+	return cmp.Or(d.Alone.Application, repo.Name)
 }
 
 // Asked is a command that its author may give.

@@ -74,7 +74,7 @@ func (d *Deploy) commentMade(ctx context.Context, seen CommentMade) error {
 		}
 	}
 	text, err := d.carryOut(ctx, r, decision.Do)
-	if err != nil {
+	if err != nil || text == "" { // it has its answer already, which goes on to change
 		return err
 	}
 	return d.answer(ctx, seen, text)
@@ -204,14 +204,14 @@ func (d *Deploy) teamsOf(ctx context.Context, seen CommentMade, config configure
 	return teams, nil
 }
 
-// carryOut does what a command asks for, and returns the answer.
+// carryOut does what a command asks for, and returns the answer; empty where it was wanted already.
 func (d *Deploy) carryOut(ctx context.Context, r request, do string) (string, error) {
 	if text, done, err := d.instead(ctx, r, do); err != nil || done {
 		return text, err
 	}
 	switch do {
 	case "help":
-		return commands.Help(r.Config.Config, r.Person), nil
+		return commands.Help(r.Config.Config, r.Person, d.without()...), nil
 	case "status":
 		return d.status(ctx, r)
 	case "why":
@@ -229,6 +229,10 @@ func (d *Deploy) carryOut(ctx context.Context, r request, do string) (string, er
 		return d.unlock(ctx, r)
 	case "approve-replace":
 		return d.approveReplace(ctx, r)
+	case commandBreak:
+		return d.breakLease(ctx, r)
+	case "confirm":
+		return d.confirmed(ctx, r)
 	default:
 		return "", fmt.Errorf("command %q is decided but not known here", do)
 	}
@@ -466,6 +470,9 @@ func (d *Deploy) cancel(ctx context.Context, r request) (string, error) {
 		return "", fmt.Errorf("find what to cancel: %w", err)
 	}
 	view := render.CancelAnswerView{Environment: r.Command.Environment, By: r.Author}
+	awaited := store.StopAnswer{
+		Repository: r.Repository.ID, Comment: r.Comment, Number: r.Number, Environment: r.Command.Environment, Who: r.Author,
+	}
 	message := "Cancelled by " + r.Author + " before it ran."
 	if err := d.showCancelled(ctx, filter, message); err != nil {
 		return "", err
@@ -478,6 +485,7 @@ func (d *Deploy) cancel(ctx context.Context, r request) (string, error) {
 			}
 			if stopping {
 				view.Stopping = append(view.Stopping, op)
+				awaited.Operations = append(awaited.Operations, op.ID)
 			} else {
 				view.Unreachable = append(view.Unreachable, op)
 			}
@@ -495,7 +503,52 @@ func (d *Deploy) cancel(ctx context.Context, r request) (string, error) {
 			return "", err
 		}
 	}
-	return render.CancelAnswer(view), nil
+	if len(awaited.Operations) == 0 {
+		return render.CancelAnswer(view), nil
+	}
+	if err := d.answer(ctx, r.CommentMade, render.CancelAnswer(view)); err != nil { // before they can end, and it says so
+		return "", err
+	}
+	if err := d.Store.AwaitStop(ctx, awaited); err != nil {
+		return "", err //nolint:wrapcheck // says what was to be kept
+	}
+	for _, op := range view.Stopping { // one may have ended just before it was waited for
+		if err := d.sayStopped(ctx, op.ID); err != nil {
+			return "", err
+		}
+	}
+	return "", nil
+}
+
+// sayStopped brings the answers to /cancel up to date that wait for an operation, when that has ended.
+func (d *Deploy) sayStopped(ctx context.Context, id int64) error {
+	answers, err := d.Store.StopAnswers(ctx, id)
+	if err != nil {
+		return err //nolint:wrapcheck // says what was looked for
+	}
+	for _, answer := range answers {
+		view := render.CancelAnswerView{Environment: answer.Environment, By: answer.Who}
+		var repo operation.Repository
+		for _, id := range answer.Operations {
+			op, err := d.Store.Operation(ctx, id)
+			if err != nil {
+				return fmt.Errorf("read what was stopped: %w", err)
+			}
+			repo = op.Repository
+			if op.State.Ended() || op.State == operation.Unconfirmed {
+				view.Done = append(view.Done, op)
+			} else {
+				view.Stopping = append(view.Stopping, op)
+			}
+		}
+		if len(view.Done) == 0 {
+			continue
+		}
+		if err := d.answerTo(ctx, repo, answer.Number, answer.Comment, render.CancelAnswer(view)); err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
 // showCancelled shows what was cancelled with a message before: that may have broken off.
@@ -514,38 +567,6 @@ func (d *Deploy) showCancelled(ctx context.Context, filter store.Filter, message
 		}
 	}
 	return nil
-}
-
-// unlock releases the hold of an operation that is dead or whose life cannot be known. It never
-// touches Terraform's own lock.
-func (d *Deploy) unlock(ctx context.Context, r request) (string, error) {
-	view := render.UnlockAnswerView{Environment: r.Command.Environment, By: r.Author, Now: d.Clock.Now()}
-	holder, held, err := d.Store.Holder(ctx, r.Repository.ID, r.Command.Environment)
-	if err != nil {
-		return "", fmt.Errorf("find who has the hold: %w", err)
-	}
-	if !held {
-		// Its release may have been recorded before; then whatever followed is made up for.
-		return render.UnlockAnswer(view), d.goOn(ctx, r)
-	}
-	answers, err := d.answers(ctx, holder.Host)
-	if err != nil {
-		return "", err
-	}
-	if d.watches(holder.ID) || answers && holder.Host != "" && holder.Host != d.Host {
-		view.Alive = &holder
-		return render.UnlockAnswer(view), nil
-	}
-	released, err := d.Store.ReleaseHold(ctx, holder, r.Author,
-		"Its hold was released by "+r.Author+"; it is not known how far it came.")
-	if errors.Is(err, store.ErrLost) {
-		return d.changedMeanwhile(ctx, r, view)
-	}
-	if err != nil {
-		return "", fmt.Errorf("release the hold: %w", err)
-	}
-	view.Released = &released
-	return render.UnlockAnswer(view), d.goOn(ctx, r)
 }
 
 // goOn has the next apply of an environment run, and the newest that ended be shown.

@@ -67,6 +67,7 @@ type Deploy struct {
 	running map[int64]*watched // operations that this process sees to
 
 	environments environments // that GitHub had a moment ago
+	incidents    sync.Mutex   // one entry at a time
 }
 
 // New makes a Deploy. Register gives its jobs to a queue.
@@ -235,6 +236,8 @@ func driveJob(op operation.Operation) queue.Job {
 // workKey names what operations share a work directory.
 func workKey(op operation.Operation) string {
 	switch {
+	case op.Kind == operation.ExplainLock, op.Kind == operation.BreakLease:
+		return fmt.Sprintf("%d/lock-%d-%d", op.Repository.ID, op.ID, op.Attempt)
 	case op.Kind.Exclusive():
 		return fmt.Sprintf("%d/apply-%d-%d", op.Repository.ID, op.ID, op.Attempt)
 	case op.Pull == 0:

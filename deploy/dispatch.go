@@ -28,6 +28,7 @@ const maxPast = 3
 type RunSeen struct {
 	Repository operation.Repository `json:"repository"`
 	Run        int64                `json:"run"`
+	Name       string               `json:"name,omitempty"` // where it is one that operation.RunName makes
 }
 
 // Job makes the queue's job of what was seen.
@@ -41,8 +42,11 @@ type waker interface{ Wake(run int64) }
 // runSeen has whoever waits for a run look at it.
 func (d *Deploy) runSeen(ctx context.Context, seen RunSeen) error {
 	ours, err := d.Store.HintRun(ctx, seen.Repository.ID, seen.Run)
-	if err != nil || !ours {
-		return wrap("note that something happened to a run", err)
+	if err != nil {
+		return fmt.Errorf("note that something happened to a run: %w", err)
+	}
+	if !ours {
+		return d.strayRun(ctx, seen)
 	}
 	if waiting, ok := d.Actions.(waker); ok {
 		waiting.Wake(seen.Run)
@@ -120,25 +124,33 @@ func (d *Deploy) placed(ctx context.Context, op operation.Operation, config repo
 	task.Terraform = operation.TerraformTask{Version: config.Terraform.Version} // the server's own is of no use there
 	environment, _ := config.Environment(op.Environment)
 	placed := operation.Job{
-		Workflow: config.Actions.Workflow, Ref: op.Branch, RunsOn: environment.RunsOn,
+		Workflow: config.Actions.Workflow, Ref: op.Branch,
 		Branch: op.Branch, Base: op.Base, Pull: op.Pull, Shards: [][]string{op.Roots}, Server: d.PublicURL,
 	}
 	if placed.Environment, err = d.protection(ctx, op); err != nil {
 		return task, err
 	}
-	if op.Kind.Exclusive() {
+	switch {
+	case op.Kind == operation.BreakLease:
+		placed.Words = []operation.Word{{Comment: op.Lock.Comment, Login: op.Actor}, {Comment: op.Lock.Said, Login: op.Lock.By}}
+	case op.Kind == operation.ExplainLock:
+		placed.Ref = config.Actions.Plans
+	case op.Kind.Exclusive():
 		placed.Before, placed.Reviews = seen.evidence.Before, seen.evidence.Reviews
 		if placed.Words, err = d.words(ctx, op, seen.evidence); err != nil {
 			return task, err
 		}
-	} else {
+	default:
 		placed.Ref = config.Actions.Plans
 		if fork {
 			placed.Fork, placed.Words = true, []operation.Word{word}
 		}
-		if placed.Shards, err = d.shards(ctx, op); err != nil {
+		if placed.Shards, err = d.shards(ctx, op, config.Places(environment, op.Roots)); err != nil {
 			return task, err
 		}
+	}
+	for _, roots := range placed.Shards {
+		placed.Machines = append(placed.Machines, config.Labels(environment, roots))
 	}
 	task.Job = &placed
 	task, whole, err := executor.Fit(task)
@@ -162,7 +174,11 @@ func (d *Deploy) protection(ctx context.Context, op operation.Operation) (string
 	if !op.Kind.Exclusive() {
 		name += operation.PlanEnvironment
 	}
-	there, err := d.hasEnvironment(ctx, op.Repository, name)
+	has := d.hasEnvironment
+	if op.Kind.Exclusive() { // one that somebody has just deleted would be made anew, and every branch could use its identity
+		has = d.Hub.HasEnvironment
+	}
+	there, err := has(ctx, op.Repository, name)
 	switch {
 	case err != nil:
 		return "", fmt.Errorf("look for the GitHub Environment %s: %w", name, err)
@@ -180,8 +196,8 @@ func (d *Deploy) protection(ctx context.Context, op operation.Operation) (string
 	}
 }
 
-// environments remembers which GitHub Environments were there a moment ago, so that a comment need not wait for that answer. That
-// one is not there is never remembered: a person makes it and asks again.
+// environments remembers which GitHub Environments of plans were there a moment ago, so that a comment need not wait for that answer.
+// That one is not there is never remembered: a person makes it and asks again.
 type environments struct {
 	mu   sync.Mutex
 	seen map[string]time.Time
@@ -224,10 +240,10 @@ func (d *Deploy) words(ctx context.Context, op operation.Operation, evidence ope
 	return words, wrap("find who said yes", err)
 }
 
-// shards spreads the roots of a plan over jobs, by how long they took before.
-func (d *Deploy) shards(ctx context.Context, op operation.Operation) ([][]string, error) {
+// shards spreads the roots of a plan over jobs, by how long they took before, each with others of its region only.
+func (d *Deploy) shards(ctx context.Context, op operation.Operation, region map[string]string) ([][]string, error) {
 	if len(op.Roots) < 2 {
-		return executor.Shards(op.Roots, nil), nil
+		return executor.Shards(op.Roots, nil, region), nil
 	}
 	plans, err := d.Store.Operations(ctx, store.Filter{
 		Repository: op.Repository.ID, Environment: op.Environment, Newest: true, Limit: maxPast,
@@ -247,7 +263,7 @@ func (d *Deploy) shards(ctx context.Context, op operation.Operation) ([][]string
 			}
 		}
 	}
-	return executor.Shards(op.Roots, past), nil
+	return executor.Shards(op.Roots, past, region), nil
 }
 
 // unsuccessful is the end of an operation whose runner left no result, in the words of an executor that has some.
@@ -275,10 +291,11 @@ func (d *Deploy) unsuccessful(op operation.Operation, err error) store.Finish {
 // annotated adds to the end of an operation what only its dispatch tells: with a question about changes, of which targets the reviewed
 // ones did not fit into the inputs of the run; with a plan, that its branch has another workflow file than the default branch.
 func (d *Deploy) annotated(ctx context.Context, op operation.Operation, end store.Finish) store.Finish {
+	end = d.metLock(ctx, op, end)
 	if op.Host != operation.HostActions {
 		return end
 	}
-	if !op.Kind.Exclusive() && end.Result != nil && len(end.Result.Targets) > 0 {
+	if op.Kind == operation.Plan && end.Result != nil && len(end.Result.Targets) > 0 {
 		if note := d.otherWorkflow(ctx, op); note != "" {
 			end.Result.Targets[0].Notes = append(end.Result.Targets[0].Notes, note)
 		}

@@ -5,8 +5,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"regexp"
-	"strconv"
 	"strings"
 	"time"
 
@@ -223,9 +221,6 @@ func (d *Deploy) gateFacts(ctx context.Context, seen GateAsked, run hub.Run) (gi
 	return facts, store.Audit{Environment: facts.Environment}, err
 }
 
-// namedRun finds the operation in the name of a run, as operation.RunName makes it.
-var namedRun = regexp.MustCompile(`^switchyard [a-z-]{1,20} .{1,63}, operation (\d{1,18})\.(\d{1,9}) (\S{0,8})$`)
-
 // runFor finds what a run was dispatched for: by its id, or, while that is not known, by its name. Anybody can give a run that
 // name, so what else is known of the run has to fit, too.
 func (d *Deploy) runFor(ctx context.Context, repo operation.Repository, run hub.Run) (operation.WorkflowRun, bool, error) {
@@ -233,13 +228,11 @@ func (d *Deploy) runFor(ctx context.Context, repo operation.Repository, run hub.
 	if err != nil || known {
 		return row, known, err //nolint:wrapcheck // says what was looked for
 	}
-	name := namedRun.FindStringSubmatch(run.Name)
-	if name == nil {
+	name, ours := operation.ParseRunName(run.Name)
+	if !ours {
 		return row, false, nil
 	}
-	id, _ := strconv.ParseInt(name[1], 10, 64) // 18 digits always fit
-	attempt, _ := strconv.Atoi(name[2])
-	rows, err := d.Store.RunsOf(ctx, repo.ID, id, attempt)
+	rows, err := d.Store.RunsOf(ctx, repo.ID, name.Operation, name.Attempt)
 	if err != nil {
 		return row, false, err //nolint:wrapcheck // says what was looked for
 	}
@@ -271,6 +264,9 @@ func (d *Deploy) gateOperation(ctx context.Context, op operation.Operation, row 
 		return nil, fmt.Errorf("find who has the hold: %w", err)
 	}
 	found.Hold = held && holder.ID == op.ID
+	if op.Kind != operation.Apply { // it brings nothing that could be approved
+		return found, nil
+	}
 	found.Missing, err = d.missingApprovals(ctx, op)
 	return found, err
 }

@@ -51,7 +51,7 @@ const (
 
 func (d *Denied) Error() string { return d.Reason }
 
-// ConfirmApply says to a job that is about to apply whether its attempt may: it runs, has the hold, and nobody has asked to stop it.
+// ConfirmApply says to a job that is about to apply, or to break a lock, whether its attempt may: it runs, has the hold, and nobody has asked to stop it.
 // The error is *Denied where it may not.
 func (d *Deploy) ConfirmApply(ctx context.Context, token string, asked JobAsked) error {
 	op, run, err := d.asker(ctx, token, asked)
@@ -59,7 +59,7 @@ func (d *Deploy) ConfirmApply(ctx context.Context, token string, asked JobAsked)
 		return err
 	}
 	if !op.Kind.Exclusive() {
-		return &Denied{Kind: NotNow, Reason: fmt.Sprintf("%s applies nothing.", op)}
+		return &Denied{Kind: NotNow, Reason: fmt.Sprintf("%s changes nothing.", op)}
 	}
 	holder, held, err := d.Store.Holder(ctx, op.Repository.ID, op.Environment)
 	if err != nil {
@@ -75,9 +75,9 @@ func (d *Deploy) ConfirmApply(ctx context.Context, token string, asked JobAsked)
 	if slices.Contains(stopping, op.ID) || d.stopping(op.ID) {
 		return &Denied{Kind: NotNow, Reason: fmt.Sprintf("%s was cancelled.", op)}
 	}
-	return wrap("record that an apply may begin", d.Store.Append(ctx, store.Audit{
-		Repository: op.Repository.ID, Environment: op.Environment, Operation: op.ID, Who: "switchyard", What: "apply confirmed",
-		Why: fmt.Sprintf("run %d asked before it applied", run.Run),
+	return wrap("record that it may begin", d.Store.Append(ctx, store.Audit{
+		Repository: op.Repository.ID, Environment: op.Environment, Operation: op.ID, Who: "switchyard", What: string(op.Kind) + " confirmed",
+		Why: fmt.Sprintf("run %d asked before it began", run.Run),
 	}))
 }
 

@@ -23,6 +23,7 @@ const (
 	surfaceCheck      = "check"
 	surfaceDeployment = "deployment"
 	surfaceReaction   = "reaction"
+	surfaceIncident   = "incident"
 )
 
 // How the publisher works: how many surfaces it writes at once, how long it owns one, how often it
@@ -42,6 +43,7 @@ type external struct {
 	Node  string `json:"node,omitempty"`
 	URL   string `json:"url,omitempty"`
 	State string `json:"state,omitempty"`
+	Issue int    `json:"issue,omitempty"` // that a comment is in, where it was opened for that
 }
 
 // reaction is the wanted state of a reaction to a comment.
@@ -202,6 +204,10 @@ func (d *Deploy) write(ctx context.Context, surface store.Surface) (external, er
 			}
 			return external{ID: id, State: wanted.State}, nil
 		})
+	case surfaceIncident:
+		return writeAs(surface, func(wanted incident) (external, error) {
+			return d.writeIncident(ctx, repo, surface.Key, surface.Attempts > 0, ids, wanted)
+		})
 	case surfaceReaction:
 		return writeAs(surface, func(r reaction) (external, error) {
 			return ids, wrap("react", d.Hub.React(ctx, repo, r.Comment, r.Content))
@@ -224,7 +230,7 @@ func (d *Deploy) putComment(ctx context.Context, repo operation.Repository, ids 
 	if err != nil {
 		return ids, fmt.Errorf("write comment: %w", err)
 	}
-	return external{ID: ref.ID, Node: ref.NodeID, URL: ref.URL}, nil
+	return external{ID: ref.ID, Node: ref.NodeID, URL: ref.URL, Issue: ids.Issue}, nil
 }
 
 // minimizeNotice wants a notice minimised, if there is one.

@@ -107,6 +107,9 @@ const fewNewest = 5
 // showEnded shows the newest applies of an environment that have ended or wait for a person: what
 // showed that may have broken off after it was recorded.
 func (d *Deploy) showEnded(ctx context.Context, repo int64, environment string) error {
+	if err := d.showLastBroken(ctx, repo, environment); err != nil {
+		return err
+	}
 	for _, states := range [][]operation.State{
 		{operation.Gathered}, // of these there may be many to one of the others
 		{operation.Unconfirmed, operation.Succeeded, operation.Failed, operation.Interrupted, operation.Cancelled},
@@ -140,7 +143,11 @@ func (d *Deploy) apply(ctx context.Context, op operation.Operation, shown *errgr
 		return fmt.Errorf("start %s: %w", op, err)
 	}
 	defer d.end(op.ID)
-	finish, err := d.prepareAndApply(ctx, op)
+	do := d.prepareAndApply
+	if op.Kind == operation.BreakLease {
+		do = d.breakLock
+	}
+	finish, err := do(ctx, op)
 	if err != nil && ctx.Err() != nil {
 		return err // the server stops: a runner that was started goes on, and its outcome is looked for at the next start
 	}
@@ -191,8 +198,10 @@ func (d *Deploy) execute(ctx context.Context, op operation.Operation, seen revie
 	} else if err := d.Git.Prefetch(ctx, op.Repository, op.Tree); err != nil {
 		return store.Finish{}, fmt.Errorf("fetch the files of %s: %w", short(op.Head), err)
 	}
-	if err := d.Store.SaveEvidence(ctx, op.ID, op.Attempt, seen.evidence); err != nil {
-		return store.Finish{}, fmt.Errorf("record what was reviewed: %w", err)
+	if op.Lock == nil { // to look at a lock, or to break one, rests on no review
+		if err := d.Store.SaveEvidence(ctx, op.ID, op.Attempt, seen.evidence); err != nil {
+			return store.Finish{}, fmt.Errorf("record what was reviewed: %w", err)
+		}
 	}
 	task.Launch = uuid.NewString()
 	if err := d.Store.Launch(ctx, op.ID, op.Attempt, op.Host, task.Launch); err != nil {
@@ -238,6 +247,9 @@ func lost(op operation.Operation) store.Finish {
 	if op.Kind.Exclusive() {
 		end.State = operation.Interrupted
 		end.Message = "Its runner ended without a result, so it is not known how far it came."
+		if op.Kind == operation.BreakLease {
+			return end // which writes to no state
+		}
 		for _, root := range op.Roots {
 			end.Touched = append(end.Touched, store.TargetState{
 				Repository: op.Repository.ID, Target: operation.Target{Root: root, Environment: op.Environment},
@@ -273,7 +285,7 @@ func ended(op operation.Operation, result operation.Result, evidence operation.E
 				Lineage: target.Lineage, Serial: target.Serial, Operation: op.ID, At: result.Ended,
 				Content: evidence.Content[target.Target.Root],
 			})
-		} else if target.Timings.Apply > 0 {
+		} else if op.Kind == operation.Apply && target.Timings.Apply > 0 {
 			end.Touched = append(end.Touched, store.TargetState{
 				Repository: op.Repository.ID, Target: target.Target, Lineage: target.Lineage, Serial: target.Serial,
 			})
@@ -286,6 +298,8 @@ func ended(op operation.Operation, result operation.Result, evidence operation.E
 		end.State, end.Message = operation.Failed, "It was stopped because it reached its time limit."
 	case result.Error != "":
 		end.State, end.Message = operation.Failed, result.Error
+	case op.Lock != nil:
+		end.State, end.Message = lockEnd(op, outcomes)
 	case outcomes[operation.TargetFailed] > 0:
 		end.State, end.Message = operation.Failed, "Terraform reported an error."
 	case outcomes[operation.Locked] > 0:
@@ -302,6 +316,20 @@ func ended(op operation.Operation, result operation.Result, evidence operation.E
 		end.State = operation.Succeeded
 	}
 	return end
+}
+
+// lockEnd is how a look at locks, or the breaking of one, ended. A look counts where any of the locks could be looked at.
+func lockEnd(op operation.Operation, outcomes map[operation.Outcome]int) (operation.State, string) {
+	switch {
+	case op.Kind == operation.ExplainLock && outcomes[operation.Looked] > 0, outcomes[operation.Released] > 0:
+		return operation.Succeeded, ""
+	case op.Kind == operation.ExplainLock:
+		return operation.Failed, "No lock could be looked at."
+	case outcomes[operation.OtherLock] > 0:
+		return operation.Failed, "The lock is not the one any more that was explained, so nothing was done."
+	default:
+		return operation.Failed, "The lock could not be released."
+	}
 }
 
 // asksAbout reports whether a plan has changes that a yes is needed to.
@@ -357,6 +385,9 @@ func (d *Deploy) showEnd(ctx context.Context, op operation.Operation) error {
 	if err := d.show(ctx, op); err != nil {
 		return err
 	}
+	if err := d.sayStopped(ctx, op.ID); err != nil {
+		return err
+	}
 	if !op.Kind.Exclusive() {
 		return nil
 	}
@@ -394,8 +425,16 @@ func (d *Deploy) task(ctx context.Context, op operation.Operation,
 	if config.Terraform.Version != "" {
 		task.Terraform.Version = config.Terraform.Version
 	}
-	for _, target := range config.Targets(op.Environment, op.Repository.Name, op.Roots) {
+	d.lockTask(ctx, op, &task)
+	for _, target := range config.Targets(op.Environment, d.application(op.Repository), op.Roots) {
 		root := target.Target.Root
+		if op.Lock != nil {
+			if what, known := seen.targets[root]; known && len(what.expected.Changes) > 0 {
+				target.Expected = &what.expected
+			}
+			task.Targets = append(task.Targets, target)
+			continue
+		}
 		from := op.Base
 		if op.Kind.Exclusive() {
 			from = seen.evidence.Before[root]

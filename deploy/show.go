@@ -25,8 +25,14 @@ const (
 // show brings everything up to date that shows an operation, as it is by now: what the caller knows of
 // it may be old.
 func (d *Deploy) show(ctx context.Context, op operation.Operation) error {
-	if !op.Kind.Exclusive() {
+	switch op.Kind {
+	case operation.ExplainLock:
+		return d.showLocks(ctx, op)
+	case operation.BreakLease:
+		return d.showBroken(ctx, op)
+	case operation.Plan:
 		return d.showPlan(ctx, op)
+	case operation.Apply:
 	}
 	if err := d.keepShown(ctx, &op, func(ctx context.Context) error { return d.showApply(ctx, op) }); err != nil || !mayOutdate(op) {
 		return err

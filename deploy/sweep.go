@@ -69,6 +69,9 @@ func (d *Deploy) sweep(ctx context.Context, what sweep) error {
 	if err := d.sweepGates(ctx); err != nil {
 		return err
 	}
+	if err := d.watchLocks(ctx); err != nil {
+		return err
+	}
 	if err := d.redeliver(ctx); err != nil {
 		return err
 	}

@@ -135,7 +135,7 @@ func (d *Deploy) doneWith(ctx context.Context, repo int64, name string) (bool, e
 	var id int64
 	var attempt, number int
 	switch {
-	case matches(name, "apply-%d-%d", &id, &attempt), matches(name, "group-%d", &id):
+	case matches(name, "apply-%d-%d", &id, &attempt), matches(name, "lock-%d-%d", &id, &attempt), matches(name, "group-%d", &id):
 		op, err := d.Store.Operation(ctx, id)
 		if errors.Is(err, store.ErrNotFound) {
 			return true, nil

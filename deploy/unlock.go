@@ -2,17 +2,90 @@ package deploy
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"time"
 
+	"github.com/switchyard-dev/switchyard/commands"
 	"github.com/switchyard-dev/switchyard/operation"
 	"github.com/switchyard-dev/switchyard/render"
+	"github.com/switchyard-dev/switchyard/store"
 )
 
-// changedMeanwhile answers /unlock where the hold is not as it was when it was looked at: what has it
-// now was not what the person meant.
-func (d *Deploy) changedMeanwhile(ctx context.Context, r request, view render.UnlockAnswerView) (string, error) {
+// unlock explains who has the hold of an environment, and asks for a /confirm where what has it is dead, or may be. It never touches
+// Terraform's own lock.
+func (d *Deploy) unlock(ctx context.Context, r request) (string, error) {
+	view := render.UnlockAnswerView{Environment: r.Command.Environment, By: r.Author, Now: d.Clock.Now()}
 	holder, held, err := d.Store.Holder(ctx, r.Repository.ID, r.Command.Environment)
+	if err != nil {
+		return "", fmt.Errorf("find who has the hold: %w", err)
+	}
+	if !held {
+		// Its release may have been recorded before; then whatever followed is made up for.
+		return render.UnlockAnswer(view), d.goOn(ctx, r)
+	}
+	life, because, err := d.lifeOf(ctx, holder)
+	if err != nil {
+		return "", err
+	}
+	if life == render.Alive {
+		view.Alive = &holder
+		return render.UnlockAnswer(view), nil
+	}
+	two, _ := commands.TwoForUnlock(r.Config.Config, r.Command.Environment, life)
+	asked, err := d.Store.Ask(ctx, store.Confirmation{
+		Repository: r.Repository.ID, Code: commands.HoldCode(r.Repository.ID, holder.ID, holder.Attempt, r.Comment), Command: commandUnlock,
+		Environment: r.Command.Environment, Operation: holder.ID, Attempt: holder.Attempt, Number: r.Number, Comment: r.Comment,
+		By: r.Author, Two: two,
+	}, confirmFor)
+	if err != nil {
+		return "", fmt.Errorf("ask for a confirmation: %w", err)
+	}
+	run, err := d.runView(ctx, holder)
+	return render.UnlockAsk(render.UnlockAskView{
+		Environment: r.Command.Environment, By: r.Author, Now: d.Clock.Now(), Holder: holder, Run: run, Life: life, Because: because,
+		Code: asked.Code, Two: asked.Two, Until: asked.Expires,
+	}), err
+}
+
+// unlockConfirmed releases the hold of exactly the attempt that was explained, unless it turns out to live.
+func (d *Deploy) unlockConfirmed(ctx context.Context, r request, asked store.Confirmation) (string, error) {
+	r.Command.Environment = asked.Environment
+	view := render.UnlockAnswerView{Environment: asked.Environment, By: r.Author, Now: d.Clock.Now()}
+	holder, held, err := d.Store.Holder(ctx, r.Repository.ID, asked.Environment)
+	if err != nil {
+		return "", fmt.Errorf("find who has the hold: %w", err)
+	}
+	if !held || holder.ID != asked.Operation || holder.Attempt != asked.Attempt {
+		return d.changedMeanwhile(ctx, r, view)
+	}
+	life, _, err := d.lifeOf(ctx, holder)
+	if err != nil {
+		return "", err
+	}
+	if life == render.Alive {
+		view.Alive = &holder
+		return render.UnlockAnswer(view), nil
+	}
+	by := asked.By
+	if by != r.Author {
+		by += ", confirmed by " + r.Author
+	}
+	released, err := d.Store.ReleaseConfirmed(ctx, holder, asked.Code, r.Comment, r.Author,
+		"Its hold was released by "+by+"; it is not known how far it came.")
+	if errors.Is(err, store.ErrLost) {
+		return d.changedMeanwhile(ctx, r, view)
+	}
+	if err != nil {
+		return "", fmt.Errorf("release the hold: %w", err)
+	}
+	view.Released = &released
+	return render.UnlockAnswer(view), d.goOn(ctx, r)
+}
+
+// changedMeanwhile answers where the hold is not as it was when it was looked at: what has it now was not what the person meant.
+func (d *Deploy) changedMeanwhile(ctx context.Context, r request, view render.UnlockAnswerView) (string, error) {
+	holder, held, err := d.Store.Holder(ctx, r.Repository.ID, view.Environment)
 	if err != nil {
 		return "", fmt.Errorf("find who has the hold now: %w", err)
 	}

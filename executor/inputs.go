@@ -56,20 +56,30 @@ func Inputs(task operation.Task) (map[string]string, error) {
 		operation.InputShards:      string(numbers),
 		operation.InputTask:        base64.StdEncoding.EncodeToString(packed.Bytes()),
 	}
-	runsOn := task.Job.RunsOn
-	if len(runsOn) == 0 {
-		runsOn = []string{standardLabel}
+	if inputs[operation.InputRunsOn], err = labelsOf(*task.Job); err != nil {
+		return nil, err
 	}
-	labels, err := json.Marshal(runsOn)
-	if err != nil {
-		return nil, fmt.Errorf("encode labels: %w", err)
-	}
-	inputs[operation.InputRunsOn] = string(labels)
 	if size := sizeOf(inputs); size > operation.MaxInputs {
 		return nil, fmt.Errorf("%w: they have %s characters, and at most %s are sent",
 			errTooLarge, strconv.Itoa(size), strconv.Itoa(operation.MaxInputs))
 	}
 	return inputs, nil
+}
+
+// labelsOf are the labels of the runner of each job, as JSON.
+func labelsOf(job operation.Job) (string, error) {
+	machines := make([][]string, len(job.Shards))
+	for i := range machines {
+		machines[i] = []string{standardLabel}
+		if i < len(job.Machines) && len(job.Machines[i]) > 0 {
+			machines[i] = job.Machines[i]
+		}
+	}
+	labels, err := json.Marshal(machines)
+	if err != nil {
+		return "", fmt.Errorf("encode labels: %w", err)
+	}
+	return string(labels), nil
 }
 
 func sizeOf(inputs map[string]string) int {
@@ -84,7 +94,7 @@ func sizeOf(inputs map[string]string) int {
 func portable(task operation.Task) operation.Task {
 	task.GitDir, task.WorkDir, task.CacheDir, task.Env = "", "", "", nil
 	task.Terraform.Path = ""
-	task.Isolation = operation.Isolation{}
+	task.Isolation, task.Died = operation.Isolation{}, ""
 	return task
 }
 

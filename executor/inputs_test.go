@@ -25,7 +25,7 @@ func task(roots ...string) operation.Task {
 		GitDir: "/secret/mirror", WorkDir: "/secret/work", CacheDir: "/secret/cache", Env: map[string]string{"ARM_CLIENT_SECRET": "hunter2"},
 		Terraform: operation.TerraformTask{Path: "/secret/terraform", Version: "1.11.4"},
 		Isolation: operation.Isolation{Read: []string{"/secret"}},
-		Job:       &operation.Job{Workflow: "switchyard.yml", Ref: "main", Environment: "prod", RunsOn: []string{"self-hosted"}, Shards: [][]string{roots}},
+		Job:       &operation.Job{Workflow: "switchyard.yml", Ref: "main", Environment: "prod", Machines: [][]string{{"self-hosted"}}, Shards: [][]string{roots}},
 	}
 	for _, root := range roots {
 		made.Targets = append(made.Targets, operation.TargetTask{Target: operation.Target{Root: root, Environment: "prod"}, Dir: root})
@@ -74,7 +74,7 @@ func TestInputsHaveTheTaskWithoutWhatIsOfThisHost(t *testing.T) {
 	want := map[string]string{
 		operation.InputCommand: "apply", operation.InputEnvironment: "prod", operation.InputProtection: "prod", operation.InputOperation: "5.2",
 		operation.InputLaunch: "5d1b7a30", operation.InputSHA: "c0ffee", operation.InputDigest: "7f3a",
-		operation.InputRunsOn: `["self-hosted"]`, operation.InputShards: "[0]",
+		operation.InputRunsOn: `[["self-hosted"]]`, operation.InputShards: "[0]",
 	}
 	if diff := cmp.Diff(want, inputs); diff != "" {
 		t.Errorf("-want +got:\n%s", diff)
@@ -208,14 +208,14 @@ func TestShards(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
-			if got := fmt.Sprint(executor.Shards(c.roots, c.past)); got != c.want {
+			if got := fmt.Sprint(executor.Shards(c.roots, c.past, nil)); got != c.want {
 				t.Errorf("it gives %s, not %s", got, c.want)
 			}
 		})
 	}
 	t.Run("at most ten jobs, each root once", func(t *testing.T) {
 		t.Parallel()
-		got := executor.Shards(many, minutes(long))
+		got := executor.Shards(many, minutes(long), nil)
 		seen := map[string]int{}
 		for _, shard := range got {
 			if len(shard) != 4 {
@@ -229,4 +229,46 @@ func TestShards(t *testing.T) {
 			t.Errorf("%d jobs have %d roots", len(got), len(seen))
 		}
 	})
+	t.Run("no job has roots of two regions", func(t *testing.T) {
+		t.Parallel()
+		region := map[string]string{"a": "west", "b": "east", "c": "west", "d": "east"}
+		roots := []string{"a", "b", "c", "d", "e"}
+		if got, want := fmt.Sprint(executor.Shards(roots, nil, region)), "[[a c] [b d] [e]]"; got != want {
+			t.Errorf("it gives %s, not %s", got, want)
+		}
+		past := minutes(map[string]int{"a": 9, "b": 1, "c": 9, "d": 1, "e": 1})
+		if got, want := fmt.Sprint(executor.Shards(roots, past, region)), "[[a] [b d] [c] [e]]"; got != want {
+			t.Errorf("it gives %s, not %s", got, want)
+		}
+	})
+	t.Run("regions share the ten jobs, and each has one", func(t *testing.T) {
+		t.Parallel()
+		region := map[string]string{}
+		for i, root := range many {
+			region[root] = fmt.Sprintf("region %d", i%3)
+		}
+		if got := executor.Shards(many, minutes(long), region); len(got) != 9 {
+			t.Errorf("three regions have %d jobs", len(got))
+		}
+		for i, root := range many {
+			region[root] = fmt.Sprintf("region %d", i%20)
+		}
+		if got := executor.Shards(many, minutes(long), region); len(got) != 20 {
+			t.Errorf("20 regions have %d jobs", len(got))
+		}
+	})
+}
+
+func TestEachJobHasTheLabelsOfItsMachine(t *testing.T) {
+	t.Parallel()
+	made := task("a", "b", "c")
+	made.Job.Shards = [][]string{{"a"}, {"b"}, {"c"}}
+	made.Job.Machines = [][]string{{"self-hosted", "west"}, nil}
+	inputs, err := executor.Inputs(made)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if got, want := inputs[operation.InputRunsOn], `[["self-hosted","west"],["ubuntu-latest"],["ubuntu-latest"]]`; got != want {
+		t.Errorf("it gives %s, not %s", got, want)
+	}
 }

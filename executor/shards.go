@@ -16,8 +16,26 @@ const (
 // Shards packs the roots of a plan for jobs that work beside each other, so that the longest job is short: the longest
 // root first, each to the job that has the least. past is how long the roots took before; one that is not known counts as
 // the middle of the others. Where nothing is known, or there are fewer than two roots, there is one job.
+// region says where roots are planned, each with others of its region only; one without an entry is of the region "".
 // Roots keep their order within a job, and jobs have the order of their first roots.
-func Shards(roots []string, past map[string]time.Duration) [][]string {
+func Shards(roots []string, past map[string]time.Duration, region map[string]string) [][]string {
+	if len(roots) < 2 {
+		return [][]string{slices.Clone(roots)}
+	}
+	regions := map[string][]string{}
+	for _, root := range roots {
+		regions[region[root]] = append(regions[region[root]], root)
+	}
+	var shards [][]string
+	for _, those := range regions {
+		shards = append(shards, within(those, past, max(1, maxShards/len(regions)))...)
+	}
+	inOrder(shards, roots)
+	return shards
+}
+
+// within packs the roots of one region for at most so many jobs.
+func within(roots []string, past map[string]time.Duration, most int) [][]string {
 	var known []time.Duration
 	for _, root := range roots {
 		if took, ok := past[root]; ok && took > 0 {
@@ -39,7 +57,7 @@ func Shards(roots []string, past map[string]time.Duration) [][]string {
 		total += took
 	}
 	least := max(shardWork, slices.Max(slices.Collect(maps.Values(work)))) // more jobs would only wait for the longest root
-	jobs := min(int((total+least-1)/least), maxShards, len(roots))
+	jobs := min(int((total+least-1)/least), most, len(roots))
 	return pack(roots, work, jobs)
 }
 
@@ -58,6 +76,12 @@ func pack(roots []string, work map[string]time.Duration, jobs int) [][]string {
 		shards[least] = append(shards[least], root)
 		load[least] += work[root]
 	}
+	inOrder(shards, roots)
+	return shards
+}
+
+// inOrder gives roots, and the jobs that they are packed for, the order of a list.
+func inOrder(shards [][]string, roots []string) {
 	place := map[string]int{}
 	for i, root := range roots {
 		place[root] = i
@@ -66,5 +90,4 @@ func pack(roots []string, work map[string]time.Duration, jobs int) [][]string {
 		slices.SortFunc(shard, func(a, b string) int { return cmp.Compare(place[a], place[b]) })
 	}
 	slices.SortFunc(shards, func(a, b []string) int { return cmp.Compare(place[a[0]], place[b[0]]) })
-	return shards
 }

@@ -72,7 +72,7 @@ type GateOperation struct {
 	Commit   string          `yaml:"commit"`   // apply: the candidate
 	Pull     int             `yaml:"pull"`     // 0: none
 	Actor    string          `yaml:"actor"`    // who asked for it
-	Missing  []string        `yaml:"missing"`  // sentences: which approvals it lacks that its environment asks for
+	Missing  []string        `yaml:"missing"`  // apply: sentences, which approvals it lacks that its environment asks for
 }
 
 // GateAlone is what was observed about a run of the action without the server.
@@ -147,10 +147,11 @@ func dispatchedGate(g Gate, op GateOperation) GateDecision {
 	if !op.Kind.Exclusive() {
 		return GateDecision{Verdict: GateApproved, Reasons: []string{about + " runs."}}
 	}
-	return GateDecision{Verdict: GateApproved, Reasons: []string{
-		about + " has the hold of " + op.For + ".",
-		"The job plans anew, and applies nothing that is not covered.",
-	}}
+	does := "The job plans anew, and applies nothing that is not covered."
+	if op.Kind == operation.BreakLease {
+		does = "The job breaks one state lock, of which it proves that people said yes to it, and changes nothing else."
+	}
+	return GateDecision{Verdict: GateApproved, Reasons: []string{about + " has the hold of " + op.For + ".", does}}
 }
 
 // unlike says how a run differs from what was dispatched; "" where it does not.
@@ -226,10 +227,7 @@ func (o GateOperation) protection() string {
 
 // again is the comment that asks for the operation anew.
 func (o GateOperation) again() string {
-	if o.Kind.Exclusive() {
-		return "`/apply " + o.For + "`"
-	}
-	return "`/plan`"
+	return code(o.Kind.Again(o.For))
 }
 
 func reject(remedy string, reasons ...string) GateDecision {

@@ -129,6 +129,10 @@ func TestEvents(t *testing.T) {
 
 		{"a dispatched run that ended is looked at", "workflow_run", `{"action":"completed","workflow_run":{"id":9,"event":"workflow_dispatch"},` + head + `}`},
 		{"a dispatched run that begins is looked at", "workflow_run", `{"action":"in_progress","workflow_run":{"id":9,"event":"workflow_dispatch"},` + head + `}`},
+		{"a run with the name of an operation is looked at by that name", "workflow_run", `{"action":"requested","workflow_run":{"id":9,` +
+			`"event":"workflow_dispatch","display_title":"switchyard apply prod, operation 5.2 5d1b7a30"},` + head + `}`},
+		{"another name of a run is not kept", "workflow_run", `{"action":"requested","workflow_run":{"id":9,"event":"workflow_dispatch",` +
+			`"display_title":"deploy\u0000 everything"},` + head + `}`},
 		{"a run of the repository's own tests is ignored", "workflow_run", `{"action":"completed","workflow_run":{"id":9,"event":"push"},` + head + `}`},
 		{"an unknown action of workflow_run is ignored", "workflow_run", `{"action":"exploded","workflow_run":{"id":9,"event":"workflow_dispatch"},` + head + `}`},
 		{"a run without an id is malformed", "workflow_run", `{"action":"completed","workflow_run":{"event":"workflow_dispatch"},` + head + `}`},

@@ -4,6 +4,7 @@ import (
 	"context"
 
 	"github.com/switchyard-dev/switchyard/deploy"
+	"github.com/switchyard-dev/switchyard/operation"
 )
 
 // workflowRunActions are the actions on a workflow run after which whoever waits for it looks at it, and why.
@@ -26,6 +27,7 @@ type workflowRunEvent struct {
 	Run struct {
 		ID    int64  `json:"id"`
 		Event string `json:"event"`
+		Title string `json:"display_title"` // what `run-name` of the workflow gives
 	} `json:"workflow_run"`
 }
 
@@ -51,5 +53,9 @@ func (h *WorkflowRun) Handle(ctx context.Context, event, deliveryID string, payl
 	if got.Run.ID <= 0 {
 		return &Malformed{Event: event, Reason: "the run has no id"}
 	}
-	return h.accept(ctx, event, deliveryID, payload, got.envelope, deploy.RunSeen{Repository: repo, Run: got.Run.ID}.Job())
+	seen := deploy.RunSeen{Repository: repo, Run: got.Run.ID}
+	if _, ours := operation.ParseRunName(got.Run.Title); ours {
+		seen.Name = got.Run.Title
+	}
+	return h.accept(ctx, event, deliveryID, payload, got.envelope, seen.Job())
 }

@@ -10,6 +10,7 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+	"time"
 
 	"github.com/google/go-github/v66/github"
 
@@ -261,19 +262,35 @@ func (h *Hub) CancelRun(ctx context.Context, repo operation.Repository, id int64
 	return err
 }
 
+// Environment is a GitHub Environment.
+type Environment struct {
+	Made    time.Time // when it was made
+	Limited bool      // only some branches may use it
+}
+
 // HasEnvironment reports whether a repository has a GitHub Environment of that name. One that a workflow names and that is
 // not there would be made without any protection.
-// See https://docs.github.com/en/rest/deployments/environments#get-an-environment.
 func (h *Hub) HasEnvironment(ctx context.Context, repo operation.Repository, name string) (bool, error) {
+	_, there, err := h.Environment(ctx, repo, name)
+	return there, err
+}
+
+// Environment reads a GitHub Environment; false where there is none of that name.
+// See https://docs.github.com/en/rest/deployments/environments#get-an-environment.
+func (h *Hub) Environment(ctx context.Context, repo operation.Repository, name string) (Environment, bool, error) {
+	var got struct {
+		Created time.Time `json:"created_at"`
+		Policy  *struct{} `json:"deployment_branch_policy"`
+	}
 	_, err := h.call(ctx, repo.Installation, request{
 		method: http.MethodGet, route: "repos/{owner}/{repo}/environments/{environment_name}",
-		args: []string{repo.Owner, repo.Name, name},
-		do:   "look for", thing: fmt.Sprintf("environment %s of %s", harmless(name), repo.FullName()),
+		args: []string{repo.Owner, repo.Name, name}, out: &got,
+		do: "look for", thing: fmt.Sprintf("environment %s of %s", harmless(name), repo.FullName()),
 	})
 	if _, gone := errors.AsType[*Gone](err); gone {
-		return false, nil
+		return Environment{}, false, nil
 	}
-	return err == nil, err
+	return Environment{Made: got.Created, Limited: got.Policy != nil}, err == nil, err
 }
 
 // BotLogin is the login under which the App acts. GitHub is asked once.

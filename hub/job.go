@@ -155,30 +155,41 @@ func (h *Hub) FirstSucceeded(ctx context.Context, repo operation.Repository, id 
 	return err == nil && succeeded > 0 && failed == 0, err
 }
 
-// Twin finds the oldest dispatched run of the same name as a run that was made before it, within some time. Of more than 300 runs
-// in that time only the newest are looked through.
+// RunsAround lists the dispatched runs of a workflow file that were made at most so long before or after a run, in no order, without
+// that run. Of more than 300 only the newest are looked through.
 // See https://docs.github.com/en/rest/actions/workflow-runs#list-workflow-runs-for-a-workflow.
-func (h *Hub) Twin(ctx context.Context, repo operation.Repository, workflow string, run Run, within time.Duration) (Run, bool, error) {
-	var got struct {
-		Runs []Run `json:"workflow_runs"`
-	}
-	var found Run
+func (h *Hub) RunsAround(ctx context.Context, repo operation.Repository, workflow string, run Run, before, after time.Duration) ([]Run, error) {
 	stamp := func(at time.Time) string { return at.UTC().Format(time.RFC3339) }
-	_, err := h.list(ctx, repo.Installation, request{
-		method: http.MethodGet, route: "repos/{owner}/{repo}/actions/workflows/{workflow_id}/runs",
-		args: []string{repo.Owner, repo.Name, workflow}, out: &got,
-		query: url.Values{"event": {"workflow_dispatch"}, "created": {stamp(run.Created.Add(-within)) + ".." + stamp(run.Created)}},
-		do:    "list", thing: "the runs of " + harmless(workflow) + " of " + repo.FullName(),
-	}, maxRunPages, func() bool {
-		for _, other := range got.Runs {
-			if other.Name == run.Name && other.ID < run.ID && (found.ID == 0 || other.ID < found.ID) {
-				found = other
-			}
+	var found []Run
+	err := h.dispatchedRuns(ctx, repo, workflow, stamp(run.Created.Add(-before))+".."+stamp(run.Created.Add(after)), func(other Run) {
+		if other.ID != run.ID {
+			found = append(found, other)
 		}
-		got.Runs = nil
-		return true
 	})
-	return found, found.ID != 0, err
+	return found, err
+}
+
+// RevokeToken ends an installation token before its time. It is asked with that token itself.
+// See https://docs.github.com/en/rest/apps/installations#revoke-an-installation-access-token.
+func (h *Hub) RevokeToken(ctx context.Context, token string) error {
+	const route = "installation/token"
+	ctx, cancel := context.WithTimeout(withLabels(ctx, 0, route), h.timeout)
+	defer cancel()
+	request, err := http.NewRequestWithContext(ctx, http.MethodDelete, h.api.JoinPath(route).String(), http.NoBody)
+	if err != nil {
+		return fmt.Errorf("revoke a token: make the request: %w", err)
+	}
+	request.Header.Set("Accept", "application/vnd.github+json")
+	request.Header.Set("Authorization", "Bearer "+token)
+	response, err := (&http.Client{Transport: h.edge, CheckRedirect: stay}).Do(request)
+	if err != nil {
+		return fmt.Errorf("revoke a token: %w", err)
+	}
+	defer discard(response)
+	if response.StatusCode != http.StatusNoContent {
+		return fmt.Errorf("revoke a token: GitHub answers %s", response.Status)
+	}
+	return nil
 }
 
 // maxIdentityToken bounds the answer of the endpoint that gives a job its identity, in bytes.

@@ -38,8 +38,7 @@ jobs:
 // seenFromWithin is what a job learns with its own token.
 type seenFromWithin struct {
 	deployed []hub.Deployed
-	twin     hub.Run
-	hasTwin  bool
+	others   []hub.Run
 	run      hub.Run
 	claims   map[string]any
 	err      error
@@ -59,7 +58,7 @@ func lookFromWithin(ctx context.Context, s *standIn, job *sandbox.Job) (seen see
 	}))
 	seen.run, err = inJob.Run(ctx, repo, job.RunID)
 	fail(err)
-	seen.twin, seen.hasTwin, err = inJob.Twin(ctx, repo, "deploy.yml", seen.run, time.Hour)
+	seen.others, err = inJob.RunsAround(ctx, repo, "deploy.yml", seen.run, time.Hour, time.Minute)
 	fail(err)
 	token, err := inJob.IdentityToken(ctx, job.Environment["ACTIONS_ID_TOKEN_REQUEST_URL"], job.Environment["ACTIONS_ID_TOKEN_REQUEST_TOKEN"],
 		"https://switchyard.example")
@@ -126,8 +125,12 @@ func TestAJobLearnsWithItsOwnTokenWhatWasDeployed(t *testing.T) {
 	if got.run.ID != now || got.run.Name != "deploy two" || got.run.Event != "workflow_dispatch" || got.run.Branch != "main" {
 		t.Errorf("the run is %+v", got.run)
 	}
-	if !got.hasTwin || got.twin.ID != failed {
-		t.Errorf("its twin is %+v", got.twin)
+	others := map[int64]string{}
+	for _, other := range got.others {
+		others[other.ID] = other.Name
+	}
+	if diff := cmp.Diff(map[int64]string{deployed: "deploy one", failed: "deploy two"}, others); diff != "" {
+		t.Errorf("the runs beside it: -want +got:\n%s", diff)
 	}
 	for name, want := range map[string]any{
 		"environment": "prod", "run_id": strconv.FormatInt(now, 10), "aud": "https://switchyard.example", "repository": "acme/network",
@@ -298,5 +301,48 @@ func TestAnEditWithinTheSameSecondIsSeen(t *testing.T) {
 	}
 	if _, err := s.hub.Retouched(t.Context(), s.repo, "IC_nothing"); err == nil {
 		t.Error("a comment that is not there is no error")
+	}
+}
+
+func TestATokenIsEndedBeforeItsTime(t *testing.T) {
+	t.Parallel()
+	s := newStandIn(t)
+	token, _, err := s.hub.ReadToken(t.Context(), s.repo.Installation, []string{s.repo.Name})
+	if err != nil {
+		t.Fatal(err)
+	}
+	inJob, err := hub.New(hub.Options{Bearer: "ghs_the-job's-own", APIURL: s.APIURL(), GraphQLURL: s.GraphQLURL()})
+	if err != nil {
+		t.Fatal(err)
+	}
+	reads := func() int {
+		request, err := http.NewRequestWithContext(t.Context(), http.MethodGet, s.APIURL()+"/repos/acme/network/contents/a", http.NoBody)
+		if err != nil {
+			t.Fatal(err)
+		}
+		request.Header.Set("Authorization", "Bearer "+token)
+		response, err := http.DefaultClient.Do(request)
+		if err != nil {
+			t.Fatal(err)
+		}
+		_ = response.Body.Close()
+		return response.StatusCode
+	}
+	if status := reads(); status != http.StatusOK {
+		t.Fatalf("it reads the repository with status %d", status)
+	}
+	if err := inJob.RevokeToken(t.Context(), token); err != nil {
+		t.Fatal(err)
+	}
+	if status := reads(); status != http.StatusUnauthorized {
+		t.Errorf("it still reads the repository, with status %d", status)
+	}
+	if err := inJob.RevokeToken(t.Context(), token); err == nil || strings.Contains(err.Error(), token) {
+		t.Errorf("ended twice: %v", err)
+	}
+	ctx, cancel := context.WithCancel(t.Context())
+	cancel()
+	if err := inJob.RevokeToken(ctx, token); err == nil || strings.Contains(err.Error(), token) {
+		t.Errorf("without an answer: %v", err)
 	}
 }

@@ -19,6 +19,8 @@ const (
 	// MaxComment is in characters; a longer body is refused with "body is too long (maximum is 65536
 	// characters)". See https://docs.github.com/en/rest/issues/comments#create-an-issue-comment.
 	MaxComment = 65_536
+	// maxIssueTitle is in characters. See https://docs.github.com/en/rest/issues/issues#create-an-issue, which refuses longer ones.
+	maxIssueTitle = 256
 	// MaxDeploymentDescription is in characters, of a deployment and of its statuses. See
 	// https://docs.github.com/en/rest/deployments/statuses#create-a-deployment-status.
 	MaxDeploymentDescription = 140

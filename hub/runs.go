@@ -61,25 +61,33 @@ func (h *Hub) Run(ctx context.Context, repo operation.Repository, id int64) (Run
 // RunsNamed lists the dispatched runs of a workflow file with this name that were made since then, in no order.
 // See https://docs.github.com/en/rest/actions/workflow-runs#list-workflow-runs-for-a-workflow.
 func (h *Hub) RunsNamed(ctx context.Context, repo operation.Repository, workflow, name string, since time.Time) ([]Run, error) {
+	var found []Run
+	err := h.dispatchedRuns(ctx, repo, workflow, ">="+since.UTC().Format(time.RFC3339), func(run Run) {
+		if run.Name == name {
+			found = append(found, run)
+		}
+	})
+	return found, err
+}
+
+// dispatchedRuns gives the dispatched runs of a workflow file that were made at some time, the newest first.
+func (h *Hub) dispatchedRuns(ctx context.Context, repo operation.Repository, workflow, created string, each func(Run)) error {
 	var got struct {
 		Runs []Run `json:"workflow_runs"`
 	}
-	var found []Run
 	_, err := h.list(ctx, repo.Installation, request{
 		method: http.MethodGet, route: "repos/{owner}/{repo}/actions/workflows/{workflow_id}/runs",
 		args: []string{repo.Owner, repo.Name, workflow}, out: &got,
-		query: url.Values{"event": {"workflow_dispatch"}, "created": {">=" + since.UTC().Format(time.RFC3339)}},
+		query: url.Values{"event": {"workflow_dispatch"}, "created": {created}},
 		do:    "list", thing: "the runs of " + harmless(workflow) + " of " + repo.FullName(),
 	}, maxRunPages, func() bool {
 		for _, run := range got.Runs {
-			if run.Name == name {
-				found = append(found, run)
-			}
+			each(run)
 		}
 		got.Runs = nil
 		return true
 	})
-	return found, err
+	return err
 }
 
 // Artifact is one archive that a run has left.

@@ -22,8 +22,11 @@ import (
 // GitHub answers a job's questions, with the job's own token. *hub.Hub does.
 type GitHub interface {
 	Repository(ctx context.Context, repo operation.Repository) (hub.Info, error)
+	LetBegin(ctx context.Context, repo operation.Repository, run int64, environment string) ([]string, error)
+	Environment(ctx context.Context, repo operation.Repository, name string) (hub.Environment, bool, error)
 	Deployed(ctx context.Context, repo operation.Repository, environment string, each func(hub.Deployed) (bool, error)) error
 	IdentityToken(ctx context.Context, address, secret, audience string) (string, error)
+	RevokeToken(ctx context.Context, token string) error
 	People
 	Runs
 }
@@ -31,8 +34,9 @@ type GitHub interface {
 // Runs is what GitHub knows about the runs of a workflow.
 type Runs interface {
 	Run(ctx context.Context, repo operation.Repository, id int64) (hub.Run, error)
+	Artifacts(ctx context.Context, repo operation.Repository, run int64) ([]hub.Artifact, error)
 	FirstSucceeded(ctx context.Context, repo operation.Repository, id int64) (bool, error)
-	Twin(ctx context.Context, repo operation.Repository, workflow string, run hub.Run, within time.Duration) (hub.Run, bool, error)
+	RunsAround(ctx context.Context, repo operation.Repository, workflow string, run hub.Run, before, after time.Duration) ([]hub.Run, error)
 }
 
 // People is what GitHub knows about who wrote, reviewed and said something.
@@ -86,6 +90,7 @@ type gatherer struct {
 	github GitHub
 	git    History
 	repo   operation.Repository
+	now    time.Time
 	ranks  map[string]string
 	dirs   map[string][]string // of each root, with those of its modules; by the root's own
 }
@@ -105,6 +110,17 @@ func (g *gatherer) gather(ctx context.Context, machine Machine, run hub.Run, tas
 	}
 	if task.Kind == operation.Plan {
 		f.plan, err = g.plan(ctx, task)
+		return f, err
+	}
+	if task.Kind == operation.ExplainLock {
+		err = g.lock(ctx, task, &f)
+		return f, err
+	}
+	if f.protection, _, err = g.github.Environment(ctx, g.repo, task.Job.Environment); err != nil {
+		return f, fmt.Errorf("look at the job's GitHub Environment: %w", err)
+	}
+	if task.Kind == operation.BreakLease {
+		err = g.lock(ctx, task, &f)
 		return f, err
 	}
 	f.apply, err = g.apply(ctx, task, f.config)
@@ -202,17 +218,8 @@ func wrap(doing string, err error) error {
 // apply finds out what an apply brings.
 func (g *gatherer) apply(ctx context.Context, task operation.Task, config repoconfig.Config) (f applyFacts, err error) {
 	environment, _ := config.Environment(task.Environment)
-	tip, ok, err := g.git.Branch(ctx, g.repo, task.Job.Branch)
-	if err != nil {
-		return f, fmt.Errorf("find branch %q: %w", task.Job.Branch, err)
-	}
-	if f.tip = tip; ok {
-		if f.contains, err = g.git.IsAncestor(ctx, g.repo, task.Commit, tip); err != nil {
-			return f, fmt.Errorf("look for commit %s: %w", short(task.Commit), err)
-		}
-	}
-	if !f.contains {
-		return f, nil // refused: whose commit it is does not matter
+	if f.tip, f.contains, err = g.onBranch(ctx, task); err != nil || !f.contains {
+		return f, err // refused: whose commit it is does not matter
 	}
 	if f.last, f.lastAt, err = g.last(ctx, environment, config.Actions.Workflow); err != nil {
 		return f, err
@@ -272,29 +279,37 @@ func (g *gatherer) words(ctx context.Context, task operation.Task) ([]word, erro
 	}
 	var words []word
 	for _, claimed := range task.Job.Words {
-		w := word{Word: claimed}
-		written, err := g.github.Comment(ctx, g.repo, claimed.Comment)
-		if gone := (*hub.Gone)(nil); errors.As(err, &gone) {
-			words = append(words, w)
-			continue
-		}
+		w, err := g.word(ctx, claimed)
 		if err != nil {
-			return nil, fmt.Errorf("read a comment: %w", err)
-		}
-		w.found, w.number, w.author, w.made, w.bot, w.edited = true, written.Number, written.Author, written.Made, written.Bot, written.Edited
-		command, is, err := commands.Parse(written.Body)
-		w.command, w.readable = command, is && err == nil
-		if w.readable && !w.bot && !w.edited {
-			if w.edited, err = g.github.Retouched(ctx, g.repo, written.Node); err != nil {
-				return nil, fmt.Errorf("ask whether a comment was edited: %w", err)
-			}
-			if w.permission, err = g.permission(ctx, w.author); err != nil {
-				return nil, err
-			}
+			return nil, err
 		}
 		words = append(words, w)
 	}
 	return words, nil
+}
+
+// word reads one of them.
+func (g *gatherer) word(ctx context.Context, claimed operation.Word) (word, error) {
+	w := word{Word: claimed}
+	written, err := g.github.Comment(ctx, g.repo, claimed.Comment)
+	if gone := (*hub.Gone)(nil); errors.As(err, &gone) {
+		return w, nil
+	}
+	if err != nil {
+		return w, fmt.Errorf("read a comment: %w", err)
+	}
+	w.found, w.number, w.author, w.made, w.bot, w.edited = true, written.Number, written.Author, written.Made, written.Bot, written.Edited
+	command, is, err := commands.Parse(written.Body)
+	w.command, w.readable = command, is && err == nil
+	if w.readable && !w.bot && !w.edited {
+		if w.edited, err = g.github.Retouched(ctx, g.repo, written.Node); err != nil {
+			return w, fmt.Errorf("ask whether a comment was edited: %w", err)
+		}
+		if w.permission, err = g.permission(ctx, w.author); err != nil {
+			return w, err
+		}
+	}
+	return w, nil
 }
 
 func (g *gatherer) permission(ctx context.Context, login string) (string, error) {

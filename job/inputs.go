@@ -138,8 +138,8 @@ func shard(env Environ, task operation.Task) (int, []string, error) {
 	if number < 0 || number >= len(task.Job.Shards) {
 		return 0, nil, fmt.Errorf("input shard is %d, but the task has %d of them", number, len(task.Job.Shards))
 	}
-	if task.Kind == operation.Apply && len(task.Job.Shards) != 1 {
-		return 0, nil, errors.New("an apply must not be divided between jobs")
+	if task.Kind.Exclusive() && len(task.Job.Shards) != 1 {
+		return 0, nil, fmt.Errorf("an operation of kind %s must not be divided between jobs", task.Kind)
 	}
 	roots := task.Job.Shards[number]
 	for _, root := range roots {

@@ -51,18 +51,27 @@ type Parts struct {
 	Clock   clockwork.Clock
 	Network http.RoundTripper // to the server; nil: the standard one
 	Out     io.Writer         // the job's log
+
+	lent *string // the token that a server has lent to this job, once it did; nil: none is given back
 }
 
 // ErrNotDone says that the operation did not end well; the result says how. The job has to fail, so that GitHub records no deployment.
 var ErrNotDone = errors.New("the operation did not end well")
 
-// sameOperation is how long before a run another one of its operation is looked for. A dispatch that got no answer is repeated within
-// minutes.
-const sameOperation = 24 * time.Hour
+// ErrOtherRun is an ErrNotDone of a run whose operation another run works on.
+var ErrOtherRun = fmt.Errorf("another run has this operation: %w", ErrNotDone)
+
+// How long before and after a run other ones of its operation are looked for. A dispatch that got no answer is repeated within minutes.
+const (
+	sameOperation = 24 * time.Hour
+	laterAttempt  = time.Hour
+)
 
 // Dispatched does the task that a dispatch gave to this run. The error is ErrNotDone, or says why not even a result could be left.
 func Dispatched(ctx context.Context, p Parts) error {
 	begun := p.Clock.Now()
+	p.lent = new(string)
+	defer p.giveBack(ctx) // when the result is there: it matters more
 	task, err := readTask(p.Env)
 	if err != nil {
 		return err
@@ -115,7 +124,7 @@ func (p Parts) dispatched(ctx context.Context, task *operation.Task) (operation.
 	if err := mirror.Fetch(ctx, repo); err != nil {
 		return operation.Result{}, err //nolint:wrapcheck // says what was fetched
 	}
-	g := &gatherer{github: p.GitHub, git: mirror, repo: repo}
+	g := &gatherer{github: p.GitHub, git: mirror, repo: repo, now: p.Clock.Now()}
 	known, err := g.gather(ctx, p.Machine, run, *task, info.DefaultBranch)
 	if err != nil {
 		return operation.Result{}, err
@@ -136,10 +145,15 @@ func (p Parts) run(ctx context.Context, task operation.Task) (operation.Result, 
 	if err != nil {
 		return operation.Result{}, err
 	}
+	return p.running(ctx, task, confirm), nil
+}
+
+// running is run once it is known whom to ask.
+func (p Parts) running(ctx context.Context, task operation.Task, confirm func(context.Context) error) operation.Result {
 	end := uuid.NewString()
 	_, _ = fmt.Fprintf(p.Out, "::stop-commands::%s\n", end)
 	defer func() { _, _ = fmt.Fprintf(p.Out, "\n::%s::\n", end) }()
-	return p.Run(ctx, task, confirm), nil
+	return p.Run(ctx, task, confirm)
 }
 
 // startClean removes what an earlier job has left on a machine that is not thrown away: code of a plan may have put it there.
@@ -174,14 +188,53 @@ func (p Parts) alone(ctx context.Context, task operation.Task, run hub.Run) erro
 		return fmt.Errorf("the run is called %s, not %s: its workflow file needs the `run-name` of the template",
 			quote(run.Name), quote(name))
 	}
-	other, there, err := p.GitHub.Twin(ctx, p.Machine.Repository, task.Job.Workflow, run, sameOperation)
+	others, err := p.GitHub.RunsAround(ctx, p.Machine.Repository, task.Job.Workflow, run, sameOperation, laterAttempt)
 	if err != nil {
 		return fmt.Errorf("look for other runs of this operation: %w", err)
 	}
-	if there {
+	if other, there := givesWay(run, others); there {
 		return &otherRunError{other}
 	}
+	return p.undone(ctx, task, run, others)
+}
+
+// undone makes sure that no newer run of this start of an apply has worked already: GitHub may have shown this one too late to it. A run
+// that has worked has left its result. Two of them never run at the same time, because the workflow lets one apply at a time into an
+// environment.
+func (p Parts) undone(ctx context.Context, task operation.Task, run hub.Run, others []hub.Run) error {
+	for _, other := range others {
+		if !task.Kind.Exclusive() || other.Name != run.Name || other.ID < run.ID || other.Status != hub.RunCompleted {
+			continue
+		}
+		left, err := p.GitHub.Artifacts(ctx, p.Machine.Repository, other.ID)
+		if err != nil {
+			return fmt.Errorf("look whether another run has done this operation: %w", err)
+		}
+		if slices.ContainsFunc(left, func(a hub.Artifact) bool { return a.Name == operation.ArtifactName(task, 0) }) {
+			return &otherRunError{other}
+		}
+	}
 	return nil
+}
+
+// givesWay finds the run that works instead of another one: of two for one start of an operation the one that was made first, and for a
+// start that the server has given up on, because its run did not turn up, that of a later one.
+func givesWay(run hub.Run, others []hub.Run) (hub.Run, bool) {
+	mine, _ := operation.ParseRunName(run.Name)
+	var found hub.Run
+	for _, other := range others {
+		theirs, named := operation.ParseRunName(other.Name)
+		switch {
+		case !named || theirs.Operation != mine.Operation || !strings.EqualFold(other.Actor.Login, run.Actor.Login):
+			continue
+		case other.Name == run.Name && other.ID < run.ID, theirs.Attempt > mine.Attempt,
+			theirs.Attempt == mine.Attempt && theirs.Launch != mine.Launch && other.ID > run.ID:
+			if found.ID == 0 || other.ID < found.ID {
+				found = other
+			}
+		}
+	}
+	return found, found.ID != 0
 }
 
 // refsOf are the refs that a task needs.
@@ -229,6 +282,7 @@ func (p Parts) equip(ctx context.Context, task *operation.Task, known facts, mir
 		target.Lineage, target.Serial = from.Lineage, from.Serial
 		task.Targets[i] = target
 	}
+	task.Died = "" // no other job's directory is here
 	task.Stateful, task.Mask = known.config.Risk.Stateful, known.config.Mask
 	if task.Kind == operation.Apply {
 		task.Binding, task.Block = environment.Binding, known.config.Risk.Block
@@ -277,7 +331,7 @@ func filesOf(ctx context.Context, mirror History, repo operation.Repository, tre
 // tree makes or finds the tree that Terraform runs on, and has its files.
 func (p Parts) tree(ctx context.Context, task *operation.Task, mirror Mirrors) error {
 	repo, claimed := p.Machine.Repository, task.Tree
-	if task.Kind == operation.Apply || task.Job.Base == "" {
+	if task.Kind != operation.Plan || task.Job.Base == "" {
 		tree, err := mirror.Tree(ctx, repo, task.Commit)
 		if err != nil {
 			return fmt.Errorf("find the tree of %s: %w", short(task.Commit), err)
@@ -322,7 +376,7 @@ func (p Parts) standBack(task operation.Task, other *otherRunError) error {
 		return err
 	}
 	if task.Kind.Exclusive() {
-		return ErrNotDone
+		return ErrOtherRun
 	}
 	return nil
 }
@@ -349,6 +403,9 @@ func (p Parts) leave(task operation.Task, number int, result operation.Result) e
 	said := outputsOf(task, result)
 	said["unsaved-artifact"] = p.moveUnsaved(dir, result)
 	said["result-path"], said["summary-path"], said["artifact"] = name, summary, operation.ArtifactName(task, number)
+	if task.Launch == "" { // no server waits for it
+		said["artifact"] = ""
+	}
 	if err := p.outputs(said); err != nil {
 		return err
 	}

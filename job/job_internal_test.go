@@ -6,6 +6,7 @@ import (
 	"encoding/json"
 	"errors"
 	"flag"
+	"fmt"
 	"os"
 	"path/filepath"
 	"regexp"
@@ -175,7 +176,7 @@ func TestWhatAJobShows(t *testing.T) {
 		}, true},
 		"refused-with-the-token": {func(s *step, _ *operation.Task) { s.config = "version: job-token" }, true},
 		"another-run": {func(s *step, _ *operation.Task) {
-			s.twin = hub.Run{ID: 99, URL: "https://github.com/acme/network/actions/runs/99"}
+			s.others = []hub.Run{{ID: 99, Name: s.run.Name, URL: "https://github.com/acme/network/actions/runs/99"}}
 		}, true},
 	} {
 		t.Run(name, func(t *testing.T) {
@@ -199,9 +200,61 @@ func TestThePlanOfASecondRunEndsWell(t *testing.T) {
 	t.Parallel()
 	s := newStep(t)
 	task := s.planTask()
-	s.twin = hub.Run{ID: 99, URL: "https://github.com/acme/network/actions/runs/99"}
+	s.others = []hub.Run{{ID: 99, Name: s.run.Name, URL: "https://github.com/acme/network/actions/runs/99"}}
 	if err := s.dispatched(t, task); err != nil || len(s.ran) != 0 {
 		t.Errorf("it ends with %v and did %d tasks", err, len(s.ran))
+	}
+}
+
+func TestWhichOfSeveralRunsWorks(t *testing.T) {
+	t.Parallel()
+	app, eve := hub.Account{Login: "switchyard[bot]"}, hub.Account{Login: "eve"}
+	const name, later = "switchyard apply prod, operation 5.2 launched", "switchyard apply prod, operation 5.3 again"
+	left := []hub.Artifact{{Name: "switchyard-5.2-0"}}
+	for title, c := range map[string]struct {
+		others []hub.Run
+		left   []hub.Artifact // of run 101
+		gives  int64          // the run that works instead; 0: none
+	}{
+		"the only one":                         {nil, nil, 0},
+		"the second one gives way":             {[]hub.Run{{ID: 99, Name: name, Actor: app}}, nil, 99},
+		"the third one gives way to the first": {[]hub.Run{{ID: 99, Name: name, Actor: app}, {ID: 98, Name: name, Actor: app}}, nil, 98},
+		"the first one does not":               {[]hub.Run{{ID: 101, Name: name, Actor: app}}, left, 0},
+		"but where the second one has done it": {[]hub.Run{{ID: 101, Name: name, Actor: app, Status: hub.RunCompleted}}, left, 101},
+		"and not where that one gave way":      {[]hub.Run{{ID: 101, Name: name, Actor: app, Status: hub.RunCompleted}}, nil, 0},
+		"one that the server has given up on":  {[]hub.Run{{ID: 101, Name: later, Actor: app}}, nil, 101},
+		"one that was started anew since": {
+			[]hub.Run{{ID: 101, Name: strings.Replace(name, "launched", "anew", 1), Actor: app}}, nil, 101,
+		},
+		"the new start of one":                                {[]hub.Run{{ID: 99, Name: strings.Replace(name, "launched", "before", 1), Actor: app}}, nil, 0},
+		"a later attempt does not give way to an earlier one": {[]hub.Run{{ID: 99, Name: strings.Replace(name, "5.2", "5.1", 1), Actor: app}}, nil, 0},
+		"one of another operation":                            {[]hub.Run{{ID: 99, Name: strings.Replace(name, "5.2", "4.2", 1), Actor: app}}, nil, 0},
+		"one that a person has given that name":               {[]hub.Run{{ID: 99, Name: name, Actor: eve}, {ID: 102, Name: later, Actor: eve}}, nil, 0},
+		"the repository's own":                                {[]hub.Run{{ID: 99, Name: "deploy", Actor: app}}, nil, 0},
+	} {
+		t.Run(title, func(t *testing.T) {
+			t.Parallel()
+			s := newStep(t)
+			s.run.Actor, s.others, s.artifacts = app, c.others, map[int64][]hub.Artifact{101: c.left}
+			for i := range s.others {
+				s.others[i].URL = fmt.Sprintf("https://github.com/acme/network/actions/runs/%d", s.others[i].ID)
+			}
+			err := s.dispatched(t, applyTask())
+			if c.gives == 0 {
+				if err != nil || len(s.ran) != 1 {
+					t.Errorf("it does not work: %v: %s", err, s.log.String())
+				}
+				return
+			}
+			// It must neither succeed, since GitHub would record a deployment, nor leave a result, which would be taken for the operation's.
+			_, left := os.Stat(filepath.Join(s.machine.Workspace, defaultResultDir, operation.ResultFile))
+			if !errors.Is(err, ErrOtherRun) || len(s.ran) != 0 || left == nil {
+				t.Errorf("it ends with %v, did %d tasks, and left a result: %v", err, len(s.ran), left == nil)
+			}
+			if want := fmt.Sprintf("/actions/runs/%d,", c.gives); !strings.Contains(s.log.String(), want) {
+				t.Errorf("it does not lead to run %d: %s", c.gives, s.log.String())
+			}
+		})
 	}
 }
 

@@ -10,6 +10,7 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+	"time"
 
 	"github.com/switchyard-dev/switchyard/operation"
 )
@@ -83,7 +84,25 @@ func (p Parts) modulesToken(ctx context.Context, task operation.Task) (string, e
 	if err := json.Unmarshal(data, &answer); err != nil || answer.Token != "" && !tokenForm.MatchString(answer.Token) {
 		return "", fmt.Errorf("the server %s gives no token of GitHub", audience) // its answer may hold one: not repeated
 	}
+	if p.lent != nil {
+		*p.lent = answer.Token
+	}
 	return answer.Token, nil
+}
+
+// giveBackWithin bounds how long a job waits for GitHub to end a token. It ends by itself an hour after it was made.
+const giveBackWithin = 5 * time.Second
+
+// giveBack ends the token that a server has lent to this job: whoever finds it later has nothing.
+func (p Parts) giveBack(ctx context.Context) {
+	if *p.lent == "" {
+		return
+	}
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), giveBackWithin)
+	defer cancel()
+	if err := p.GitHub.RevokeToken(ctx, *p.lent); err != nil {
+		p.note("notice", "The token for private modules could not be given back ("+err.Error()+"). It ends within the hour.")
+	}
 }
 
 // gitAccess are the variables by which git sends a header to these repositories and to nothing else, and fetches them by HTTPS also

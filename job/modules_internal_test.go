@@ -2,8 +2,10 @@ package job
 
 import (
 	"bytes"
+	"context"
 	"encoding/base64"
 	"encoding/json"
+	"errors"
 	"net/http"
 	"net/http/httptest"
 	"os"
@@ -16,6 +18,7 @@ import (
 	"github.com/jonboulle/clockwork"
 
 	"github.com/switchyard-dev/switchyard/operation"
+	"github.com/switchyard-dev/switchyard/terraform"
 )
 
 const moduleToken = "ghs_0123456789abcdefghij"
@@ -188,4 +191,69 @@ func TestATokenForPrivateModulesIsRefused(t *testing.T) {
 			t.Errorf("%v %v %q", err, task.InitEnv, log)
 		}
 	})
+}
+
+func TestATokenForPrivateModulesIsGivenBackAtTheEnd(t *testing.T) {
+	t.Parallel()
+	const given = "the end of token ghs_, with the result there: true"
+	for name, c := range map[string]struct {
+		change func(*step, *Parts)
+		want   int
+	}{
+		"after the result is left": {func(*step, *Parts) {}, 1},
+		"when Terraform was stopped": {func(s *step, _ *Parts) {
+			s.does = func(_ context.Context, task operation.Task, _ func(context.Context) error) operation.Result {
+				return resultOf(task, operation.TargetStopped)
+			}
+		}, 1},
+		"when the job could not even begin": {func(_ *step, p *Parts) {
+			p.Find = func(context.Context, terraform.Want) (string, error) {
+				return "", errors.New("no Terraform of " + moduleToken)
+			}
+		}, 1},
+		"and where that fails, the job ends as it would have": {func(s *step, _ *Parts) {
+			s.endless = errors.New("GitHub answers 500 for " + moduleToken)
+		}, 1},
+		"but a secret of the workflow stays what it is": {func(_ *step, p *Parts) {
+			env := p.Env
+			p.Env = func(name string) (string, bool) {
+				if name == "INPUT_MODULES_TOKEN" {
+					return moduleToken, true
+				}
+				return env(name)
+			}
+		}, 0},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
+				_, _ = w.Write([]byte(`{"repositories":["acme/stamp"],"token":"` + moduleToken + `"}`))
+			}))
+			t.Cleanup(server.Close)
+			s, task := newStep(t), applyTask()
+			s.config += "modules: [acme/stamp]\n"
+			task.Job.Server = server.URL
+			parts := s.parts(t, task)
+			c.change(s, &parts)
+			err := Dispatched(t.Context(), parts)
+			if s.endless != nil && (err != nil || !strings.Contains(s.log.String(), "It ends within the hour")) {
+				t.Errorf("%v: %s", err, s.log.String())
+			}
+			ended := 0
+			for _, asked := range s.asked {
+				if asked == given {
+					ended++
+				} else if strings.HasPrefix(asked, "the end of token") {
+					t.Errorf("too early: %s", asked)
+				}
+			}
+			if ended != c.want {
+				t.Errorf("the token was ended %d times, not %d: %q, %v", ended, c.want, s.asked, err)
+			}
+			// GitHub's runner is told once what to mask; apart from that, nobody sees it.
+			if shown := strings.Replace(s.shown(t), "::add-mask::"+moduleToken, "", 1); strings.Contains(shown, moduleToken) {
+				t.Errorf("the token is shown:\n%s", shown)
+			}
+		})
+	}
 }

@@ -31,7 +31,11 @@ func clip(text string) string {
 
 // withoutToken takes the job's token out of a text.
 func (p Parts) withoutToken(text string) string {
-	for _, secret := range []string{p.Machine.Token, p.Machine.Identity.Secret} {
+	secrets := []string{p.Machine.Token, p.Machine.Identity.Secret}
+	if p.lent != nil {
+		secrets = append(secrets, *p.lent)
+	}
+	for _, secret := range secrets {
 		if secret != "" {
 			text = strings.ReplaceAll(text, secret, "***")
 		}
@@ -74,6 +78,9 @@ func (p Parts) summary(task operation.Task, result operation.Result, dir string)
 		},
 		WebURL: p.Machine.Web, Now: result.Ended, Mask: task.Mask,
 	})
+	if aboutLocks(task.Kind) {
+		text = p.lockSummary(task, result)
+	}
 	if strings.TrimSpace(text) == "" { // one sentence
 		text = failureOf(task, result)
 	}
@@ -108,11 +115,15 @@ func outputsOf(task operation.Task, result operation.Result) map[string]string {
 	if digest == "" && len(digests) == 1 {
 		digest = digests[0]
 	}
-	return map[string]string{
+	said := map[string]string{
 		"result": string(stateOf(task, result)), "digest": digest, "changed": strconv.FormatBool(changed), "lock-holder": holder,
 		"add": strconv.Itoa(sum.Add), "change": strconv.Itoa(sum.Change), "destroy": strconv.Itoa(sum.Destroy),
 		"environment": task.Environment,
 	}
+	if aboutLocks(task.Kind) {
+		maps.Copy(said, lockOutputs(result))
+	}
+	return said
 }
 
 // stateOf is how a result ends its operation: what waits for a yes to a question that nobody has said yes to yet is unconfirmed.
@@ -123,7 +134,7 @@ func stateOf(task operation.Task, result operation.Result) operation.State {
 	switch {
 	case result.Stopped == "cancelled":
 		return operation.Cancelled
-	case result.Stopped != "", result.Error != "", has(operation.TargetFailed), has(operation.Locked):
+	case result.Stopped != "", result.Error != "", has(operation.TargetFailed), has(operation.Locked), has(operation.OtherLock):
 		return operation.Failed
 	case has(operation.Different), has(operation.TargetStopped) && result.Question != "" && result.Question != task.Confirmed:
 		return operation.Unconfirmed

@@ -27,8 +27,11 @@ type facts struct {
 	identity   claims // of the job's own token; only when identified
 	identified bool   // GitHub gave the job an identity
 
+	protection hub.Environment // that the job of an exclusive operation works in
+
 	plan  planFacts
 	apply applyFacts
+	lock  lockFacts
 	words []word
 }
 
@@ -102,8 +105,12 @@ func refusals(task operation.Task, f facts) []string {
 		return append(said, applyRefusals(task, f, environment)...)
 	case operation.Plan:
 		return append(said, planRefusals(task, f)...)
+	case operation.ExplainLock:
+		return append(said, explainRefusals(task, f)...)
+	case operation.BreakLease:
+		return append(said, breakRefusals(task, f)...)
 	default:
-		return append(said, fmt.Sprintf("This job knows plan and apply, not %s.", quote(string(task.Kind))))
+		return append(said, fmt.Sprintf("This job knows plan, apply, explain-lock and break-lease, not %s.", quote(string(task.Kind))))
 	}
 }
 
@@ -136,14 +143,7 @@ func runRefusals(task operation.Task, f facts) []string {
 
 // planRefusals are about whose code a plan runs, and what that code could use.
 func planRefusals(task operation.Task, f facts) []string {
-	var said []string
-	if own := task.Environment + planEnvironment; task.Job.Environment != "" && task.Job.Environment != own {
-		said = append(said, fmt.Sprintf("A plan for %s works in the GitHub Environment %s or in none, not in %s.",
-			task.Environment, quote(own), quote(task.Job.Environment)))
-	}
-	if task.Job.Ref != f.config.Actions.Plans {
-		said = append(said, fmt.Sprintf("Plans run on branch %s, not on %s.", quote(f.config.Actions.Plans), quote(task.Job.Ref)))
-	}
+	said := planPlace(task, f)
 	if !f.plan.based {
 		said = append(said, fmt.Sprintf("Commit %s, which the plan would be merged with, is not on branch %s.",
 			short(task.Job.Base), quote(task.Job.Branch)))
@@ -162,6 +162,19 @@ func planRefusals(task operation.Task, f facts) []string {
 	return said
 }
 
+// planPlace is about where a job works that changes nothing.
+func planPlace(task operation.Task, f facts) []string {
+	var said []string
+	if own := task.Environment + planEnvironment; task.Job.Environment != "" && task.Job.Environment != own {
+		said = append(said, fmt.Sprintf("A plan for %s works in the GitHub Environment %s or in none, not in %s.",
+			task.Environment, quote(own), quote(task.Job.Environment)))
+	}
+	if task.Job.Ref != f.config.Actions.Plans {
+		said = append(said, fmt.Sprintf("Plans run on branch %s, not on %s.", quote(f.config.Actions.Plans), quote(task.Job.Ref)))
+	}
+	return said
+}
+
 // forkPermission is the least permission of who may have the code of a fork planned.
 const forkPermission = "maintain"
 
@@ -175,25 +188,7 @@ func (f facts) lets(task operation.Task) bool {
 
 // applyRefusals are about what an apply brings, and who said yes to it.
 func applyRefusals(task operation.Task, f facts, environment repoconfig.Environment) []string {
-	var said []string
-	if f.config.Default {
-		said = append(said, fmt.Sprintf("The default branch has no %s, and without it nothing is applied.", repoconfig.Path))
-	}
-	if task.Job.Environment != task.Environment {
-		said = append(said, fmt.Sprintf("An apply to %s has to work in the GitHub Environment of that name, not in %s.",
-			task.Environment, cmp.Or(quoted(task.Job.Environment), "none")))
-	}
-	if task.Job.Ref != task.Job.Branch {
-		said = append(said, fmt.Sprintf("An apply runs on the branch of its environment, %s, not on %s.",
-			quote(task.Job.Branch), quote(task.Job.Ref)))
-	}
-	if task.Commit != f.run.SHA {
-		said = append(said, fmt.Sprintf("The branch was at %s when this run began, so it does not apply %s. "+
-			"The apply of the newer commit carries it.", short(f.run.SHA), short(task.Commit)))
-	}
-	if !f.apply.contains {
-		said = append(said, fmt.Sprintf("Commit %s is not on branch %s.", short(task.Commit), quote(task.Job.Branch)))
-	}
+	said := deployPlace(task, f, "An apply to", "An apply")
 	yes, whyNot := f.confirmed(task, environment)
 	if task.Confirmed != "" && !yes {
 		said = append(said, fmt.Sprintf("No comment counts as a yes to %s%s.", code(task.Confirmed[:min(len(task.Confirmed), shortDigest)]),
@@ -216,6 +211,39 @@ func applyRefusals(task operation.Task, f facts, environment repoconfig.Environm
 	return said
 }
 
+// deployPlace is about where a job works that changes an environment, and with which commit. into and what name what it does.
+func deployPlace(task operation.Task, f facts, into, what string) []string {
+	var said []string
+	if f.config.Default {
+		said = append(said, fmt.Sprintf("The default branch has no %s, and without it nothing is applied.", repoconfig.Path))
+	}
+	if task.Job.Environment != task.Environment {
+		said = append(said, fmt.Sprintf("%s %s has to work in the GitHub Environment of that name, not in %s.",
+			into, task.Environment, cmp.Or(quoted(task.Job.Environment), "none")))
+	}
+	if !f.protection.Limited && !f.protection.Made.Before(f.run.Created) {
+		said = append(said, fmt.Sprintf("The GitHub Environment %s was not there when this run was made, so GitHub made it, without the protection "+
+			"of the one that somebody has deleted: let only branch %s deploy to it, in the repository's settings.",
+			quote(task.Job.Environment), quote(task.Job.Branch)))
+	}
+	if task.Job.Ref != task.Job.Branch {
+		said = append(said, fmt.Sprintf("%s runs on the branch of its environment, %s, not on %s.",
+			what, quote(task.Job.Branch), quote(task.Job.Ref)))
+	}
+	switch {
+	case task.Commit == f.run.SHA:
+	case task.Kind == operation.Apply:
+		said = append(said, fmt.Sprintf("The branch was at %s when this run began, so it does not apply %s. "+
+			"The apply of the newer commit carries it.", short(f.run.SHA), short(task.Commit)))
+	default:
+		said = append(said, fmt.Sprintf("The branch was at %s when this run began, not at %s.", short(f.run.SHA), short(task.Commit)))
+	}
+	if !f.apply.contains {
+		said = append(said, fmt.Sprintf("Commit %s is not on branch %s.", short(task.Commit), quote(task.Job.Branch)))
+	}
+	return said
+}
+
 // because lists reasons behind a sentence.
 func because(reasons []string) string {
 	if len(reasons) == 0 {
@@ -232,15 +260,16 @@ func approvalRefusals(task operation.Task, f applyFacts) []string {
 	var said []string
 	for _, p := range f.pulls {
 		if !p.approval.Approved {
-			said = append(said, fmt.Sprintf("#%d is %s, and nobody said yes to its changes.", p.number, p.approval.Headline))
+			said = append(said, fmt.Sprintf("#%d is %s. A review of it counts after the merge, too.", p.number, p.approval.Headline))
 		}
 	}
 	for _, commit := range f.loose {
-		said = append(said, fmt.Sprintf("Commit %s came without a pull request, and nobody said yes to its changes.", short(commit)))
+		said = append(said, fmt.Sprintf("Commit %s came without a pull request, so nobody can approve it: it is applied only while %s asks for "+
+			"no approvals of %s.", short(commit), repoconfig.Path, task.Environment))
 	}
 	if f.cut {
 		said = append(said, fmt.Sprintf("The apply brings more than %d commits or %d pull requests, which are too many to look for "+
-			"approvals of: comment %s with the digest that it asks about.", maxCommits, maxPulls, code(again(task))))
+			"approvals of: they are applied only while %s asks for no approvals of %s.", maxCommits, maxPulls, repoconfig.Path, task.Environment))
 	}
 	return said
 }
@@ -320,7 +349,12 @@ func (w word) who() string {
 
 // discount says why a comment is not as it was made, by a person who may give this command; "" if it is.
 func (w word) discount(config repoconfig.Config, name string) string {
-	switch needed := config.Permission(name); {
+	return w.discountAs(config, name, name)
+}
+
+// discountAs is discount where the person has to be one who may give another command.
+func (w word) discountAs(config repoconfig.Config, name, as string) string {
+	switch needed := config.Permission(as); {
 	case !w.found:
 		return "it is not there any more"
 	case w.bot:
@@ -338,10 +372,7 @@ func (w word) discount(config repoconfig.Config, name string) string {
 
 // again is the comment that has an operation done anew.
 func again(task operation.Task) string {
-	if task.Kind == operation.Plan {
-		return "/plan"
-	}
-	return "/apply " + task.Environment
+	return task.Kind.Again(task.Environment)
 }
 
 // shortDigest is how many characters of a digest people are shown.

@@ -71,6 +71,18 @@ func TestWhatAnApplyHasToProve(t *testing.T) {
 		"an apply in the environment of plans": {[]attack{func(w *world, task *operation.Task) {
 			task.Job.Environment, w.identity["environment"] = "prod-plan", "prod-plan"
 		}}, []string{"An apply to prod has to work in the GitHub Environment of that name, not in `prod-plan`."}},
+		"an environment that GitHub made for this run, because somebody has deleted it": {[]attack{func(w *world, _ *operation.Task) {
+			w.protection.Made = w.run.Created.Add(time.Second)
+		}}, []string{
+			"The GitHub Environment `prod` was not there when this run was made, so GitHub made it, without the protection of the one that somebody " +
+				"has deleted: let only branch `main` deploy to it, in the repository's settings.",
+		}},
+		"one that somebody has made anew since, and protected": {[]attack{func(w *world, _ *operation.Task) {
+			w.protection = hub.Environment{Made: w.run.Created.Add(time.Second), Limited: true}
+		}}, nil},
+		"one without a protection that was there before": {[]attack{func(w *world, _ *operation.Task) {
+			w.protection.Made = w.run.Created.Add(-time.Second)
+		}}, nil},
 		"an apply without an environment where the job has no identity": {[]attack{func(w *world, task *operation.Task) {
 			task.Job.Environment, w.machine.Identity = "", Identity{}
 		}}, []string{"An apply to prod has to work in the GitHub Environment of that name, not in none."}},
@@ -101,11 +113,11 @@ func TestWhatAnApplyHasToProve(t *testing.T) {
 		"a configuration that cannot be read": {[]attack{func(w *world, _ *operation.Task) { w.config = "version: 9" }}, []string{"fault: "}},
 		"a kind that it does not know": {
 			[]attack{func(_ *world, task *operation.Task) { task.Kind = "destroy" }},
-			[]string{"This job knows plan and apply, not `destroy`."},
+			[]string{"This job knows plan, apply, explain-lock and break-lease, not `destroy`."},
 		},
 
 		"no approvals": {[]attack{unapproved}, []string{
-			"#42 is not approved: one person must approve, and nobody has, and nobody said yes to its changes.",
+			"#42 is not approved: one person must approve, and nobody has. A review of it counts after the merge, too.",
 		}},
 		"an approval of who may only read": {[]attack{func(w *world, _ *operation.Task) { w.reviews[42][0].Login = "eve" }}, []string{"#42 is not approved"}},
 		"an approval by its author":        {[]attack{func(w *world, _ *operation.Task) { w.reviews[42][0].Login = "ben" }}, []string{"#42 is not approved"}},
@@ -122,7 +134,8 @@ func TestWhatAnApplyHasToProve(t *testing.T) {
 		}}, []string{"#42 is not approved"}},
 		"a commit that was pushed without a pull request": {
 			[]attack{func(w *world, _ *operation.Task) { delete(w.commitPulls, reviewed) }},
-			[]string{"Commit `bbbbbbb` came without a pull request, and nobody said yes to its changes."},
+			[]string{"Commit `bbbbbbb` came without a pull request, so nobody can approve it: it is applied only while .github/switchyard.yml asks for " +
+				"no approvals of prod."},
 		},
 		"a pull request that touches no root needs no approval": {[]attack{unapproved, func(w *world, _ *operation.Task) {
 			w.changed = map[string][]string{tip: {".github/switchyard.yml", "docs/infra.md"}}

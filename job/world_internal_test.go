@@ -9,6 +9,8 @@ import (
 	"errors"
 	"fmt"
 	"maps"
+	"os"
+	"path/filepath"
 	"slices"
 	"strings"
 	"testing"
@@ -52,7 +54,11 @@ var network = operation.Repository{ID: 7, Owner: "acme", Name: "network"}
 type world struct {
 	config      string
 	run         hub.Run
-	twin        hub.Run
+	now         time.Time
+	let         []string // who let the job begin
+	protection  hub.Environment
+	others      []hub.Run // of the workflow
+	artifacts   map[int64][]hub.Artifact
 	identity    map[string]any // claims; nil: the job has none
 	deployed    []hub.Deployed // newest first
 	runs        map[int64]hub.Run
@@ -69,6 +75,7 @@ type world struct {
 	permissions map[string]string
 	machine     Machine
 	asked       []string
+	endless     error // why no token can be ended
 }
 
 // newWorld is one in which an apply of tip to prod may go on: it brings #41 and #42, which cy has approved.
@@ -80,7 +87,7 @@ func newWorld() *world {
 	before := run
 	before.ID, before.SHA, before.Created, before.Conclusion = 90, applied, noon, "success"
 	return &world{
-		config: configured, run: run, runs: map[int64]hub.Run{90: before}, attempts: map[int64]hub.Run{},
+		config: configured, run: run, now: noon.Add(40 * time.Minute), runs: map[int64]hub.Run{90: before}, attempts: map[int64]hub.Run{},
 		identity: map[string]any{"environment": "prod", "run_id": "100"},
 		deployed: []hub.Deployed{{SHA: applied, Run: 90}},
 		branches: map[string][]string{"main": {applied, reviewed, tip}, "develop": {applied}},
@@ -120,6 +127,14 @@ func (w *world) Repository(context.Context, operation.Repository) (hub.Info, err
 	return hub.Info{DefaultBranch: "main"}, nil
 }
 
+func (w *world) Environment(context.Context, operation.Repository, string) (hub.Environment, bool, error) {
+	return w.protection, true, nil
+}
+
+func (w *world) LetBegin(context.Context, operation.Repository, int64, string) ([]string, error) {
+	return w.let, nil
+}
+
 func (w *world) Deployed(_ context.Context, _ operation.Repository, environment string, each func(hub.Deployed) (bool, error)) error {
 	w.notef("what was deployed to %s", environment)
 	for _, d := range w.deployed {
@@ -133,6 +148,12 @@ func (w *world) Deployed(_ context.Context, _ operation.Repository, environment 
 func (w *world) IdentityToken(_ context.Context, _, _, audience string) (string, error) {
 	w.notef("an identity for %s", audience)
 	return jwt.NewWithClaims(jwt.SigningMethodHS256, jwt.MapClaims(w.identity)).SignedString([]byte("key"))
+}
+
+func (w *world) RevokeToken(_ context.Context, token string) error {
+	_, err := os.Stat(filepath.Join(w.machine.Workspace, defaultResultDir, operation.ResultFile))
+	w.notef("the end of token %.4s, with the result there: %v", token, err == nil)
+	return w.endless
 }
 
 func (w *world) Run(_ context.Context, _ operation.Repository, id int64) (hub.Run, error) {
@@ -150,8 +171,12 @@ func (w *world) FirstSucceeded(_ context.Context, _ operation.Repository, id int
 	return w.attempts[id].Conclusion == "success", nil
 }
 
-func (w *world) Twin(context.Context, operation.Repository, string, hub.Run, time.Duration) (hub.Run, bool, error) {
-	return w.twin, w.twin.ID != 0, nil
+func (w *world) Artifacts(_ context.Context, _ operation.Repository, run int64) ([]hub.Artifact, error) {
+	return w.artifacts[run], nil
+}
+
+func (w *world) RunsAround(context.Context, operation.Repository, string, hub.Run, time.Duration, time.Duration) ([]hub.Run, error) {
+	return w.others, nil
 }
 
 func (w *world) Pull(_ context.Context, _ operation.Repository, number int) (hub.Pull, error) {
@@ -312,7 +337,7 @@ func (w *world) say(id int64, author, body string, change ...func(*hub.Written))
 // refusals are what a job says about a task in this world.
 func (w *world) refusals(t *testing.T, task operation.Task) []string {
 	t.Helper()
-	known, err := (&gatherer{github: w, git: w, repo: network}).gather(t.Context(), w.machine, w.run, task, "main")
+	known, err := (&gatherer{github: w, git: w, repo: network, now: w.now}).gather(t.Context(), w.machine, w.run, task, "main")
 	if err != nil {
 		return []string{"fault: " + err.Error()}
 	}

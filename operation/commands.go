@@ -18,13 +18,13 @@ func CommandWords() []CommandWord {
 		{Name: "apply", Permission: "write"},
 		{Name: "cancel", Permission: "write"},
 		{Name: "unlock", Permission: "maintain"},
-		{Name: "break-lease", Permission: "maintain", Later: true},
+		{Name: "break-lease", Permission: "maintain"},
 		{Name: "approve-replace", Permission: "maintain"},
 		{Name: "drift", Permission: "write", Later: true},
 		{Name: "failover", Permission: "maintain", Later: true},
 		{Name: "failback", Permission: "maintain", Later: true},
 		{Name: "drill", Permission: "maintain", Later: true},
-		{Name: "confirm", Permission: "write", Later: true},
+		{Name: "confirm", Permission: "write"},
 	}
 }
 

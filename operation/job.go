@@ -1,6 +1,10 @@
 package operation
 
-import "fmt"
+import (
+	"fmt"
+	"regexp"
+	"strconv"
+)
 
 // InputsVersion is the version of the inputs with which the server dispatches a workflow run, and of Job.
 const InputsVersion = 1
@@ -16,7 +20,7 @@ const (
 	InputSHA         = "sha"         // the head that is planned, the candidate that is applied
 	InputDigest      = "digest"      // that a person said yes to; empty without one
 	InputLaunch      = "launch"      // the beginning of Task.Launch, for the name of the run
-	InputRunsOn      = "runs_on"     // JSON list of labels
+	InputRunsOn      = "runs_on"     // JSON list with a list of labels for each of the jobs
 	InputShards      = "shards"      // JSON list of the numbers of the jobs that work beside each other
 	InputTask        = "task"        // the Task as JSON, gzip, base64
 )
@@ -28,11 +32,10 @@ const MaxInputs = 60_000
 // Job says where a workflow run of a task takes place, and what its runner has to prove to itself before it applies
 // anything. All of it came through the inputs of a dispatch, so the runner takes none of it for true.
 type Job struct {
-	Workflow    string   `json:"workflow"`              // file below .github/workflows
-	Ref         string   `json:"ref"`                   // branch whose workflow file runs
-	Environment string   `json:"environment,omitempty"` // GitHub Environment of the job; empty: none
-	RunsOn      []string `json:"runs_on,omitempty"`     // labels; empty: ubuntu-latest
-	Server      string   `json:"server,omitempty"`      // where the runner confirms its hold; empty: it cannot reach the server
+	Workflow    string `json:"workflow"`              // file below .github/workflows
+	Ref         string `json:"ref"`                   // branch whose workflow file runs
+	Environment string `json:"environment,omitempty"` // GitHub Environment of the job; empty: none
+	Server      string `json:"server,omitempty"`      // where the runner confirms its hold; empty: it cannot reach the server
 
 	Branch string `json:"branch"`         // that maps to the environment
 	Base   string `json:"base,omitempty"` // plan: tip of that branch, with which Task.Commit is merged
@@ -45,6 +48,8 @@ type Job struct {
 
 	// Shards are the roots of each of the jobs that work beside each other; an apply has one.
 	Shards [][]string `json:"shards"`
+	// Machines are the labels of the runner of each of Shards; none: ubuntu-latest.
+	Machines [][]string `json:"machines,omitempty"`
 }
 
 // Word is a comment in which a person said yes: it can be read again.
@@ -56,6 +61,27 @@ type Word struct {
 // RunName is what the workflow's `run-name` makes of the inputs: by it a run is found whose id is not known.
 func RunName(task Task) string {
 	return fmt.Sprintf("switchyard %s %s, operation %s %s", task.Kind, task.Environment, InputOperationOf(task), InputLaunchOf(task))
+}
+
+// NamedRun is what RunName puts into the name of a run.
+type NamedRun struct {
+	Operation int64
+	Attempt   int
+	Launch    string // the beginning of it
+}
+
+// runName finds the operation in the name of a run.
+var runName = regexp.MustCompile(`^switchyard [a-z-]{1,20} .{1,63}, operation (\d{1,18})\.(\d{1,9}) (\S{0,8})$`)
+
+// ParseRunName reads what RunName has made; false for any other name. Anybody can give a run such a name.
+func ParseRunName(name string) (NamedRun, bool) {
+	found := runName.FindStringSubmatch(name)
+	if found == nil {
+		return NamedRun{}, false
+	}
+	id, _ := strconv.ParseInt(found[1], 10, 64) // 18 digits always fit
+	attempt, _ := strconv.Atoi(found[2])
+	return NamedRun{Operation: id, Attempt: attempt, Launch: found[3]}, true
 }
 
 // InputLaunchOf is the value of InputLaunch: enough of it to tell two databases apart that gave out one number.

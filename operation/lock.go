@@ -91,7 +91,8 @@ type LockRequest struct {
 	Of      int64  `json:"of,omitempty"`      // the operation that is taken for the holder; 0: none
 	Watch   bool   `json:"watch,omitempty"`   // nobody asked: a lock may have been left behind
 
-	Break *LockTask `json:"break,omitempty"` // of BreakLease
-	By    string    `json:"by,omitempty"`    // of BreakLease: who confirmed
-	Said  int64     `json:"said,omitempty"`  // of BreakLease: id of the confirming comment, which has the answer
+	Break  *LockTask `json:"break,omitempty"`   // of BreakLease
+	By     string    `json:"by,omitempty"`      // of BreakLease: who confirmed
+	Said   int64     `json:"said,omitempty"`    // of BreakLease: id of the confirming comment, which has the answer
+	SaidIn int       `json:"said_in,omitempty"` // the issue or pull request that Said is in
 }

@@ -24,6 +24,18 @@ const (
 // Exclusive reports whether operations of this kind may change an environment, and so need its hold.
 func (k Kind) Exclusive() bool { return k == Apply || k == BreakLease }
 
+// Again is the command by which a person has an operation of this kind done anew.
+func (k Kind) Again(environment string) string {
+	switch k {
+	case Apply:
+		return "/apply " + environment
+	case ExplainLock, BreakLease:
+		return "/break-lease " + environment
+	case Plan:
+	}
+	return "/plan"
+}
+
 // State is where an operation is in its life.
 type State string
 

@@ -118,7 +118,7 @@ func ofBranch(v ApplyAnswerView) string {
 
 // CancelAnswer is the answer to /cancel.
 func CancelAnswer(v CancelAnswerView) string {
-	if len(v.Stopping) == 0 && len(v.Cancelled) == 0 && len(v.Unreachable) == 0 {
+	if len(v.Stopping) == 0 && len(v.Cancelled) == 0 && len(v.Unreachable) == 0 && len(v.Done) == 0 {
 		where := ""
 		if v.Environment != "" {
 			where = " in " + prose(v.Environment)
@@ -127,8 +127,20 @@ func CancelAnswer(v CancelAnswerView) string {
 	}
 	var parts []string
 	if len(v.Stopping) > 0 {
-		parts = append(parts, "**Stopping "+named(v.Stopping)+".** Terraform finishes the step it is in and releases its lock; "+
-			"the comment above shows how it ended.")
+		shown := "Terraform finishes the step it is in and releases its lock; the comment above shows how it ended."
+		if !slices.ContainsFunc(v.Stopping, isForPulls) {
+			shown = "It ends after the step it is in; what asked for it shows how it ended."
+		}
+		parts = append(parts, "**Stopping "+named(v.Stopping)+".** "+shown)
+	}
+	var locked []operation.Target
+	for i, op := range v.Done {
+		if i == maxDone {
+			parts = append(parts, several(len(v.Done)-i, "other has", "others have")+" ended, too.")
+			break
+		}
+		parts = append(parts, stoppedWords(op))
+		locked = append(locked, leftLocked(op)...)
 	}
 	if len(v.Cancelled) > 0 {
 		parts = append(parts, "**Cancelled: "+named(v.Cancelled)+".** It had not begun, so nothing was changed.")
@@ -137,16 +149,100 @@ func CancelAnswer(v CancelAnswerView) string {
 		parts = append(parts, "**Could not reach "+named(v.Unreachable)+".** The server that started it does not answer, "+
 			"so it is not known whether it still runs. The comment above says when that ends.")
 	}
-	if environment, ok := appliesTo(v); ok {
+	if len(locked) > 0 {
+		parts = append(parts, "Next: comment "+code(breakCommand(locked[0]))+", which explains the lock before anything is broken.")
+	} else if environment, ok := appliesTo(v); ok {
 		parts = append(parts, "Next: comment "+code("/apply "+environment)+" to run the apply anew.")
 	}
 	return fit(maxAnswer, fixed(strings.Join(parts, "\n\n")))
 }
 
-// appliesTo is the environment of the first apply that was cancelled.
+// isForPulls reports whether an operation is shown on pull requests.
+func isForPulls(op operation.Operation) bool {
+	return op.Kind == operation.Plan || op.Kind == operation.Apply
+}
+
+// maxDone is how many operations are told of one by one.
+const maxDone = 10
+
+// stoppedWords say how an operation ended that a person wanted stopped, and what became of its state locks.
+func stoppedWords(op operation.Operation) string {
+	switch op.State {
+	case operation.Succeeded:
+		return "**Done before it could be stopped: " + what(op) + ".**"
+	case operation.Interrupted:
+		return "**It is not known how " + what(op) + " ended.** " + sentence(op.Message, "It ended without a word.")
+	case operation.Unconfirmed:
+		return "**It was not stopped: " + what(op) + " waits for a yes.** Nothing was changed."
+	case operation.Cancelled, operation.Failed, operation.Superseded, operation.Gathered, operation.Queued, operation.Running:
+	}
+	text := "**Stopped: " + what(op) + ".**"
+	switch {
+	case op.Kind != operation.Apply:
+		return text
+	case op.Result == nil:
+		return text + " " + sentence(op.Message, "It left no word of its state lock.")
+	case op.State == operation.Failed && op.Result.Stopped == "":
+		text = "**Ended before it could be stopped: " + what(op) + ", which failed.**"
+	}
+	if locked := leftLocked(op); len(locked) > 0 {
+		names := make([]string, len(locked))
+		for i, target := range locked {
+			names[i] = target.Root
+		}
+		if mayBeLocked(op) {
+			return text + " It did not end by itself, so the state lock of " + few(codes(names)) + " may still be held, and what it did last may " +
+				"not be in the state."
+		}
+		return text + " The state lock of " + few(codes(names)) + " is still held."
+	}
+	if !began(op.Result) {
+		return text + " It had not begun to apply, so nothing was changed."
+	}
+	return text + " Terraform saved what it had done and released its lock." + done(op.Result)
+}
+
+// began reports whether Terraform had begun to change something.
+func began(result *operation.Result) bool {
+	return slices.ContainsFunc(result.Targets, func(target operation.TargetResult) bool {
+		return target.Timings.Apply > 0 || target.Outcome == operation.Applied
+	})
+}
+
+// leftLocked are the targets whose state lock a stopped apply has left behind, or may have.
+func leftLocked(op operation.Operation) []operation.Target {
+	if op.Result == nil || op.Kind != operation.Apply {
+		return nil
+	}
+	var left []operation.Target
+	for _, target := range op.Result.Targets {
+		if target.Outcome != operation.Locked && (target.Lock != nil || killed(target)) {
+			left = append(left, target.Target)
+		}
+	}
+	return left
+}
+
+// mayBeLocked reports whether nobody has looked at the locks that a stopped apply may have left behind.
+func mayBeLocked(op operation.Operation) bool {
+	return !slices.ContainsFunc(op.Result.Targets, func(target operation.TargetResult) bool {
+		return target.Lock != nil && target.Outcome != operation.Locked
+	})
+}
+
+// killed reports whether a runner says that Terraform may have left its lock. Where the lock was looked at, that counts.
+func killed(target operation.TargetResult) bool {
+	if target.Found != nil {
+		return target.Found.Lease == operation.LeaseHeld
+	}
+	return target.Outcome == operation.TargetStopped &&
+		(strings.Contains(target.Error, "The state lock may still be held") || strings.Contains(target.Error, "could not release the state lock"))
+}
+
+// appliesTo is the environment of the first apply that was cancelled or stopped.
 func appliesTo(v CancelAnswerView) (string, bool) {
-	for _, op := range slices.Concat(v.Stopping, v.Cancelled) {
-		if op.Kind == operation.Apply {
+	for _, op := range slices.Concat(v.Stopping, v.Done, v.Cancelled) {
+		if op.Kind == operation.Apply && op.State != operation.Succeeded && op.State != operation.Unconfirmed {
 			return op.Environment, true
 		}
 	}
@@ -167,11 +263,29 @@ func named(ops []operation.Operation) string {
 	return list(words)
 }
 
-func what(op operation.Operation) string {
-	if op.Kind == operation.Plan {
-		return "the plan for " + prose(op.Environment)
+func what(op operation.Operation) string { return whatOf(op, code) }
+
+// whatOf names an operation. name shows names of others.
+func whatOf(op operation.Operation, name func(string) string) string {
+	environment := prose(op.Environment)
+	by := ""
+	if op.Actor != "" {
+		by = ", for " + prose(op.Actor)
 	}
-	return "the apply to " + prose(op.Environment) + " of " + whose(op)
+	switch op.Kind {
+	case operation.Plan:
+		return "the plan for " + environment
+	case operation.ExplainLock:
+		return "the look at the state locks of " + environment + by
+	case operation.BreakLease:
+		locks := "a state lock"
+		if len(op.Roots) == 1 {
+			locks = "the state lock of " + name(op.Roots[0])
+		}
+		return "the breaking of " + locks + " in " + environment + by
+	case operation.Apply:
+	}
+	return "the apply to " + environment + " of " + whose(op)
 }
 
 // UnlockAnswer is the answer to /unlock.
@@ -186,12 +300,20 @@ func UnlockAnswer(v UnlockAnswerView) string {
 	case v.Released != nil:
 		return fit(maxAnswer,
 			fixed("**"+environment+" is free.** It was held by "+what(*v.Released)+", of which it is not known how far it came. "+
-				"Terraform's own state lock was not touched."),
+				"Terraform's own state lock was not touched."+releasedBy(v)),
 			fixed("Next: look at "+environment+", then comment "+code("/apply "+v.Environment)+
 				": it plans anew and applies only what is still to be done."))
 	default:
 		return fit(maxAnswer, fixed("**"+environment+" is not held.** Nothing was released."))
 	}
+}
+
+// releasedBy says whose yes it was, where that was not the one who asked.
+func releasedBy(v UnlockAnswerView) string {
+	if v.Confirmed == "" || strings.EqualFold(v.Confirmed, v.By) {
+		return ""
+	}
+	return " Asked for by " + prose(v.By) + ", confirmed by " + prose(v.Confirmed) + "."
 }
 
 func runningFor(op operation.Operation, v UnlockAnswerView) string {
@@ -293,6 +415,9 @@ func statusHead(v StatusView, e EnvironmentStatus) string {
 	switch {
 	case e.Holder != nil:
 		text := "**" + name + " is being changed" + branches + ".** " + capital(whose(*e.Holder))
+		if e.Holder.Kind == operation.BreakLease {
+			return "**" + name + " is being worked on" + branches + ".** It is held by " + what(*e.Holder) + "."
+		}
 		if e.Holder.Started.IsZero() || v.Now.Before(e.Holder.Started) {
 			return text + " has just begun to apply" + usual(e.Usually) + "."
 		}
@@ -330,7 +455,11 @@ func statusLines(e EnvironmentStatus) *piece {
 		if e.Holder != nil {
 			place++ // the one that runs is the first in the line that people see
 		}
-		lines = append(lines, "- "+ordinal(place)+" in line: "+whose(op)+others(op)+"\n")
+		name := whose(op)
+		if op.Kind == operation.BreakLease {
+			name = what(op)
+		}
+		lines = append(lines, "- "+ordinal(place)+" in line: "+name+others(op)+"\n")
 	}
 	for _, op := range e.Unconfirmed {
 		lines = append(lines, "- "+whose(op)+" waits for a yes: "+code("/apply "+e.Name+" "+digest(op.Question))+"\n")

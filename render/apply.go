@@ -153,6 +153,8 @@ func queuedStory(v ApplyView) story {
 			" still runs. " + sentence(v.Ahead.Message, "") + together(v)
 		s.next = unreachable(*v.Ahead)
 		return s
+	case v.Ahead != nil && v.Ahead.Kind == operation.BreakLease:
+		s.banner = "**Waiting for " + environment + ": " + place + ".** " + upper(what(*v.Ahead)) + " comes first."
 	case v.Ahead != nil:
 		ahead := ApplyView{Operation: *v.Ahead, Now: v.Now, Usually: v.Usually}
 		working := "has just begun to apply" + usual(ahead.Usually)
@@ -210,6 +212,9 @@ func failedStory(v ApplyView) story {
 	case counted[operation.Locked] > 0:
 		cause = " Somebody else holds the state lock of " + roots(op.Result, operation.Locked) + "."
 		s.next = "Next: wait until the lock is released, then comment " + code("/apply "+op.Environment) + "."
+		if at := strings.LastIndex(op.Message, " Next: "); at >= 0 && !told(op) { // of LockMet
+			cause, s.next = " "+sentence(op.Message[:at], ""), sentence(op.Message[at:], "")
+		}
 	}
 	s.banner = "**The apply to " + environment + " failed.**" + cause + done(op.Result) + together(v)
 	return s

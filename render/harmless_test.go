@@ -196,6 +196,7 @@ func (f filled) texts() map[string]string {
 		Environment: "e" + f.text, Branch: "b" + f.text, Commit: "c" + f.text, Repository: network, WebURL: web, Gitflow: refused.Gitflow,
 	})
 	f.answers(texts)
+	f.locks(texts)
 	return texts
 }
 

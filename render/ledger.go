@@ -139,6 +139,7 @@ func appliedBy(entry LedgerEntry) string {
 		return "perhaps " + text + ", which was stopped"
 	case operation.Planned, operation.Unchanged:
 		return "nobody: " + text + " planned it"
+	case operation.Looked, operation.Released, operation.OtherLock: // of work on locks, which the ledger does not have
 	}
 	return "nobody: it was only seen by " + text
 }

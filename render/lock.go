@@ -53,8 +53,10 @@ type LockView struct {
 	Repository  operation.Repository
 	WebURL      string
 	Environment string
-	By          string // who asked
-	Named       string // the lock id that was named
+	By          string   // who asked
+	Named       string   // the lock id that was named
+	Reason      string   // why, in the words of By; empty: none was given
+	Mask        []string // as in PullView
 	Now         time.Time
 
 	Looking bool // the locks are being looked at: nothing is known yet
@@ -71,42 +73,17 @@ type LockView struct {
 	Command string    // what the person writes next, without quotes; empty: nothing
 }
 
-// LockAnswer is the answer to /break-lease: who holds the lock, since when, whether that lives, what would be lost, and the one
-// command that comes next.
-func LockAnswer(v LockView) string { return string(v.Verdict) }
-
 // LockReportView is what the breaking of a lock came to.
 type LockReportView struct {
 	Repository operation.Repository
 	WebURL     string
 	Operation  operation.Operation // break-lease, with its result where it has ended
 	Run        RunView
+	Mask       []string // as in PullView
 	Now        time.Time
 	Dead       *operation.Operation    // that held it, where it was ours
 	Artifact   *operation.ErroredState // a state that it could not save, in an artifact of its run; nil: none
 }
-
-// LockReport is the answer to the /confirm that broke a lock: while it works, and how it ended.
-func LockReport(v LockReportView) string { return v.Operation.Message }
-
-// LockMet is what an apply says that met a lock: who holds it, whether that lives, and the one command to use. Plain text and
-// Markdown code spans, a few sentences.
-func LockMet(t LockedTarget) string { return string(t.Holder.Life) }
-
-// IncidentTitle is the title of the issue that has the incidents of an environment.
-func IncidentTitle(environment string) string { return environment }
-
-// IncidentMarker is the hidden line by which the open issue of an environment is found again.
-func IncidentMarker(environment string) string { return environment }
-
-// IncidentBody is the text of that issue, with its marker. What happens is in its comments.
-func IncidentBody(environment string) string { return environment }
-
-// IncidentStuck is the entry about a lock that one of our own operations left behind.
-func IncidentStuck(v LockView) string { return string(v.Verdict) }
-
-// IncidentBroken is the entry about the breaking of a lock.
-func IncidentBroken(v LockReportView) string { return v.Operation.Message }
 
 // ConfirmKind is what became of a /confirm.
 type ConfirmKind string
@@ -133,9 +110,6 @@ type ConfirmView struct {
 	Now     time.Time
 }
 
-// ConfirmRefused is the answer to a /confirm that does nothing.
-func ConfirmRefused(v ConfirmView) string { return string(v.Kind) }
-
 // UnlockAskView is the answer to /unlock before it is confirmed.
 type UnlockAskView struct {
 	Environment string
@@ -149,6 +123,3 @@ type UnlockAskView struct {
 	Two         bool
 	Until       time.Time
 }
-
-// UnlockAsk explains who has the hold of an environment and what releasing it would mean, and asks for a /confirm.
-func UnlockAsk(v UnlockAskView) string { return v.Code }

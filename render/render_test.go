@@ -256,7 +256,7 @@ func TestTextsAreAsInTheGoldenFiles(t *testing.T) {
 	t.Parallel()
 	cases := map[string]string{}
 	for _, texts := range []map[string]string{
-		planTexts(), applyTexts(), checkTexts(), noticeTexts(), answerTexts(), statusTexts(), whyTexts(), causeTexts(), valueTexts(), ledgerTexts(), parityTexts(), pageTexts(),
+		planTexts(), applyTexts(), checkTexts(), noticeTexts(), answerTexts(), statusTexts(), whyTexts(), causeTexts(), valueTexts(), ledgerTexts(), parityTexts(), pageTexts(), lockTexts(),
 	} {
 		maps.Copy(cases, texts)
 	}

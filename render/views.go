@@ -217,6 +217,7 @@ type ApplyAnswerView struct {
 type CancelAnswerView struct {
 	Environment string
 	Stopping    []operation.Operation // running ones, being stopped
+	Done        []operation.Operation // that were being stopped and have ended since
 	Cancelled   []operation.Operation // that had not begun
 	Unreachable []operation.Operation // running ones whose server does not answer
 	By          string
@@ -226,6 +227,7 @@ type CancelAnswerView struct {
 type UnlockAnswerView struct {
 	Environment string
 	Released    *operation.Operation // whose hold was released; nil if nothing was held
+	Confirmed   string               // login of who confirmed that; empty: nobody but By
 	Alive       *operation.Operation // that is known to run, so that its hold was kept; nil if none
 	By          string
 	Now         time.Time

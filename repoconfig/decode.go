@@ -59,11 +59,23 @@ func (d *decoder) value(node *yaml.Node, path string, k key, into reflect.Value)
 	case reflect.Struct:
 		d.mapping(node, path, into)
 	case reflect.Map:
+		if into.Type() == reflect.TypeFor[Machines]() && node.Kind != yaml.MappingNode {
+			d.everywhere(node, path, k, into)
+			return
+		}
 		d.table(node, path, k, into)
 	case reflect.Slice:
 		d.list(node, path, k, into)
 	case reflect.Int:
 		d.number(node, path, k, into)
+	case reflect.Bool:
+		d.truth(node, path, k, into)
+	case reflect.Pointer: // a value that may be missing
+		given, before := reflect.New(into.Type().Elem()), len(d.problems)
+		d.value(node, path, k, given.Elem())
+		if len(d.problems) == before {
+			into.Set(given)
+		}
 	default:
 		d.text(node, path, k, into)
 	}
@@ -122,6 +134,13 @@ func (d *decoder) table(node *yaml.Node, path string, k key, into reflect.Value)
 	}
 }
 
+// everywhere decodes labels of runners that are the same for all regions.
+func (d *decoder) everywhere(node *yaml.Node, path string, k key, into reflect.Value) {
+	var labels Labels
+	d.list(node, path, k, reflect.ValueOf(&labels).Elem())
+	into.Set(reflect.ValueOf(Machines{everyRegion: labels}))
+}
+
 func (d *decoder) list(node *yaml.Node, path string, k key, into reflect.Value) {
 	single := into.Type() == reflect.TypeFor[Patterns]() || into.Type() == reflect.TypeFor[Labels]()
 	if single && node.Kind == yaml.ScalarNode && node.Tag != "!!null" {
@@ -163,6 +182,15 @@ func (d *decoder) number(node *yaml.Node, path string, k key, into reflect.Value
 		return
 	}
 	into.SetInt(number)
+}
+
+func (d *decoder) truth(node *yaml.Node, path string, k key, into reflect.Value) {
+	value, err := strconv.ParseBool(node.Value)
+	if node.Kind != yaml.ScalarNode || node.Tag != "!!bool" || err != nil {
+		d.wrong(node, path, "true or false", k)
+		return
+	}
+	into.SetBool(value)
 }
 
 func (d *decoder) text(node *yaml.Node, path string, k key, into reflect.Value) {

@@ -59,8 +59,9 @@ type EnvironmentFile struct {
 	// Plans of copies that differ in nothing but the region are shown once.
 	Regions []string `json:"regions" jsonschema:"maxItems=20,minLength=1,maxLength=63,example=westeurope"`
 	// RunsOn lists the labels of the runners that plan and apply this environment with `executor: actions`, or is the one label.
-	// A runner must have all of them.
-	RunsOn Labels `json:"runs_on" jsonschema:"minItems=1,maxItems=20,minLength=1,maxLength=256,default=ubuntu-latest,example=self-hosted"`
+	// A runner must have all of them. It can also give each of `regions` labels of its own, by name: a root is then planned
+	// in its `region`. An apply is one job: in the region of its roots where that is the same for all, else in the first of `regions`.
+	RunsOn Machines `json:"runs_on" jsonschema:"minItems=1,maxItems=20,minLength=1,maxLength=256,default=ubuntu-latest,example=self-hosted"`
 }
 
 // ActionsFile says how workflows run Terraform.
@@ -83,6 +84,9 @@ type RootFile struct {
 	// Backend holds the settings for `terraform init -backend-config`, by name.
 	// `{environment}` and `{application}` are replaced. It holds no secrets.
 	Backend map[string]Setting `json:"backend" jsonschema:"maxLength=1000,example={application}-{environment}"`
+	// Region is the one of `regions` that this root is for: its plans run on the runners of that region, where `runs_on` names some for
+	// each. A root without it has the first of `regions`.
+	Region string `json:"region" jsonschema:"minLength=1,maxLength=63,example=westeurope"`
 }
 
 // FlowFile adds to the GitFlow rules.
@@ -125,7 +129,7 @@ type CommandFile struct {
 	// Confirm is how many other people have to confirm the command, for `break-lease` and `unlock`. Without it, it is 1 for environments
 	// with `approvals`, and 0 for others. Where it is not known whether somebody still works, another person always has to confirm.
 	Confirm *int `json:"confirm" jsonschema:"minimum=0,maximum=1"`
-	// Reason says whether the command needs a reason, for `break-lease`.
+	// Reason says whether the command is refused without a reason, for `break-lease`.
 	Reason bool `json:"reason"`
 }
 
@@ -134,6 +138,12 @@ type Patterns []string
 
 // Labels is one label of a runner or a list of them.
 type Labels []string
+
+// Machines are labels of runners by region, or those of all regions, by everyRegion.
+type Machines map[string]Labels
+
+// everyRegion stands in Machines where the file names no regions.
+const everyRegion = ""
 
 // Setting is text, a number, true or false; it reaches Terraform as it is written.
 type Setting string
@@ -148,8 +158,6 @@ func later(path string) string {
 		return "when to look for drift"
 	case "environments.*.failover":
 		return "the runbook of a failover"
-	case "commands.*.confirm":
-		return "how many other people must confirm a command"
 	default:
 		return ""
 	}

@@ -101,9 +101,11 @@ func example(k key) string {
 		return "Example: `risk: { block: [replace-stateful] }`."
 	case len(k.enum) > 0 && k.kind.Kind() != reflect.Slice:
 		return fmt.Sprintf("Write `%s: %s`.", k.name, k.enum[0])
+	case k.kind.Kind() == reflect.Bool:
+		return fmt.Sprintf("Write `%s: true`.", k.name)
 	case k.bounded:
 		return fmt.Sprintf("Example: `%s: %d`.", k.name, min(k.minimum+1, k.maximum))
-	case k.example != "" && k.kind.Kind() == reflect.Slice:
+	case k.example != "" && (k.kind.Kind() == reflect.Slice || k.kind == reflect.TypeFor[Machines]()):
 		return fmt.Sprintf("Example: `%s: [%q]`.", k.name, k.example)
 	case k.example != "" && k.kind.Kind() == reflect.Map:
 		return fmt.Sprintf("Example: `%s: { key: %q }`.", k.name, k.example)

@@ -58,7 +58,10 @@ type Environment struct {
 	Approvals int               // people, other than the authors, who must have approved a change
 	Binding   operation.Binding // never empty
 	Regions   []string          // names as they stand in addresses and values, in file order
-	RunsOn    []string          // labels of the runners of workflows; empty: ubuntu-latest
+	RunsOn    []string          // labels of the runners of workflows; empty: ubuntu-latest, or see RunsOnIn
+
+	// RunsOnIn are the labels of the runners of each of Regions, where they differ; else nil.
+	RunsOnIn map[string][]string
 }
 
 // Actions says how workflows run Terraform.
@@ -81,6 +84,7 @@ type Root struct {
 	Dir      string            // slash-separated, clean, inside the repository
 	VarFiles []string          // relative to Dir, with {environment}; {application} is filled in already
 	Backend  map[string]string // with {environment} and {application}
+	Region   string            // one of the regions of each environment that has some; "" where it is for no certain one
 }
 
 // Flow is what the repository adds to GitFlow's rules.

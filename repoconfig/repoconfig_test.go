@@ -39,13 +39,14 @@ environments:
     regions: [westeurope, southeastasia]
     runs_on: [self-hosted, westeurope]
   uat: { branch: "uat/*", approvals: 0, binding: strict }
-  staging: { branch: staging, approvals: 6 }
+  staging: { branch: staging, approvals: 6, regions: [westeurope, uksouth], runs_on: { westeurope: [self-hosted, west], uksouth: uk } }
 roots:
   - dir: src/terraform
     var_files: ["env/{environment}.tfvars", "../shared/{application}.tfvars"]
     backend: { key: "{application}-{environment}", use_azuread_auth: true, retries: 3 }
   - dir: .
     backend: { key: "top-{environment}" }
+    region: westeurope
 flow:
   allow:
     - { from: "renovate/**", to: develop }
@@ -58,6 +59,8 @@ terraform: { binary: tofu, version: 1.11.4 }
 commands:
   apply: { permission: maintain, teams: [sre, on-call] }
   status: { teams: [sre] }
+  unlock: { confirm: 0 }
+  break-lease: { permission: admin, confirm: 1, reason: true }
 `
 
 func TestAFileIsReadWhole(t *testing.T) {
@@ -77,14 +80,18 @@ func TestAFileIsReadWhole(t *testing.T) {
 				Regions: []string{"westeurope", "southeastasia"}, RunsOn: []string{"self-hosted", "westeurope"},
 			},
 			{Name: "uat", Branches: []string{"uat/*"}, Binding: operation.BindStrict},
-			{Name: "staging", Branches: []string{"staging"}, Approvals: 6, Binding: operation.BindStrict},
+			{
+				Name: "staging", Branches: []string{"staging"}, Approvals: 6, Binding: operation.BindStrict,
+				Regions:  []string{"westeurope", "uksouth"},
+				RunsOnIn: map[string][]string{"westeurope": {"self-hosted", "west"}, "uksouth": {"uk"}},
+			},
 		},
 		Roots: []repoconfig.Root{
 			{
 				Dir: "src/terraform", VarFiles: []string{"env/{environment}.tfvars", "../shared/network.tfvars"},
 				Backend: map[string]string{"key": "{application}-{environment}", "use_azuread_auth": "true", "retries": "3"},
 			},
-			{Dir: ".", VarFiles: []string{}, Backend: map[string]string{"key": "top-{environment}"}},
+			{Dir: ".", VarFiles: []string{}, Backend: map[string]string{"key": "top-{environment}"}, Region: "westeurope"},
 		},
 		Flow: repoconfig.Flow{Allow: []repoconfig.Allow{{From: "renovate/**", To: "develop"}}},
 		Risk: repoconfig.Risk{
@@ -97,6 +104,7 @@ func TestAFileIsReadWhole(t *testing.T) {
 		Terraform: repoconfig.Terraform{Binary: repoconfig.BinaryTofu, Version: "1.11.4"},
 		Commands: map[string]repoconfig.Command{
 			"apply": {Permission: "maintain", Teams: []string{"sre", "on-call"}}, "status": {Teams: []string{"sre"}},
+			"unlock": {Confirm: new(0)}, "break-lease": {Permission: "admin", Confirm: new(1), Reason: true},
 		},
 	}
 	if diff := cmp.Diff(want, got); diff != "" {
@@ -453,6 +461,8 @@ func TestTheSchemaAgreesWithTheParser(t *testing.T) {
 		"an expression that is empty":        strings.Replace(whole, "'AccountKey=[A-Za-z0-9+/=]{20,}'", "''", 1),
 		"an executor that does not exist":    strings.Replace(whole, "executor: actions", "executor: jenkins", 1),
 		"a label without a name":             strings.Replace(whole, "runs_on: [self-hosted", "runs_on: [\"\"", 1),
+		"a label of a region without a name": strings.Replace(whole, "uksouth: uk }", "uksouth: [] }", 1),
+		"labels by region that are a list":   strings.Replace(whole, "uksouth: uk }", "uksouth: { a: b } }", 1),
 		"another version of the format":      strings.Replace(whole, "version: 1\n", "version: 2\n", 1),
 		"no roots":                           strings.Replace(whole, "roots:", "flow2:", 1),
 		"a version that is not exact":        strings.Replace(whole, "1.11.4", "~> 1.11", 1),
@@ -514,7 +524,7 @@ func TestEveryKeyIsDescribed(t *testing.T) {
 		}
 	}
 	walk("", plain)
-	if described != 32 {
+	if described != 35 {
 		t.Errorf("%d keys were found; is one lost, or is one new and not tested?", described)
 	}
 	same(t, "testdata/reference.md", reference)

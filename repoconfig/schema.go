@@ -42,17 +42,36 @@ func Schema() ([]byte, error) {
 	return append(data, '\n'), nil
 }
 
-// JSONSchemaExtend lets a schema accept one pattern, and one label, without a list around it.
+// JSONSchemaExtend lets a schema accept one pattern, and one label, without a list around it, and labels by region.
 func (EnvironmentFile) JSONSchemaExtend(schema *jsonschema.Schema) {
-	for _, name := range []string{"branch", "runs_on"} {
-		list, ok := schema.Properties.Get(name)
-		if !ok {
-			continue
-		}
-		one := *list.Items
+	if list, ok := schema.Properties.Get("branch"); ok {
 		description := list.Description
 		list.Description = ""
-		schema.Properties.Set(name, &jsonschema.Schema{Description: description, OneOf: []*jsonschema.Schema{&one, list}})
+		schema.Properties.Set("branch", &jsonschema.Schema{Description: description, OneOf: oneOrMore(list)})
+	}
+	if machines, ok := schema.Properties.Get("runs_on"); ok {
+		k, _ := keysOf(reflect.TypeFor[EnvironmentFile]()).find("runs_on")
+		forms := oneOrMore(listOf(k))
+		least := uint64(1)
+		forms = append(forms, &jsonschema.Schema{Type: "object", MinProperties: &least, AdditionalProperties: &jsonschema.Schema{OneOf: forms}})
+		schema.Properties.Set("runs_on", &jsonschema.Schema{Description: machines.Description, OneOf: forms})
+	}
+}
+
+// oneOrMore are a list, and one of its items without a list around it.
+func oneOrMore(list *jsonschema.Schema) []*jsonschema.Schema {
+	one := *list.Items
+	return []*jsonschema.Schema{&one, list}
+}
+
+// listOf is a list of text with the limits of a key.
+func listOf(k key) *jsonschema.Schema {
+	limit := func(n int) *uint64 { size := uint64(n); return &size } //nolint:gosec // limits are small, and never below 0
+	return &jsonschema.Schema{
+		Type: "array", MinItems: limit(k.minItems), MaxItems: limit(k.maxItems), Default: []string{k.fallback},
+		Items: &jsonschema.Schema{
+			Type: "string", MinLength: limit(k.minLength), MaxLength: limit(k.maxLength), Examples: []any{k.example},
+		},
 	}
 }
 
@@ -108,12 +127,16 @@ func valueOf(k key) string {
 	switch {
 	case len(k.enum) > 0 && k.kind.Kind() == reflect.Slice:
 		words = append(words, "list of `"+strings.Join(k.enum, "`, `")+"`")
+	case k.kind.Kind() == reflect.Bool:
+		words = append(words, "`true` or `false`")
 	case k.bounded:
 		words = append(words, fmt.Sprintf("%d to %d", k.minimum, k.maximum))
 	case len(k.enum) > 0:
 		words = append(words, "`"+strings.Join(k.enum, "` or `")+"`")
-	case k.kind == reflect.TypeFor[Patterns](), k.kind == reflect.TypeFor[Labels]():
+	case k.kind == reflect.TypeFor[Patterns]():
 		words = append(words, "text or list of text")
+	case k.kind == reflect.TypeFor[Machines]():
+		words = append(words, "text or list of text, or a mapping from regions to them")
 	case k.kind.Kind() == reflect.Slice:
 		words = append(words, "list")
 	case k.kind.Kind() == reflect.Map || k.kind.Kind() == reflect.Struct:

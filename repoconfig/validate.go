@@ -115,7 +115,7 @@ func (v *validator) environments() {
 func environment(name string, file EnvironmentFile) Environment {
 	made := Environment{
 		Name: name, Branches: file.Branch, After: file.After, Approvals: file.Approvals,
-		Binding: operation.Binding(file.Binding), Regions: file.Regions, RunsOn: file.RunsOn,
+		Binding: operation.Binding(file.Binding), Regions: file.Regions,
 	}
 	switch {
 	case made.Binding != "":
@@ -214,7 +214,10 @@ func (v *validator) roots() {
 		for _, file := range root.VarFiles {
 			files = append(files, strings.ReplaceAll(file, placeholderApplication, v.file.Application))
 		}
-		v.config.Roots = append(v.config.Roots, Root{Dir: root.Dir, VarFiles: files, Backend: backend})
+		if root.Region != "" {
+			v.region(where+".region", root.Region)
+		}
+		v.config.Roots = append(v.config.Roots, Root{Dir: root.Dir, VarFiles: files, Backend: backend, Region: root.Region})
 	}
 }
 
@@ -400,10 +403,21 @@ func (v *validator) commands() {
 				"Configuration can ask for more, never for less.",
 				name, command.Permission, name, words[i].Permission)
 		}
+		v.only(name, "confirm", "break-lease", "unlock")
+		v.only(name, "reason", "break-lease")
 		for j, team := range command.Teams {
 			v.team(fmt.Sprintf("commands.%s.teams[%d]", name, j), team)
 		}
 		v.config.Commands[name] = Command(command)
+	}
+}
+
+// only refuses a key of a command where it would have no effect.
+func (v *validator) only(name, key string, commands ...string) {
+	at, given := v.places["commands."+name+"."+key]
+	if given && !slices.Contains(commands, name) {
+		v.problemf(at, "`commands.%s.%s` has no effect: only `%s` can have `%s`. Remove it.",
+			name, key, strings.Join(commands, "` and `"), key)
 	}
 }
 

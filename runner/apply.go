@@ -84,6 +84,7 @@ func (j *job) applyTarget(ctx context.Context, p *planned, result *operation.Tar
 		return nil
 	}
 	failed(result, err)
+	j.met(ctx, p.task, p, result)
 	result.Error = strings.Join(slices.DeleteFunc([]string{saved, j.lockAfterStop(ctx, p, result, err), result.Error},
 		func(part string) bool { return part == "" }), "\n\n")
 	return err
@@ -108,24 +109,18 @@ type backend struct {
 // stateStays refuses to apply a root whose state would be thrown away with the checkout: one without a backend, or with
 // a local one that writes into the work directory. It gives the backend, as it is before code of the repository runs.
 func (j *job) stateStays(key, dir string) (backend, error) {
-	data, err := os.ReadFile(j.work.path("data", key, "terraform.tfstate"))
-	if errors.Is(err, fs.ErrNotExist) {
+	noted, ok, err := j.noted(key)
+	if err != nil {
+		return backend{}, err
+	}
+	if !ok {
 		return backend{}, errors.New("this root has no backend, so its state would be lost with the checkout: add a backend block, " +
 			"https://developer.hashicorp.com/terraform/language/backend")
 	}
-	if err != nil {
-		return backend{}, fmt.Errorf("read the backend: %w", err)
+	if noted.Type != "local" {
+		return noted, nil
 	}
-	var noted struct {
-		Backend backend `json:"backend"`
-	}
-	if err := json.Unmarshal(data, &noted); err != nil {
-		return backend{}, fmt.Errorf("read the backend: %w", err)
-	}
-	if noted.Backend.Type != "local" {
-		return noted.Backend, nil
-	}
-	state, _ := noted.Backend.Config["path"].(string)
+	state, _ := noted.Config["path"].(string)
 	if !filepath.IsAbs(state) {
 		state = filepath.Join(dir, state)
 	}
@@ -133,5 +128,23 @@ func (j *job) stateStays(key, dir string) (backend, error) {
 		return backend{}, errors.New("the local backend of this root writes its state into the checkout, where it would be lost: " +
 			"give it an absolute path elsewhere, or use another backend")
 	}
-	return noted.Backend, nil
+	return noted, nil
+}
+
+// noted is the backend of a target as init has noted it; not ok where the root has none.
+func (j *job) noted(key string) (_ backend, ok bool, err error) {
+	data, err := os.ReadFile(j.work.path("data", key, "terraform.tfstate"))
+	if errors.Is(err, fs.ErrNotExist) {
+		return backend{}, false, nil
+	}
+	var file struct {
+		Backend backend `json:"backend"`
+	}
+	if err == nil {
+		err = json.Unmarshal(data, &file)
+	}
+	if err != nil {
+		return backend{}, false, fmt.Errorf("read the backend: %w", err)
+	}
+	return file.Backend, file.Backend.Type != "", nil
 }

@@ -129,7 +129,7 @@ func (j *job) openErrored(p *planned) (*os.File, error) {
 
 // keepBlob writes the state beside the one that is there: whoever may read that may read this.
 func (j *job) keepBlob(ctx context.Context, p *planned) (operation.Unsaved, error) {
-	state, err := statelock.Open(ctx, p.backend.Config, j.task.Env)
+	state, err := statelock.OpenState(ctx, p.backend.Config, j.task.Env)
 	if err != nil {
 		return operation.Unsaved{}, err //nolint:wrapcheck // a sentence for people
 	}
@@ -148,9 +148,7 @@ func (j *job) keepBlob(ctx context.Context, p *planned) (operation.Unsaved, erro
 			return operation.Unsaved{}, err //nolint:wrapcheck // says what failed
 		}
 		return operation.Unsaved{
-			Kept: operation.KeptBlob, Place: state.Account() + "/" + state.Container() + "/" + name,
-			Next: fmt.Sprintf("az storage blob download --auth-mode login --account-name %s --container-name %s --name %s --file %s\n"+
-				"terraform state push %s", word(state.Account()), word(state.Container()), word(name), erroredState, erroredState),
+			Kept: operation.KeptBlob, Place: state.Account() + "/" + state.Container() + "/" + name, Next: state.Recover(name),
 		}, nil
 	}
 	return operation.Unsaved{}, statelock.ErrExists
@@ -242,9 +240,9 @@ func unsavedText(kept operation.Unsaved, failure error, problems []string, passi
 	case terraform.RefusesState(exit.Output):
 		text += " The state that is there was written by somebody else meanwhile: compare the two before one is made the other."
 	case exit.Lock != nil && exit.Lock.ID != "":
-		text += " Its lock is still held: before that, `terraform force-unlock " + word(exit.Lock.ID) + "`."
+		text += " Its lock is still held, by " + word(exit.Lock.ID) + ": before that, break it with `/break-lease`."
 	case exit.Lock != nil:
-		text += " Its lock is still held, and has to be released before."
+		text += " Its lock is still held: before that, break it with `/break-lease`."
 	}
 	return text + " Next, in the directory of the root, after `terraform init`:\n\n    " + strings.ReplaceAll(kept.Next, "\n", "\n    ")
 }
@@ -271,28 +269,29 @@ func (j *job) lockAfterStop(ctx context.Context, p *planned, result *operation.T
 	}
 }
 
-// askLock asks the store that has the state. known is false where that gave no answer.
+// askLock asks the store that has the state, and notes what it found. known is false where that gave no answer.
 func (j *job) askLock(ctx context.Context, p *planned, result *operation.TargetResult) (said string, known bool) {
 	limited, cancel := context.WithTimeout(context.WithoutCancel(ctx), stoppedLimit)
 	defer cancel()
-	state, err := statelock.Open(limited, p.backend.Config, j.task.Env)
+	store, err := j.openLock(limited, p)
 	if err != nil {
 		return "", false
 	}
-	lock, err := state.Lock(limited)
+	found, err := store.Inspect(limited)
 	switch {
 	case err != nil:
 		return "", false
-	case lock == nil:
+	case found.Lease != operation.LeaseHeld:
 		return "The state lock is free.", true
 	}
-	result.Lock = lock
+	result.Found, result.Lock = &found, &operation.LockInfo{}
 	said = "The state lock is still held"
-	if lock.Who != "" {
-		said += " by " + lock.Who
+	if found.Info != nil {
+		result.Lock = found.Info
+		if found.Info.Who != "" {
+			said += " by " + found.Info.Who
+		}
 	}
-	if lock.ID != "" {
-		said += ". Next, when nothing works on the state any more: `terraform force-unlock " + word(lock.ID) + "`"
-	}
-	return said + ".", true
+	return said + ". Next, when nothing works on the state any more: `" +
+		operation.BreakLease.Again(result.Target.Environment) + " " + result.Target.Root + "`.", true
 }

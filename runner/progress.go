@@ -21,6 +21,8 @@ const (
 	StepPlan     Step = "plan"
 	StepShow     Step = "show"
 	StepApply    Step = "apply"
+	StepLook     Step = "look"  // at a state lock
+	StepBreak    Step = "break" // of a state lock
 )
 
 // Progress is one line that a runner writes while it works.

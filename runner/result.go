@@ -57,10 +57,32 @@ func capResult(result operation.Result, changes, text int) operation.Result {
 		target.Data = capData(target.Data, changes)
 		target.Notes = capNotes(target.Notes, text)
 		target.Error = clip(target.Error, text)
+		target.Found = capFound(target.Found, text)
+		if target.Broken != nil {
+			broken := *target.Broken
+			broken.Made, broken.Left = broken.Made[:min(len(broken.Made), changes)], broken.Left[:min(len(broken.Left), changes)]
+			broken.Problem, broken.Now = clip(broken.Problem, text), capFound(broken.Now, text)
+			target.Broken = &broken
+		}
 		targets = append(targets, target)
 	}
 	result.Targets = targets
 	return result
+}
+
+// maxFound bounds the lists of what was found of a lock.
+const maxFound = 200
+
+// capFound gives a copy of what was found of a lock that keeps the bounds.
+func capFound(found *operation.StateLock, text int) *operation.StateLock {
+	if found == nil {
+		return nil
+	}
+	capped := *found
+	capped.Tainted = capped.Tainted[:min(len(capped.Tainted), maxFound)]
+	capped.Errored = capped.Errored[:min(len(capped.Errored), maxFound)]
+	capped.Notes = capNotes(capped.Notes, text)
+	return &capped
 }
 
 // capChanges keeps at most limit changes (at least one) and counts the others. What destroys is kept before the rest.

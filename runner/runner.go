@@ -1,5 +1,6 @@
 // Package runner does one operation on one machine: it checks out a tree, runs init and plan for each target, and for
-// an apply compares the plans with what was reviewed and applies exactly these plan files. `switchyard run` calls it,
+// an apply compares the plans with what was reviewed and applies exactly these plan files. It also looks at the locks of
+// states, and breaks one where it is told to. `switchyard run` calls it,
 // under every executor. It always leaves a result, decides nothing that the server decides, talks to no service but
 // through Terraform, and never applies a target when any target of the task has a change without a name.
 package runner
@@ -98,8 +99,9 @@ func Run(ctx context.Context, task operation.Task, out io.Writer) operation.Resu
 	return RunConfirmed(ctx, task, out, nil)
 }
 
-// RunConfirmed is Run for who can be told until the last moment that an apply must not begin: confirm is called when all targets are
-// planned and nothing speaks against it, just before the first is applied. Its error is why none is. It may be nil.
+// RunConfirmed is Run for who can be told until the last moment that nothing may be changed: confirm is called when all targets are
+// planned and nothing speaks against it, just before the first is applied, and just before a lock is broken. Its error is why that is not
+// done. It may be nil.
 func RunConfirmed(ctx context.Context, task operation.Task, out io.Writer, confirm func(context.Context) error) operation.Result {
 	return run(ctx, task, out, confirm, clockwork.NewRealClock())
 }
@@ -140,6 +142,7 @@ func run(ctx context.Context, task operation.Task, out io.Writer, confirm func(c
 			for k, note := range result.Targets[i].Notes {
 				result.Targets[i].Notes[k] = j.tidy(note)
 			}
+			j.tidyLock(&result.Targets[i])
 		}
 		result.Ended = clock.Now()
 	}()
@@ -184,7 +187,7 @@ func (j *job) do(ctx context.Context, result *operation.Result) (err error) {
 		return err
 	}
 	defer func() { _ = j.tree.Close() }() // only read from
-	planned := j.planAll(ctx)
+	planned := j.doAll(ctx)
 	result.Tools = tools(planned, j.task.Terraform.Path)
 	for _, target := range planned {
 		result.Targets = append(result.Targets, target.result)
@@ -235,10 +238,10 @@ func (j *job) prepare(ctx context.Context, temp string) error {
 	return nil
 }
 
-// startClean removes what earlier runs left: all of it before an apply, plan files in any case.
+// startClean removes what earlier runs left: all of it but before a plan, plan files in any case.
 func (j *job) startClean() error {
 	remove := j.work.sweep
-	if j.task.Kind == operation.Apply {
+	if j.task.Kind != operation.Plan { // what plans have left may be their code's work
 		remove = j.work.clear
 	}
 	if err := remove(); err != nil {
@@ -247,9 +250,9 @@ func (j *job) startClean() error {
 	return j.work.makeDirs()
 }
 
-// clean removes what nobody needs afterwards. An apply's directory is never used again.
+// clean removes what nobody needs afterwards. Only plans use a directory again.
 func (j *job) clean() error {
-	if j.task.Kind == operation.Apply && !j.keepTree {
+	if j.task.Kind != operation.Plan && !j.keepTree {
 		return j.work.clear()
 	}
 	return j.work.sweep()
@@ -273,8 +276,15 @@ func (j *job) checkVersion(ctx context.Context) error {
 	return nil
 }
 
-// planAll plans all targets beside each other, as many at a time as there are cores, and gives them in their order.
-func (j *job) planAll(ctx context.Context) []planned {
+// doAll does for all targets beside each other, as many at a time as there are cores, what comes first for an operation of this kind,
+// and gives them in their order.
+func (j *job) doAll(ctx context.Context) []planned {
+	do := map[operation.Kind]func(context.Context, operation.TargetTask, *planned){
+		operation.ExplainLock: j.lookTarget, operation.BreakLease: j.breakTarget,
+	}[j.task.Kind]
+	if do == nil {
+		do = j.planTarget
+	}
 	all := make([]planned, len(j.task.Targets))
 	var group errgroup.Group
 	group.SetLimit(max(1, runtime.GOMAXPROCS(0)))
@@ -287,7 +297,7 @@ func (j *job) planAll(ctx context.Context) []planned {
 					all[i].result.Error = faultText(fault)
 				}
 			}()
-			j.planTarget(ctx, target, &all[i])
+			do(ctx, target, &all[i])
 			return nil
 		})
 	}
@@ -339,6 +349,23 @@ func (j *job) tidy(text string) string {
 		text = strings.ReplaceAll(text, j.work.tree()+string(filepath.Separator), "")
 	}
 	return clip(j.mask.text(text), MaxError)
+}
+
+// tidyLock does so for what was found out about a lock.
+func (j *job) tidyLock(result *operation.TargetResult) {
+	found := []*operation.StateLock{result.Found}
+	if broken := result.Broken; broken != nil {
+		broken.Problem, broken.NoCopy = j.tidy(broken.Problem), j.tidy(broken.NoCopy)
+		found = append(found, broken.Now)
+	}
+	for _, lock := range found {
+		if lock == nil {
+			continue
+		}
+		for i, note := range lock.Notes {
+			lock.Notes[i] = j.tidy(note)
+		}
+	}
 }
 
 // faultText describes a fault of ours, with the place where it happened.

@@ -12,6 +12,7 @@ import (
 	"path/filepath"
 	"slices"
 	"strings"
+	"time"
 
 	"github.com/switchyard-dev/switchyard/operation"
 	"github.com/switchyard-dev/switchyard/plan"
@@ -21,11 +22,13 @@ import (
 
 // planned is a target after its plan.
 type planned struct {
+	task      operation.TargetTask
 	result    operation.TargetResult
 	root      *terraform.Root
 	dir       string // of the root, absolute
 	planFile  string
-	backend   backend // apply: as init has noted it
+	backend   backend // apply, and work on locks: as init has noted it
+	uninit    bool    // init noted the backend and then failed
 	version   string  // of Terraform
 	read      plan.Plan
 	providers map[string]string // source address → version
@@ -33,7 +36,7 @@ type planned struct {
 
 // planTarget does init, plan and show for one target.
 func (j *job) planTarget(ctx context.Context, task operation.TargetTask, p *planned) {
-	p.result.Target = task.Target
+	p.task, p.result.Target = task, task.Target
 	err := j.initAndPlan(ctx, task, p)
 	if p.root != nil {
 		p.result.Processes = p.root.Processes()
@@ -41,6 +44,7 @@ func (j *job) planTarget(ctx context.Context, task operation.TargetTask, p *plan
 	if err != nil {
 		p.result = operation.TargetResult{Target: task.Target, Timings: p.result.Timings, Processes: p.result.Processes}
 		failed(&p.result, err)
+		j.met(ctx, task, p, &p.result)
 	}
 }
 
@@ -74,20 +78,29 @@ func (j *job) initAndPlan(ctx context.Context, task operation.TargetTask, p *pla
 	if err := ctx.Err(); err != nil {
 		return context.Cause(ctx) //nolint:wrapcheck // ours
 	}
-	dir, err := j.work.rootDir(task.Dir)
+	key, err := j.place(task, p)
 	if err != nil {
 		return err
 	}
-	key := targetKey(task.Target)
-	dataDir, err := filepath.Rel(dir, j.work.path("data", key))
-	if err != nil {
-		return fmt.Errorf("place Terraform's data: %w", err)
-	}
-	p.dir, p.root, p.planFile = dir, j.tool.Root(dir, dataDir), j.work.path("plans", key+".tfplan")
 	if err := j.planWithInit(ctx, task, p, key); err != nil {
 		return err
 	}
 	return j.read(ctx, task, p)
+}
+
+// place says where everything of a target is, and gives the name of what is its own.
+func (j *job) place(task operation.TargetTask, p *planned) (key string, err error) {
+	dir, err := j.work.rootDir(task.Dir)
+	if err != nil {
+		return "", err
+	}
+	key = targetKey(task.Target)
+	dataDir, err := filepath.Rel(dir, j.work.path("data", key))
+	if err != nil {
+		return "", fmt.Errorf("place Terraform's data: %w", err)
+	}
+	p.dir, p.root, p.planFile = dir, j.tool.Root(dir, dataDir), j.work.path("plans", key+".tfplan")
+	return key, nil
 }
 
 // planWithInit does init, unless the one of an earlier plan still holds, and plan. When Terraform asks for an init that was
@@ -103,11 +116,12 @@ func (j *job) planWithInit(ctx context.Context, task operation.TargetTask, p *pl
 			return err
 		}
 	}
-	if err := setup.run(ctx); err != nil {
+	err = j.whileLocked(ctx, false, func(time.Duration) error { return setup.run(ctx) })
+	if err != nil {
+		p.backend, _, _ = j.noted(key) // to look at the lock that was met, if that was it
 		return err
 	}
 	if j.task.Kind == operation.Apply {
-		var err error
 		if p.backend, err = j.stateStays(key, p.dir); err != nil {
 			return err
 		}
@@ -130,7 +144,12 @@ func (j *job) plan(ctx context.Context, task operation.TargetTask, p *planned) e
 		return err
 	}
 	options.Out = p.planFile
-	took, err := j.progress.step(&task.Target, StepPlan, func() error { return p.root.Plan(ctx, options) })
+	took, err := j.progress.step(&task.Target, StepPlan, func() error {
+		return j.whileLocked(ctx, true, func(left time.Duration) error {
+			options.LockTimeout = left
+			return p.root.Plan(ctx, options)
+		})
+	})
 	p.result.Timings.Plan += took
 	return err
 }

@@ -9,6 +9,7 @@ import (
 	"path"
 	"path/filepath"
 	"regexp"
+	"slices"
 
 	"github.com/switchyard-dev/switchyard/operation"
 )
@@ -40,14 +41,23 @@ func readTask(name string) (task operation.Task, err error) {
 // https://git-scm.com/docs/hash-function-transition
 var objectName = regexp.MustCompile(`^([0-9a-f]{40}|[0-9a-f]{64})$`)
 
+// kinds are the operations that a runner does.
+func kinds() []operation.Kind {
+	return []operation.Kind{operation.Plan, operation.Apply, operation.ExplainLock, operation.BreakLease}
+}
+
 // validate says what a runner cannot work with.
 func validate(task operation.Task) error {
 	switch {
 	case task.Version != operation.ContractVersion:
 		return fmt.Errorf("the task has version %d; this runner knows version %d: use the same release for server and runner",
 			task.Version, operation.ContractVersion)
-	case task.Kind != operation.Plan && task.Kind != operation.Apply:
-		return fmt.Errorf("the task has kind %q; this runner knows plan and apply", task.Kind)
+	case !slices.Contains(kinds(), task.Kind):
+		return fmt.Errorf("the task has kind %q; this runner knows plan, apply, explain-lock and break-lease", task.Kind)
+	case task.Kind == operation.BreakLease && (len(task.Targets) != 1 || task.Lock == nil):
+		return errors.New("a break-lease has exactly one target, and says which lock is meant")
+	case task.Died != "" && (!filepath.IsAbs(task.Died) || filepath.Clean(task.Died) == filepath.Clean(task.WorkDir)):
+		return fmt.Errorf("the task's died %q must be an absolute path, and another one than work_dir", task.Died)
 	case !objectName.MatchString(task.Tree):
 		return fmt.Errorf("the task's tree %q is not the name of a git object", task.Tree)
 	case !filepath.IsAbs(task.GitDir), !filepath.IsAbs(task.WorkDir), !filepath.IsAbs(task.Terraform.Path):

@@ -178,6 +178,14 @@ func (r *Repository) SetEnvironment(e Environment) error {
 	return nil
 }
 
+// RemoveEnvironment deletes an environment with its protection, as a person does in the settings.
+func (r *Repository) RemoveEnvironment(name string) {
+	r.sandbox.mu.Lock()
+	defer r.sandbox.mu.Unlock()
+	r.actions.environments = slices.DeleteFunc(r.actions.environments, func(e *environment) bool { return strings.EqualFold(e.name, name) })
+	r.sandbox.change()
+}
+
 // SetVariable sets a variable of the repository, which workflows read as vars.
 func (r *Repository) SetVariable(name, value string) {
 	r.sandbox.mu.Lock()

@@ -99,6 +99,10 @@ func (s *Sandbox) handler() http.Handler {
 		if s.serveServices(w, r) {
 			return
 		}
+		if name, ok := strings.CutPrefix(r.URL.Path, statesPath); ok {
+			s.serveState(w, r, name)
+			return
+		}
 		if owner, name, rest, ok := gitPath(escaped); ok {
 			s.serveGit(w, r, owner, name, rest)
 			return

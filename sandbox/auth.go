@@ -197,6 +197,15 @@ func createToken(c *call) reply {
 	}}
 }
 
+// revokeToken ends the token that it is asked with.
+func revokeToken(c *call) reply {
+	s := c.sandbox
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	maps.DeleteFunc(s.tokens, func(_ string, t *token) bool { return t == c.token })
+	return reply{status: http.StatusNoContent}
+}
+
 func newToken() string {
 	var b [tokenBytes]byte
 	_, _ = rand.Read(b[:]) // never fails

@@ -29,6 +29,7 @@ func routes() []route {
 		{http.MethodGet, "/app/hook/deliveries", asApp, nil, listDeliveries},
 		{http.MethodPost, "/app/hook/deliveries/{delivery_id}/attempts", asApp, nil, redeliver},
 
+		{http.MethodDelete, "/installation/token", asInstallation, nil, revokeToken},
 		{http.MethodGet, "/rate_limit", asInstallation, nil, getRateLimit},
 		{http.MethodGet, "/users/{username}", asAnybody, nil, getUser},
 		{http.MethodGet, "/installation/repositories", asInstallation, metadata(read), listInstallationRepositories},

@@ -57,6 +57,9 @@ type state struct {
 	runtimes      map[string]*job      // by runtime token
 	blobs         map[string]*artifact // being uploaded, by the secret part of their address
 	offers        map[string]offer
+
+	states                   map[string]*keptState // of Terraform, by name
+	stateUser, statePassword string                // who may have them; without a user everybody
 }
 
 type account struct {
@@ -208,6 +211,7 @@ func newState(o Options, now time.Time) state {
 		accounts: map[string]*account{}, teams: map[string]*team{}, tokens: map[string]*token{},
 		limits: map[string]*rateWindow{}, content: map[int64][]time.Time{}, calls: map[string]int{}, unserved: map[string]bool{},
 		worked: make(chan struct{}), runtimes: map[string]*job{}, blobs: map[string]*artifact{}, offers: map[string]offer{},
+		states: map[string]*keptState{},
 	}
 	st.addAccount("github", "GitHub", "Organization", now) // owns the App
 	st.addAccount(appSlug+"[bot]", appName, "Bot", now)

@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"io"
+	"maps"
 	"os"
 	"path/filepath"
 	"slices"
@@ -22,13 +23,24 @@ import (
 	"github.com/switchyard-dev/switchyard/settings"
 )
 
+// realOptions say how a world with real jobs differs from the ordinary one.
+type realOptions struct {
+	machine  func(*act.Options)                        // how its jobs are run
+	watch    func(sandbox.JobRunner) sandbox.JobRunner // who looks on
+	settings func(*settings.Settings)                  // of its server
+	files    map[string]string                         // of its shop
+	store    story.Store                               // of its story
+}
+
 // newRealWorld is a world whose Terraform runs in jobs that act runs: of the workflow that people copy, with the action as it is released,
 // but for its binary, which is this test's.
-func newRealWorld(t testing.TB) *world {
+func newRealWorld(t testing.TB, change ...func(*realOptions)) *world {
 	t.Helper()
-	workflow, err := os.ReadFile("../workflows-templates/switchyard.yml")
-	if err != nil {
-		t.Fatal(err)
+	options := realOptions{
+		machine: func(*act.Options) {}, watch: func(r sandbox.JobRunner) sandbox.JobRunner { return r }, settings: func(*settings.Settings) {},
+	}
+	for _, c := range change {
+		c(&options)
 	}
 	program, err := os.Executable()
 	if err != nil {
@@ -41,33 +53,45 @@ func newRealWorld(t testing.TB) *world {
 	box := func(o *sandbox.Options) {
 		runner := acttest.Runner(t, func(a *act.Options) {
 			a.Environment = map[string]string{writable: filepath.Join(filepath.Dir(o.Dir), "states")}
+			options.machine(a)
 		})
-		o.Actions = &sandbox.ActionsOptions{Runner: runner, Machines: 2}
+		o.Actions = &sandbox.ActionsOptions{Runner: options.watch(runner), Machines: 2}
 	}
 	prepare := func(ctx context.Context, box *sandbox.Sandbox, states string, out io.Writer) (*story.Story, error) {
-		return story.PrepareInWorkflows(ctx, box, states, out, story.Workflows{File: string(workflow), Action: action})
+		return story.PrepareInWorkflows(ctx, box, states, out, story.Workflows{File: template(t, "switchyard.yml"), Action: action})
 	}
-	return newWorldPrepared(t, box, prepare, nil, quiet, func(s *settings.Settings) {
+	return newWorldPrepared(t, box, kept(prepare, options.store), nil, quiet, func(s *settings.Settings) {
 		s.Executors = []string{settings.ExecutorActions}
 		s.Terraform.Path = ""
 		s.Drain = 100 * time.Millisecond
+		options.settings(s)
 	})
+}
+
+// template is a workflow that people copy.
+func template(t testing.TB, name string) string {
+	t.Helper()
+	data, err := os.ReadFile(filepath.Join("..", "workflows-templates", name))
+	if err != nil {
+		t.Fatal(err)
+	}
+	return string(data)
 }
 
 // reality is a shop in such a world.
 type reality struct{ *shop }
 
-func newReality(t testing.TB) *reality {
+func newReality(t testing.TB, change ...func(*realOptions)) *reality {
 	t.Helper()
-	w := newRealWorld(t)
-	workflow, err := os.ReadFile("../workflows-templates/switchyard.yml")
-	if err != nil {
-		t.Fatal(err)
-	}
-	r := &reality{newShopOn(t, w, map[string]string{
+	w := newRealWorld(t, change...)
+	options := realOptions{files: map[string]string{
 		".github/switchyard.yml":           strings.ReplaceAll(oneRoot, "executor: local", "executor: actions"),
-		".github/workflows/switchyard.yml": string(workflow),
-	})}
+		".github/workflows/switchyard.yml": template(t, "switchyard.yml"),
+	}}
+	for _, c := range change {
+		c(&options)
+	}
+	r := &reality{newShopOn(t, w, options.files)}
 	for _, name := range []string{"dev", "dev-plan", "prod", "prod-plan"} {
 		if err := r.repo.SetEnvironment(sandbox.Environment{Name: name}); err != nil {
 			t.Fatal(err)
@@ -245,6 +269,19 @@ func (r *reality) refused(t *testing.T, before, words string, change func(task *
 	t.Helper()
 	task := r.forged()
 	change(&task)
+	run := r.dispatchAsThief(t, task)
+	log := logsOf(run)
+	if run.Conclusion != "failure" || run.Actor != theApp || !strings.Contains(log, words) || !strings.Contains(log, "Nothing was begun") {
+		t.Errorf("the run ended so: %s", log)
+	}
+	if strings.Contains(log, `"step":"init"`) || r.state("dev") != before || r.state("prod") != "" {
+		t.Errorf("Terraform ran: %s", log)
+	}
+}
+
+// dispatchAsThief dispatches a task with the App's key, past its server, and waits for the end of its run.
+func (r *reality) dispatchAsThief(t *testing.T, task operation.Task) sandbox.Run {
+	t.Helper()
 	inputs, err := executor.Inputs(task)
 	if err != nil {
 		t.Fatal(err)
@@ -265,13 +302,7 @@ func (r *reality) refused(t *testing.T, before, words string, change func(task *
 	if err != nil {
 		t.Fatal(err)
 	}
-	log := logsOf(run)
-	if run.Conclusion != "failure" || run.Actor != theApp || !strings.Contains(log, words) || !strings.Contains(log, "Nothing was begun") {
-		t.Errorf("the run ended so: %s", log)
-	}
-	if strings.Contains(log, `"step":"init"`) || r.state("dev") != before || r.state("prod") != "" {
-		t.Errorf("Terraform ran: %s", log)
-	}
+	return run
 }
 
 // forged is an apply of what is on develop, as nobody asked for it.
@@ -282,7 +313,7 @@ func (r *reality) forged() operation.Task {
 		Repository: operation.Repository{ID: r.repo.ID(), Installation: r.installation(), Owner: "acme", Name: "shop"}, Environment: "dev",
 		Job: &operation.Job{
 			Workflow: "switchyard.yml", Ref: "develop", Environment: "dev", Branch: "develop", Shards: [][]string{{"infra"}},
-			RunsOn: []string{"ubuntu-latest"},
+			Machines: [][]string{{"ubuntu-latest"}},
 		},
 		Targets: []operation.TargetTask{{Target: operation.Target{Root: "infra", Environment: "dev"}, Dir: "infra"}},
 	}
@@ -319,7 +350,11 @@ func TestCancelStopsTerraformInARealJobGently(t *testing.T) {
 // TestStoryInWorkflows plays the story that `make demo EXECUTOR=actions` shows.
 func TestStoryInWorkflows(t *testing.T) {
 	t.Parallel()
-	w := newRealWorld(t)
+	store := storeOfStory(t)
+	w := newRealWorld(t, func(o *realOptions) {
+		o.store = store
+		o.machine = func(a *act.Options) { maps.Copy(a.Environment, store.Env) }
+	})
 	t.Cleanup(func() {
 		if t.Failed() {
 			t.Log(logsOf(w.Repo.Runs()...))

@@ -41,7 +41,7 @@ func action(
 	if err != nil {
 		return fmt.Errorf("set up the GitHub client: %w", err)
 	}
-	if !job.IsDispatched(env) {
+	if !job.IsDispatched(env) && !job.IsAboutLocks(env) {
 		return Alone(ctx, AloneOptions{Env: env, All: all, Machine: machine, Hub: hubs, Out: out, Log: log, Isolation: isolation})
 	}
 	var opened []*git.Mirrors
@@ -62,6 +62,9 @@ func action(
 			git.Options{Log: log, Env: networkOf(env), Refs: refs})
 		opened = append(opened, mirrors)
 		return mirrors
+	}
+	if !job.IsDispatched(env) {
+		return job.Locks(ctx, parts) //nolint:wrapcheck // says itself what failed
 	}
 	return job.Dispatched(ctx, parts) //nolint:wrapcheck // says itself what failed
 }

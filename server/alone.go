@@ -148,6 +148,12 @@ func (a *alone) do(ctx context.Context) error {
 // thisJob is the installation that rows name where there is none.
 const thisJob = 1
 
+// applicationName is what the repository's variables call the application; empty where they do not.
+func (a *alone) applicationName() string {
+	name, _ := a.Env("APPLICATION_NAME")
+	return name
+}
+
 // open makes the parts of a server, fetches the repository and reads its configuration.
 func (a *alone) open(ctx context.Context) error {
 	repo, dir := a.Machine.Repository, a.parts.Dir()
@@ -173,7 +179,9 @@ func (a *alone) open(ctx context.Context) error {
 		Store: a.store, Git: a.git, Hub: a.Hub, Executor: a.runs, Actions: a.runs, Clock: a.Clock, Log: a.Log,
 		Host: operation.HostActions, HostName: "a job of a workflow", WebURL: a.Machine.Web, WorkDir: filepath.Join(dir, dirWork), Env: env,
 		PlanLimit: limits.Plan, ApplyLimit: limits.Apply, LockTimeout: limits.Lock, StopGrace: limits.StopGrace,
-		Alone: &deploy.Alone{RunURL: a.runURL(), Instead: a.instead, Keep: a.keep, Kept: a.kept},
+		Alone: &deploy.Alone{
+			RunURL: a.runURL(), Without: onlyWithApp(), Application: a.applicationName(), Instead: a.instead, Keep: a.keep, Kept: a.kept,
+		},
 	})
 	info, err := a.Hub.Repository(ctx, repo)
 	if err != nil {

@@ -730,6 +730,14 @@ func TestWithoutAnAppTheWholeWayInRealJobs(t *testing.T) {
 	pull := l.open("feature/a", "develop", map[string]string{"infra/a.tf": secondFile})
 	l.planned(pull, "dev")
 	l.said(pull, "terraform_data.second")
+	group, err := l.repo.QueueMergeGroup(l.ctx, "develop", pull)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if check := l.checkIs(group.SHA, "switchyard / plan (dev)", "success"); !strings.Contains(check.Text+check.Summary, "terraform_data.second") {
+		t.Errorf("the merge group's check says %q %q", check.Summary, check.Text)
+	}
+	l.checkIs(group.SHA, "switchyard / gitflow", "success")
 	merged := l.merge(pull)
 	l.checkIs(merged, "switchyard / apply (dev)", "success")
 	if !l.holds("shop-dev.tfstate", "second") {

@@ -84,17 +84,8 @@ func (m *machines) manyRoots(roots []string) operation.Task {
 	if err != nil {
 		m.t.Fatal(err)
 	}
-	files, tree := m.t.TempDir(), []byte(nil)
-	if err := m.repo.Export(m.ctx, head, files); err != nil {
-		m.t.Fatal(err)
-	}
-	for _, args := range [][]string{{"init", "--quiet"}, {"add", "--all", "--force"}, {"write-tree"}} {
-		if tree, err = exec.CommandContext(m.ctx, "git", append([]string{"-C", files}, args...)...).Output(); err != nil {
-			m.t.Fatal(err)
-		}
-	}
 	task := operation.Task{
-		Version: operation.ContractVersion, Attempt: 1, Kind: operation.Plan, Commit: head, Tree: strings.TrimSpace(string(tree)),
+		Version: operation.ContractVersion, Attempt: 1, Kind: operation.Plan, Commit: head, Tree: m.treeOf(head),
 		Repository:  operation.Repository{ID: m.repo.ID(), Owner: m.repo.Owner(), Name: m.repo.Name()},
 		Environment: "dev",
 		Job: &operation.Job{
@@ -105,6 +96,22 @@ func (m *machines) manyRoots(roots []string) operation.Task {
 		task.Targets = append(task.Targets, operation.TargetTask{Target: operation.Target{Root: root, Environment: "dev"}})
 	}
 	return task
+}
+
+// treeOf is git's tree of a commit.
+func (s *shop) treeOf(sha string) string {
+	s.t.Helper()
+	files, tree := s.t.TempDir(), []byte(nil)
+	if err := s.repo.Export(s.ctx, sha, files); err != nil {
+		s.t.Fatal(err)
+	}
+	for _, args := range [][]string{{"init", "--quiet"}, {"add", "--all", "--force"}, {"write-tree"}} {
+		var err error
+		if tree, err = exec.CommandContext(s.ctx, "git", append([]string{"-C", files}, args...)...).Output(); err != nil {
+			s.t.Fatal(err)
+		}
+	}
+	return strings.TrimSpace(string(tree))
 }
 
 // bare is init and plan of all roots of a checkout, as many at a time as there are cores.

@@ -188,13 +188,17 @@ func (r *replica) kill() {
 func (r *replica) hears() { r.w.Box.SetWebhookURL("http://" + r.address + "/api/github/hook") }
 
 // newBareWorld is a sandbox with acme and its people, but without a server.
-func newBareWorld(t *testing.T) *world {
+func newBareWorld(t *testing.T, change ...func(*sandbox.Options)) *world {
 	t.Helper()
 	ctx, cancel := context.WithCancel(t.Context())
 	t.Cleanup(cancel)
 	held := contract.Watch(t)
 	dir := t.TempDir()
-	box, err := sandbox.Start(ctx, sandbox.Options{Dir: filepath.Join(dir, "github"), Observe: held.Observe, Log: quiet})
+	options := sandbox.Options{Dir: filepath.Join(dir, "github"), Observe: held.Observe, Log: quiet}
+	for _, c := range change {
+		c(&options)
+	}
+	box, err := sandbox.Start(ctx, options)
 	if err != nil {
 		t.Fatalf("start the sandbox: %v", err)
 	}

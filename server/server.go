@@ -6,6 +6,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"maps"
 	"net"
 	"net/http"
 	"os"
@@ -36,6 +37,9 @@ type Options struct {
 	Clock    clockwork.Clock // nil: the real one
 	Log      zerolog.Logger
 	Program  string // path of the switchyard binary, which is started as the runner
+
+	Listener net.Listener      // where it serves, instead of Settings.Listen; closed with it. nil: there is none yet
+	Env      map[string]string // of Terraform, besides what the settings let through of the server's own; for tests and the sandbox
 }
 
 // Server is a server that listens, but does nothing until Run.
@@ -260,7 +264,7 @@ func (s *Server) wire(ctx context.Context, o Options, hubs *hub.Hub) error {
 		Store: s.store, Git: s.git, Hub: hubs, Clock: o.Clock, Log: o.Log,
 		Host: s.host.id, HostName: s.host.name, Shared: strings.HasPrefix(s.settings.Database, "postgres"),
 		WebURL: s.settings.GitHub.Web, WorkDir: filepath.Join(data, dirWork), CacheDir: s.settings.Terraform.PluginCache,
-		Env:       s.settings.TerraformEnv(),
+		Env:       with(s.settings.TerraformEnv(), o.Env),
 		PlanLimit: s.settings.Limits.Plan, ApplyLimit: s.settings.Limits.Apply,
 		PublicURL: s.settings.PublicURL, LockTimeout: s.settings.Limits.Lock, StopGrace: s.settings.Limits.StopGrace, Replans: s.settings.Replans,
 	}
@@ -280,6 +284,12 @@ func (s *Server) wire(ctx context.Context, o Options, hubs *hub.Hub) error {
 	})
 	s.deploy.Register(s.queue)
 	return nil
+}
+
+// with adds variables.
+func with(env, more map[string]string) map[string]string {
+	maps.Copy(env, more)
+	return env
 }
 
 // sayIsolation says at the start what keeps the code of pull requests from the server's secrets, and what does not.
@@ -346,8 +356,10 @@ func (s *Server) listen(ctx context.Context, o Options, metrics *prometheus.Regi
 	if err != nil {
 		return fmt.Errorf("set up the webhook endpoint: %w", err)
 	}
-	if s.listener, err = (&net.ListenConfig{}).Listen(ctx, "tcp", s.settings.Listen); err != nil {
-		return fmt.Errorf("listen on %s: %w", s.settings.Listen, err)
+	if s.listener = o.Listener; s.listener == nil {
+		if s.listener, err = (&net.ListenConfig{}).Listen(ctx, "tcp", s.settings.Listen); err != nil {
+			return fmt.Errorf("listen on %s: %w", s.settings.Listen, err)
+		}
 	}
 	s.http = &http.Server{Handler: edge, ReadHeaderTimeout: headerLimit, BaseContext: func(net.Listener) context.Context {
 		return context.WithoutCancel(ctx)

@@ -2,18 +2,49 @@ package server_test
 
 import (
 	"context"
+	"io"
+	"os"
 	"path/filepath"
+	"strings"
 	"testing"
 
 	"github.com/switchyard-dev/switchyard/deploy"
 	"github.com/switchyard-dev/switchyard/render"
+	"github.com/switchyard-dev/switchyard/sandbox"
+	"github.com/switchyard-dev/switchyard/sandbox/story"
 	"github.com/switchyard-dev/switchyard/store"
 )
 
 // TestStory plays the story that `make demo` shows: each numbered step is a test, and stands on those before it.
 func TestStory(t *testing.T) {
 	t.Parallel()
-	playSteps(t, newWorld(t))
+	store := storeOfStory(t)
+	playSteps(t, newWorldPrepared(t, func(*sandbox.Options) {}, kept(story.Prepare, store), nil, quiet))
+}
+
+// storeOfStory is where the story's state is whose lock outlives who took it. In CI that is Azurite.
+func storeOfStory(t *testing.T) story.Store {
+	t.Helper()
+	store, end, err := story.FindStore(t.Context(), "..", t.TempDir())
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(end)
+	if store.Settings == nil && os.Getenv("CI") != "" {
+		t.Fatal(store.Why)
+	}
+	return store
+}
+
+// kept prepares a story with such a store.
+func kept(prepare preparer, store story.Store) preparer {
+	return func(ctx context.Context, box *sandbox.Sandbox, states string, out io.Writer) (*story.Story, error) {
+		play, err := prepare(ctx, box, states, out)
+		if err == nil {
+			play.Store = store
+		}
+		return play, err
+	}
 }
 
 // playSteps plays the story of a world.
@@ -32,6 +63,16 @@ func playSteps(t *testing.T, w *world) {
 		views, err := deploy.LedgerViews(ctx, data, entries)
 		return render.Ledger(views), err
 	}
+	t.Cleanup(func() {
+		if t.Failed() {
+			t.Log(strings.Join(w.Box.Effects(), "\n"))
+			for _, view := range w.Repo.Pulls() {
+				for _, comment := range view.Comments[max(0, len(view.Comments)-2):] { // what was said last explains the most
+					t.Logf("#%d %s: %s", view.Number, comment.Author, comment.Body)
+				}
+			}
+		}
+	})
 	for _, step := range w.Steps() {
 		if !t.Run(step.Name, func(t *testing.T) {
 			if err := step.Do(w.ctx); err != nil {

@@ -223,6 +223,21 @@ func TestAWorkflowThatCannotStartIsSaidWithTheNextCommand(t *testing.T) {
 			t.Errorf("jobs did %q", ran)
 		}
 	})
+	t.Run("as is one whose GitHub Environment somebody has just deleted", func(t *testing.T) {
+		t.Parallel()
+		y := newYard(t)
+		pull := y.open("feature/a", "develop", map[string]string{"infra/a.tf": "# a\n"})
+		y.planned(pull, "dev")
+		y.checkIs(y.merge(pull), "switchyard / apply (dev)", "success")
+		next := y.open("feature/b", "develop", map[string]string{"infra/b.tf": "# b\n"})
+		y.planned(next, "dev")
+		y.repo.RemoveEnvironment("dev")
+		y.checkIs(y.merge(next), "switchyard / apply (dev)", "failure")
+		y.said(next, "Nothing was changed", "GitHub Environment", "without any protection", "/apply dev")
+		if ran := y.ran(); len(ran) != 3 {
+			t.Errorf("jobs did %q", ran)
+		}
+	})
 	t.Run("a plan without the branch of plans", func(t *testing.T) {
 		t.Parallel()
 		y := newYard(t)
@@ -397,7 +412,7 @@ func TestACommentTakesFewCallsUntilItsWorkflowIsDispatched(t *testing.T) {
 			delete(needed, route) // what people read, and what follows the dispatch
 		}
 	}
-	want := map[string]int{
+	want := map[string]int{ // that the GitHub Environment is still there is answered by 304, which counts for nothing
 		"GET /repos/{owner}/{repo}/issues/comments/{comment_id}":                1, // is it there, as the webhook says?
 		"GET /repos/{owner}/{repo}/collaborators/{username}/permission":         1,
 		"POST /repos/{owner}/{repo}/actions/workflows/{workflow_id}/dispatches": 1,

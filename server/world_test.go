@@ -98,10 +98,12 @@ func newWorldOn(t testing.TB, box func(*sandbox.Options), clock clockwork.Clock,
 	return newWorldPrepared(t, box, story.Prepare, clock, log, change...)
 }
 
+// preparer prepares a story, as story.Prepare does.
+type preparer func(ctx context.Context, box *sandbox.Sandbox, states string, out io.Writer) (*story.Story, error)
+
 // newWorldPrepared is newWorldOn with a story that is prepared otherwise.
 func newWorldPrepared(
-	t testing.TB, box func(*sandbox.Options), prepare func(context.Context, *sandbox.Sandbox, string, io.Writer) (*story.Story, error),
-	clock clockwork.Clock, log zerolog.Logger, change ...func(*settings.Settings),
+	t testing.TB, box func(*sandbox.Options), prepare preparer, clock clockwork.Clock, log zerolog.Logger, change ...func(*settings.Settings),
 ) *world {
 	t.Helper()
 	ctx, cancel := context.WithCancel(t.Context())
@@ -144,6 +146,7 @@ func (w *world) start(log zerolog.Logger, change ...func(*settings.Settings)) {
 	}
 	options := server.ForSandbox(w.Box, w.data, program, log)
 	options.Clock = w.clock
+	options.Env = w.Story.Store.Env
 	if err := os.MkdirAll(w.States, 0o700); err != nil {
 		w.t.Fatal(err)
 	}

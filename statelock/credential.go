@@ -149,6 +149,13 @@ func listedKey(ctx context.Context, s settings, token azcore.TokenCredential, op
 	if err != nil {
 		return "", fmt.Errorf("ask for a key of the account: %w", brief(err))
 	}
+	if runtime.HasStatusCode(answer, http.StatusForbidden) {
+		return "", &Denied{
+			Doing: fmt.Sprintf("ask for a key of the account: %v", brief(runtime.NewResponseError(answer))),
+			Needs: fmt.Sprintf("Give %s the role `%s` on the storage account %s, or set `use_azuread_auth` in the backend and give it `%s`",
+				s.who(), toList, s.account, toWrite),
+		}
+	}
 	if !runtime.HasStatusCode(answer, http.StatusOK) {
 		return "", fmt.Errorf("ask for a key of the account: %w", brief(runtime.NewResponseError(answer)))
 	}

@@ -46,22 +46,8 @@ var (
 
 // read resolves the settings.
 func read(config map[string]any, env map[string]string) (settings, error) {
-	text := func(name string, variables ...string) string {
-		value, _ := config[name].(string)
-		for _, variable := range variables {
-			value = cmp.Or(value, env[variable])
-		}
-		return value
-	}
-	flag := func(name, variable string, otherwise bool) bool {
-		if value, ok := config[name].(bool); ok {
-			return value
-		}
-		if value := env[variable]; value != "" {
-			return strings.EqualFold(value, "true") || value == "1"
-		}
-		return otherwise
-	}
+	v := values{config, env}
+	text, flag := v.text, v.flag
 	s := settings{
 		account: text("storage_account_name"), container: text("container_name"), key: text("key"),
 		group: text("resource_group_name"), subscription: text("subscription_id", "ARM_SUBSCRIPTION_ID"),
@@ -79,6 +65,9 @@ func read(config map[string]any, env map[string]string) (settings, error) {
 	}
 	if s.endpointLookup || text("metadata_host", "ARM_METADATA_HOSTNAME", "ARM_METADATA_HOST") != "" {
 		return settings{}, errors.New("the backend asks Azure for the address of the account, which Switchyard does not")
+	}
+	if s.key != "" && v.workspace() != "" {
+		s.key += "env:" + v.workspace() // https://developer.hashicorp.com/terraform/language/state/workspaces
 	}
 	return s, errors.Join(s.place(), s.inCloud(text("environment", "ARM_ENVIRONMENT")))
 }
@@ -120,6 +109,21 @@ const (
 // clientOf makes the client that Terraform would have in this environment: its proxies, its certificates.
 // https://pkg.go.dev/golang.org/x/net/http/httpproxy#FromEnvironment and https://pkg.go.dev/crypto/x509#SystemCertPool
 func clientOf(env map[string]string) (*http.Client, error) {
+	transport, err := transportOf(env)
+	if err != nil {
+		return nil, err
+	}
+	return stationary(transport), nil
+}
+
+// stationary follows no redirect: a credential goes to no other place.
+func stationary(transport *http.Transport) *http.Client {
+	return &http.Client{Transport: transport, Timeout: wholeCall, CheckRedirect: func(*http.Request, []*http.Request) error {
+		return http.ErrUseLastResponse
+	}}
+}
+
+func transportOf(env map[string]string) (*http.Transport, error) {
 	proxies := httpproxy.Config{
 		HTTPProxy:  cmp.Or(env["HTTP_PROXY"], env["http_proxy"]),
 		HTTPSProxy: cmp.Or(env["HTTPS_PROXY"], env["https_proxy"]),
@@ -141,7 +145,5 @@ func clientOf(env map[string]string) (*http.Client, error) {
 		}
 		transport.TLSClientConfig = &tls.Config{RootCAs: pool, MinVersion: tls.VersionTLS12}
 	}
-	return &http.Client{Transport: transport, Timeout: wholeCall, CheckRedirect: func(*http.Request, []*http.Request) error {
-		return http.ErrUseLastResponse // a credential goes to no other place
-	}}, nil
+	return transport, nil
 }

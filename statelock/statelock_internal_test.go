@@ -53,7 +53,7 @@ func TestWhatIsNoAddressInAzureIsRefused(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
-			if _, err := Open(t.Context(), noted(c.config), nil); err == nil || !strings.Contains(err.Error(), c.want) {
+			if _, err := OpenState(t.Context(), noted(c.config), nil); err == nil || !strings.Contains(err.Error(), c.want) {
 				t.Errorf("got %v", err)
 			}
 		})
@@ -73,7 +73,7 @@ func TestWhoTheBackendWorksAs(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
-			_, err := Open(t.Context(), noted(nil), c.env)
+			_, err := OpenState(t.Context(), noted(nil), c.env)
 			if err == nil || !strings.Contains(err.Error(), c.want) || strings.Contains(err.Error(), "secret value") {
 				t.Errorf("got %v", err)
 			}
@@ -130,7 +130,7 @@ func reached(t *testing.T, a access, f transport) *State {
 		t.Fatal(err)
 	}
 	a.options = policy.ClientOptions{Transport: f, Retry: policy.RetryOptions{MaxRetries: -1}}
-	return &State{settings: s, access: a}
+	return &State{settings: s, access: a, patience: time.Minute}
 }
 
 type content struct{ *bytes.Reader }

@@ -49,7 +49,7 @@ func (s *Store) Accept(ctx context.Context, d Delivery, jobs []queue.Job) (bool,
 }
 
 // Forget deletes deliveries that arrived, jobs that were given up, and replicas that were last seen at
-// least so long ago, and says how many deliveries. GitHub redelivers for three days,
+// least so long ago, and says how many deliveries; workflow runs and what was said to them later, see runsKept. GitHub redelivers for three days,
 // https://docs.github.com/en/webhooks/testing-and-troubleshooting-webhooks/redelivering-webhooks,
 // and what is forgotten would be accepted again. Operations and the audit stay.
 func (s *Store) Forget(ctx context.Context, age time.Duration) (int64, error) {
@@ -64,6 +64,9 @@ func (s *Store) Forget(ctx context.Context, age time.Duration) (int64, error) {
 	}
 	if err == nil {
 		_, err = s.forget(ctx, `DELETE FROM replicas WHERE id IN (SELECT id FROM replicas WHERE seen <= $1 LIMIT $2)`, age)
+	}
+	if err == nil {
+		err = s.forgetRuns(ctx, max(age, runsKept))
 	}
 	return gone, err
 }

@@ -17,7 +17,7 @@ import (
 // operationColumns are what scanOperation reads.
 const operationColumns = `operations.id, kind, operations.repository, installation, owner, name, environment, state, attempt,
 	operations.pull, pulls, branch, base, head, tree, roots, actor, reason, priority, confirmed, confirmed_by, question, doubt, gathered_in,
-	message, host, launch, delivery, warned, doubts, arrived, started, ended, result`
+	message, host, launch, delivery, warned, doubts, lock_request, arrived, started, ended, result`
 
 const selectOperation = `SELECT ` + operationColumns + ` FROM operations`
 
@@ -43,6 +43,35 @@ func (s *Store) CreateOperation(ctx context.Context, op operation.Operation) (op
 		return op, fmt.Errorf("create operation: %s needs a hold: it is queued by QueueApply", op.Kind)
 	}
 	err := s.change(ctx, "create operation", func(t *tx) error { return insertOperation(ctx, t, &op) })
+	return op, err
+}
+
+// Request is CreateOperation for a person who asked for it with a comment. Where that comment led to an operation before, that one is
+// returned and nothing changes.
+func (s *Store) Request(ctx context.Context, op operation.Operation, comment int64) (operation.Operation, error) {
+	if op.Kind.Exclusive() {
+		return op, fmt.Errorf("request operation: %s needs a hold", op.Kind)
+	}
+	asked := op
+	err := s.change(ctx, "request operation", func(t *tx) error {
+		op = asked
+		if err := t.lock(ctx, fmt.Sprintf("comment %d %d", op.Repository.ID, comment)); err != nil {
+			return err
+		}
+		before, known, err := one(ctx, t, scanValue[int64],
+			`SELECT operation FROM requests WHERE repository = $1 AND comment = $2`, op.Repository.ID, comment)
+		if err != nil {
+			return err
+		}
+		if known && comment != 0 {
+			op, err = findOperation(ctx, t, before, "")
+			return err
+		}
+		if err := insertOperation(ctx, t, &op); err != nil {
+			return err
+		}
+		return take(ctx, t, op, comment)
+	})
 	return op, err
 }
 
@@ -171,16 +200,24 @@ func insertOperation(ctx context.Context, t *tx, op *operation.Operation) error 
 	if err != nil {
 		return err
 	}
+	lock := ""
+	if op.Lock != nil {
+		data, err := json.Marshal(op.Lock)
+		if err != nil {
+			return fmt.Errorf("write what is wanted of locks: %w", err)
+		}
+		lock = string(data)
+	}
 	id, _, err := one(ctx, t, scanValue[int64], `
 		INSERT INTO operations (kind, exclusive, repository, installation, owner, name, environment, state, attempt,
 			pull, pulls, branch, base, head, tree, roots, actor, reason, priority, confirmed, question, doubt, gathered_in,
-			message, host, arrived, started, ended, delivery, doubts)
+			message, host, arrived, started, ended, delivery, doubts, lock_request)
 		VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17, $18, $19, $20, $21, $22, 0,
-			$23, '', $24, 0, 0, $25, $26)
+			$23, '', $24, 0, 0, $25, $26, $27)
 		RETURNING id`,
 		string(op.Kind), exclusive, op.Repository.ID, op.Repository.Installation, op.Repository.Owner, op.Repository.Name,
 		op.Environment, string(op.State), op.Attempt, op.Pull, string(pulls), op.Branch, op.Base, op.Head, op.Tree, string(roots),
-		op.Actor, op.Reason, op.Priority, op.Confirmed, op.Question, op.Doubt, op.Message, millis(op.Arrived), op.Delivery, doubts)
+		op.Actor, op.Reason, op.Priority, op.Confirmed, op.Question, op.Doubt, op.Message, millis(op.Arrived), op.Delivery, doubts, lock)
 	if err != nil {
 		return err
 	}
@@ -268,13 +305,13 @@ func readDoubts(op *operation.Operation, data, warned string) error {
 
 func scanOperation(row scanner) (operation.Operation, error) {
 	var op operation.Operation
-	var pulls, roots, warned, doubts string
+	var pulls, roots, warned, doubts, lock string
 	var result sql.NullString
 	var arrived, started, ended int64
 	err := row.Scan(&op.ID, &op.Kind, &op.Repository.ID, &op.Repository.Installation, &op.Repository.Owner, &op.Repository.Name,
 		&op.Environment, &op.State, &op.Attempt, &op.Pull, &pulls, &op.Branch, &op.Base, &op.Head, &op.Tree, &roots,
 		&op.Actor, &op.Reason, &op.Priority, &op.Confirmed, &op.ConfirmedBy, &op.Question, &op.Doubt, &op.GatheredIn,
-		&op.Message, &op.Host, &op.Launch, &op.Delivery, &warned, &doubts, &arrived, &started, &ended, &result)
+		&op.Message, &op.Host, &op.Launch, &op.Delivery, &warned, &doubts, &lock, &arrived, &started, &ended, &result)
 	if err != nil {
 		return op, err //nolint:wrapcheck // list wraps it
 	}
@@ -287,6 +324,12 @@ func scanOperation(row scanner) (operation.Operation, error) {
 	}
 	if err := readDoubts(&op, doubts, warned); err != nil {
 		return op, err
+	}
+	if lock != "" {
+		op.Lock = new(operation.LockRequest)
+		if err := json.Unmarshal([]byte(lock), op.Lock); err != nil {
+			return op, fmt.Errorf("read what is wanted of locks: %w", err)
+		}
 	}
 	if result.Valid {
 		op.Result = new(operation.Result)
@@ -303,4 +346,13 @@ func wrap(verb string, err error) error {
 		return nil
 	}
 	return fmt.Errorf("%s: %w", verb, err)
+}
+
+// EndedSince are the exclusive operations that ended at that time or later, oldest first: the newest 1,000 of them.
+func (s *Store) EndedSince(ctx context.Context, since time.Time) ([]operation.Operation, error) {
+	ops, err := list(ctx, s.read, scanOperation, selectOperation+`
+		WHERE exclusive = 1 AND ended >= $1 AND state IN ('interrupted', 'cancelled', 'failed') ORDER BY operations.id DESC LIMIT 1000`,
+		millis(since))
+	slices.Reverse(ops)
+	return ops, wrap("find what ended", err)
 }

@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"slices"
+	"time"
 
 	"github.com/switchyard-dev/switchyard/operation"
 )
@@ -77,6 +78,24 @@ func (s *Store) HintRun(ctx context.Context, repository, run int64) (bool, error
 	}
 	return true, s.put(ctx, "note that something happened to a workflow run",
 		`UPDATE runs SET hint = hint + 1 WHERE repository = $1 AND run = $2`, repository, run)
+}
+
+// runsKept is how long it is known at least which workflow run carried out an attempt. GitHub keeps what a run has said and left as long
+// by default, and a job that waits for a word on its GitHub Environment for 30 days.
+// https://docs.github.com/en/repositories/managing-your-repositorys-settings-and-features/enabling-features-for-your-repository/managing-github-actions-settings-for-a-repository
+const runsKept = 90 * 24 * time.Hour
+
+// forgetRuns deletes the workflow runs of operations that have ended, and what was said to those that nothing is known of any more.
+func (s *Store) forgetRuns(ctx context.Context, age time.Duration) error {
+	_, err := s.forget(ctx, `DELETE FROM runs WHERE (operation, attempt, launch) IN (
+		SELECT runs.operation, runs.attempt, runs.launch FROM runs JOIN operations ON operations.id = runs.operation
+		WHERE runs.at <= $1 AND NOT operations.`+isOpen+` LIMIT $2)`, age)
+	if err == nil {
+		_, err = s.forget(ctx, `DELETE FROM gates WHERE (repository, run, attempt, environment) IN (
+			SELECT repository, run, attempt, environment FROM gates WHERE at <= $1 AND NOT EXISTS (
+				SELECT 1 FROM runs WHERE runs.repository = gates.repository AND runs.run = gates.run) LIMIT $2)`, age)
+	}
+	return err
 }
 
 // Words are the comments in which people said yes to an operation: to what it asked about, and to changes that the configuration

@@ -484,16 +484,22 @@ func (s *Store) moveWaiting(
 func (s *Store) ReleaseHold(ctx context.Context, seen operation.Operation, by, message string) (operation.Operation, error) {
 	var op operation.Operation
 	err := s.change(ctx, "release hold", func(t *tx) (err error) {
-		if op, err = findRunning(ctx, t, seen.ID, seen.Attempt); err != nil {
-			return err
-		}
-		if op.Host != seen.Host {
-			return fmt.Errorf("%w: the runner of %s is on host %q, not %q", ErrLost, op, op.Host, seen.Host)
-		}
-		op.Message = message
-		return transition(ctx, t, &op, operation.Interrupted, by, message)
+		op, err = releaseSeen(ctx, t, seen, by, message)
+		return err
 	})
 	return op, err
+}
+
+func releaseSeen(ctx context.Context, t *tx, seen operation.Operation, by, message string) (operation.Operation, error) {
+	op, err := findRunning(ctx, t, seen.ID, seen.Attempt)
+	if err != nil {
+		return op, err
+	}
+	if op.Host != seen.Host {
+		return op, fmt.Errorf("%w: the runner of %s is on host %q, not %q", ErrLost, op, op.Host, seen.Host)
+	}
+	op.Message = message
+	return op, transition(ctx, t, &op, operation.Interrupted, by, message)
 }
 
 // Requeue puts back an operation that was started but whose runner never was, and gives its hold

@@ -34,6 +34,11 @@ func ReadStateHead(planFile string) (head StateHead, err error) {
 	return decodeStateHead(io.LimitReader(member, maxStateHead))
 }
 
+// DecodeStateHead reads lineage and serial of a state, of which it reads no more than it needs.
+func DecodeStateHead(state io.Reader) (StateHead, error) {
+	return decodeStateHead(io.LimitReader(state, maxStateHead))
+}
+
 // decodeStateHead reads top-level members until it has all it needs.
 func decodeStateHead(r io.Reader) (StateHead, error) {
 	var head StateHead

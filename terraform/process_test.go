@@ -310,8 +310,24 @@ func TestParseLock(t *testing.T) {
 			&operation.LockInfo{ID: "1", Who: "a: b"},
 		},
 		"a lock without a holder": {"Error: Error acquiring the state lock\n\nlease without metadata", &operation.LockInfo{}},
-		"another error":           {"Error: Unsupported argument", nil},
-		"an endless field":        {words + "  ID: " + strings.Repeat("é", 400), &operation.LockInfo{ID: strings.Repeat("é", 256)}},
+		"a lock that init meets, which writes the first state": {
+			"Error: Error loading state: failed to lock azure state: state blob is already locked\nLock Info:\n  ID:        1\n  Who:       ana\n",
+			&operation.LockInfo{ID: "1", Who: "ana"},
+		},
+		"one without a description": {
+			"Error: Error loading state: failed to lock azure state: state blob is already locked\nblob metadata \"terraformlockid\" was empty",
+			&operation.LockInfo{},
+		},
+		"a lock of the http backend, of which Terraform shows its own": {
+			"Error: Error acquiring the state lock\n\nError message: HTTP remote state already locked:\nID=5bceefff\nLock Info:\n  ID:        8cec566e\n" +
+				"  Operation: OperationTypePlan\n  Who:       me\n", &operation.LockInfo{ID: "5bceefff"},
+		},
+		"one of which it says nothing": {
+			"Error: Error acquiring the state lock\n\nError message: HTTP remote state already locked: ID=\nLock Info:\n  ID:        8cec566e\n",
+			&operation.LockInfo{},
+		},
+		"another error":    {"Error: Unsupported argument", nil},
+		"an endless field": {words + "  ID: " + strings.Repeat("é", 400), &operation.LockInfo{ID: strings.Repeat("é", 256)}},
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()

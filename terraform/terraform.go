@@ -74,6 +74,10 @@ type PlanOptions struct {
 	Vars        map[string]string // stronger than VarFiles
 	Lock        bool              // take the state lock; a plan that shows what would happen does not
 	LockTimeout time.Duration
+
+	// RefreshOnly compares the state with the world and plans nothing else.
+	// https://developer.hashicorp.com/terraform/cli/commands/plan#planning-modes
+	RefreshOnly bool
 }
 
 // Plan writes a plan file.
@@ -83,6 +87,9 @@ func (r *Root) Plan(ctx context.Context, o PlanOptions) error {
 		args = append(args, "-lock-timeout="+o.LockTimeout.String())
 	} else {
 		args = append(args, "-lock=false")
+	}
+	if o.RefreshOnly {
+		args = append(args, "-refresh-only")
 	}
 	for _, file := range o.VarFiles {
 		args = append(args, "-var-file="+file)
@@ -167,13 +174,18 @@ func (r *Root) stream(ctx context.Context, what string, read func(io.Reader) err
 	_ = in.Close() // of a pipe in memory: it never fails
 	readErr := <-failed
 	var exit *Error
-	if errors.As(err, &exit) && (exit.Stopped != nil || readErr == nil || exit.Output != "") {
+	if errors.As(err, &exit) && (exit.Stopped != nil || readErr == nil || exit.Output != "" && exit.Code >= 0) {
+		// What a signal ended may have died of our closing the pipe.
 		return err
 	}
-	if readErr != nil {
+	switch {
+	case readErr != nil && exit != nil:
+		return fmt.Errorf("read the %s: %w; %w", what, readErr, err)
+	case readErr != nil:
 		return fmt.Errorf("read the %s: %w", what, readErr)
+	default:
+		return err
 	}
-	return err
 }
 
 // run starts one process for the root.

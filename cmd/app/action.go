@@ -12,6 +12,9 @@ import (
 	"github.com/switchyard-dev/switchyard/server"
 )
 
+// otherRunStatus is the exit status of a job that did nothing because another workflow run has its operation.
+const otherRunStatus = 3
+
 type actionCommand struct {
 	Write []string `help:"Directory that Terraform may change beside its own: where a local backend keeps states."`
 }
@@ -26,6 +29,9 @@ func (c actionCommand) Run(ctx context.Context) error {
 	defer unprotect()
 	log := zerolog.New(zerolog.ConsoleWriter{Out: os.Stderr, NoColor: true}).Level(zerolog.WarnLevel)
 	err = server.Action(ctx, os.LookupEnv, os.Environ(), os.Stdout, log, c.Write...)
+	if errors.Is(err, job.ErrOtherRun) {
+		return &exitError{otherRunStatus} // the log has said which
+	}
 	if errors.Is(err, job.ErrNotDone) {
 		return &exitError{1} // the log has said why
 	}

@@ -25,6 +25,7 @@ type cli struct {
 	Jobs    jobsCommand    `cmd:"" help:"List the work that was given up, and have it done again."`
 	Ledger  ledgerCommand  `cmd:"" help:"Print the changes that applies made, with why each was there and who said yes to it."`
 	Verify  verifyCommand  `cmd:"" help:"Check the ledger again, offline: that every change was reviewed, or that somebody said yes to it."`
+	Lock    lockCommand    `cmd:"" help:"Look at Terraform's lock of a state, and break it; for the day when the App is down."`
 	Schema  schemaCommand  `cmd:"" help:"Print the JSON Schema of .github/switchyard.yml."`
 	Action  actionCommand  `cmd:"" hidden:"" help:"Do the work of a job of GitHub Actions; action.yml calls this."`
 	Run     runCommand     `cmd:"" hidden:"" help:"Run one operation; the executor calls this."`

@@ -111,6 +111,11 @@ func (c sandboxCommand) serve(
 	options.Settings.Executors = []string{c.Executor}
 	options.Settings.Isolation.Write = []string{states}
 	options.Settings.Isolation.Missing = confine.Missing() // on an old kernel, too: what is planned here is the story's own code
+	if c.Executor == settings.ExecutorActions {
+		if options, err = options.Reached(ctx); err != nil {
+			return nil, err //nolint:wrapcheck // says what it did
+		}
+	}
 	running, err := server.New(ctx, options)
 	if err != nil {
 		return nil, fmt.Errorf("start the server: %w", err)

@@ -7,6 +7,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"sync"
 	"time"
 
@@ -174,9 +175,14 @@ func (a *Actions) Wake(run int64) {
 func (a *Actions) dispatch(ctx context.Context, asked operation.WorkflowRun, d hub.Dispatch) (operation.WorkflowRun, error) {
 	repo := asked.Task.Repository
 	var last error
-	for range dispatchTries {
+	for try := range dispatchTries {
 		made, err := a.GitHub.Dispatch(ctx, repo, d)
 		if err == nil && made.Run != 0 {
+			if try > 0 { // the one before may have made a run that was not shown in time
+				if found, there, err := a.find(ctx, asked); err == nil && there {
+					return found, nil
+				}
+			}
 			asked.Run, asked.URL = made.Run, made.URL
 			return asked, nil
 		}
@@ -219,7 +225,7 @@ func (a *Actions) refused(err error, task operation.Task) error {
 	}
 }
 
-// find looks for the run of an attempt by its name. Of several, the first counts: their runners see to that, too.
+// find looks for the run of an attempt by its name. Of several, the first counts, and the others are cancelled.
 func (a *Actions) find(ctx context.Context, asked operation.WorkflowRun) (operation.WorkflowRun, bool, error) {
 	task := asked.Task
 	runs, err := a.GitHub.RunsNamed(ctx, task.Repository, task.Job.Workflow, operation.RunName(task), asked.At.Add(-clockSkew))
@@ -231,11 +237,13 @@ func (a *Actions) find(ctx context.Context, asked operation.WorkflowRun) (operat
 		return asked, false, fmt.Errorf("ask for the App's name: %w", err)
 	}
 	found := asked
+	runs = slices.DeleteFunc(runs, func(candidate hub.Run) bool { return unfit(candidate, asked, bot) != "" })
 	for _, candidate := range runs {
-		if unfit(candidate, asked, bot) == "" && (found.Run == 0 || candidate.ID < found.Run) {
+		if found.Run == 0 || candidate.ID < found.Run {
 			found.Run, found.URL = candidate.ID, candidate.URL
 		}
 	}
+	a.dismissAll(ctx, task.Repository, runs, found.Run)
 	return found, found.Run != 0, nil
 }
 
@@ -268,7 +276,7 @@ func slim(task operation.Task) operation.Task {
 	kept := operation.Task{
 		Version: task.Version, Operation: task.Operation, Attempt: task.Attempt, Launch: task.Launch, Kind: task.Kind,
 		Repository: task.Repository, Tree: task.Tree, Commit: task.Commit, Environment: task.Environment, Confirmed: task.Confirmed,
-		TimeLimit: task.TimeLimit,
+		TimeLimit: task.TimeLimit, Lock: task.Lock,
 	}
 	job := *task.Job
 	job.Before, job.Reviews, job.Words = nil, nil, nil

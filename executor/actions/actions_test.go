@@ -36,7 +36,7 @@ func TestARunIsDispatchedOnceAndItsResultIsTaken(t *testing.T) {
 		if diff := cmp.Diff([]string{"dispatch switchyard.yml of acme/network at main", "look at run 7"}, w.asked()); diff != "" {
 			t.Errorf("-want +got:\n%s", diff)
 		}
-		if inputs[operation.InputOperation] != "5.2" || inputs[operation.InputRunsOn] != `["self-hosted","westeurope"]` {
+		if inputs[operation.InputOperation] != "5.2" || inputs[operation.InputRunsOn] != `[["self-hosted","westeurope"]]` {
 			t.Errorf("inputs: %v", inputs)
 		}
 		if _, err := w.exec.Start(t.Context(), w.task); !errors.Is(err, executor.ErrStarted) {

@@ -30,13 +30,18 @@ func unfit(seen hub.Run, row operation.WorkflowRun, bot string) string {
 		return fmt.Sprintf("it is on the branch `%s`, not on `%s`", clip(seen.Branch), job.Ref)
 	case seen.Attempt != 1:
 		return "somebody ran it again by hand"
-	case !strings.EqualFold(seen.Actor.Login, bot) || !strings.EqualFold(seen.Triggering.Login, bot):
+	case !madeBy(seen, bot):
 		return fmt.Sprintf("`%s` started it, not Switchyard", clip(seen.Triggering.Login))
 	case row.Head != "" && seen.SHA != row.Head:
 		return "its commit is another one than before"
 	default:
 		return ""
 	}
+}
+
+// madeBy reports whether the App dispatched a run, and nobody else started it again.
+func madeBy(seen hub.Run, bot string) bool {
+	return seen.Event == "workflow_dispatch" && strings.EqualFold(seen.Actor.Login, bot) && strings.EqualFold(seen.Triggering.Login, bot)
 }
 
 // clip bounds a name of somebody else's.
@@ -132,15 +137,15 @@ func (r *run) take(ctx context.Context, task operation.Task, shard int, seen hub
 		return nil, fmt.Sprintf("`%s`: %s", name, err), nil
 	}
 	if task.Kind.Exclusive() && seen.SHA != task.Commit && changed(got) {
-		return nil, fmt.Sprintf("the branch had moved to %.7s, and yet %.7s was applied", seen.SHA, task.Commit), nil
+		return nil, fmt.Sprintf("the branch had moved to %.7s, and yet %.7s was worked with", seen.SHA, task.Commit), nil
 	}
 	return &got, "", nil
 }
 
-// changed reports whether an apply says that it changed anything.
+// changed reports whether an exclusive operation says that it changed anything.
 func changed(result operation.Result) bool {
 	return slices.ContainsFunc(result.Targets, func(t operation.TargetResult) bool {
-		return t.Outcome == operation.Applied || t.Timings.Apply > 0
+		return t.Outcome == operation.Applied || t.Timings.Apply > 0 || t.Broken != nil && (t.Broken.Taken || t.Broken.How != operation.ReleasedNot)
 	})
 }
 
@@ -154,7 +159,7 @@ func merge(task operation.Task, results []*operation.Result, problems []string) 
 		if result == nil {
 			for _, target := range shardTargets(task, i) {
 				of[target] = operation.TargetResult{
-					Target: target, Outcome: operation.TargetFailed, Error: "The job that planned it has no result that is taken: " + problems[i] + ".",
+					Target: target, Outcome: operation.TargetFailed, Error: "The job that looked at it has no result that is taken: " + problems[i] + ".",
 				}
 			}
 			continue

@@ -97,8 +97,8 @@ func fits(result operation.Result, task operation.Task, shard int) error {
 		return fmt.Errorf("it was stopped by `%s`", clip(result.Stopped))
 	case result.Ended.Before(result.Started):
 		return errors.New("it ended before it began")
-	case task.Kind == operation.Plan && result.Question != "":
-		return errors.New("a plan asks nothing")
+	case task.Kind != operation.Apply && result.Question != "":
+		return fmt.Errorf("a %s asks nothing", task.Kind)
 	}
 	expected := shardTargets(task, shard)
 	seen := map[operation.Target]bool{}
@@ -122,17 +122,16 @@ func fits(result operation.Result, task operation.Task, shard int) error {
 
 // fitsTarget says what in the result of a target cannot be.
 func fitsTarget(target operation.TargetResult, kind operation.Kind) error {
-	outcomes := []operation.Outcome{
-		operation.Planned, operation.Unchanged, operation.TargetFailed, operation.Locked, operation.TargetStopped,
-	}
-	if kind == operation.Apply {
-		outcomes = append(outcomes, operation.Applied, operation.Different)
-	}
+	outcomes := append([]operation.Outcome{operation.TargetFailed, operation.Locked, operation.TargetStopped}, outcomesOf(kind)...)
 	switch {
 	case !slices.Contains(outcomes, target.Outcome):
 		return fmt.Errorf("the outcome of a %s cannot be `%s`", kind, clip(string(target.Outcome)))
-	case kind == operation.Plan && target.Timings.Apply != 0:
-		return errors.New("a plan applies nothing")
+	case kind != operation.Apply && target.Timings.Apply != 0:
+		return fmt.Errorf("a %s applies nothing", kind)
+	case (target.Outcome == operation.Looked) && target.Found == nil, target.Outcome == operation.Released && target.Broken == nil:
+		return errors.New("it does not say what was found")
+	case kind != operation.BreakLease && target.Broken != nil:
+		return fmt.Errorf("a %s breaks no lock", kind)
 	case target.Timings.Init < 0 || target.Timings.Plan < 0 || target.Timings.Show < 0 || target.Timings.Apply < 0:
 		return errors.New("something took less than no time")
 	}
@@ -144,6 +143,20 @@ func fitsTarget(target operation.TargetResult, kind operation.Kind) error {
 		}
 	}
 	return fitsSet(target.ChangeSet)
+}
+
+// outcomesOf are the good ends of a kind, and those that are its own.
+func outcomesOf(kind operation.Kind) []operation.Outcome {
+	switch kind {
+	case operation.ExplainLock:
+		return []operation.Outcome{operation.Looked}
+	case operation.BreakLease:
+		return []operation.Outcome{operation.Released, operation.OtherLock}
+	case operation.Apply:
+		return []operation.Outcome{operation.Planned, operation.Unchanged, operation.Applied, operation.Different}
+	case operation.Plan:
+	}
+	return []operation.Outcome{operation.Planned, operation.Unchanged}
 }
 
 // fitsSet says what in a set of changes contradicts itself.

@@ -188,7 +188,13 @@ func (r *run) look(ctx context.Context, now *watching) (operation.Result, bool, 
 		if err := r.keep(ctx, row); err != nil {
 			return operation.Result{}, false, err
 		}
-		return r.collect(ctx, seen, row)
+		result, ended, err := r.collect(ctx, seen, row)
+		if interrupted := (*executor.InterruptedError)(nil); ended && errors.As(err, &interrupted) {
+			if other, lookErr := r.follow(ctx, now); other || lookErr != nil {
+				return operation.Result{}, false, lookErr
+			}
+		}
+		return result, ended, err
 	}
 	if row.Said, err = r.words(ctx, seen, row); err != nil {
 		return operation.Result{}, false, err

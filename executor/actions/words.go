@@ -11,10 +11,7 @@ import (
 // inWords says why GitHub did not start a workflow, and what to do.
 func inWords(refused hub.DispatchRefused, task operation.Task) error {
 	repo, job := task.Repository.FullName(), task.Job
-	again := "comment `/plan`"
-	if task.Kind == operation.Apply {
-		again = "comment `/apply " + task.Environment + "`"
-	}
+	again := "comment `" + task.Kind.Again(task.Environment) + "`"
 	said := " (GitHub says: " + strings.TrimRight(refused.Words, ".") + ")."
 	switch refused.Problem {
 	case hub.NoWorkflow:
@@ -25,7 +22,7 @@ func inWords(refused hub.DispatchRefused, task operation.Task) error {
 				"then " + again + ".",
 		}
 	case hub.NoRef:
-		if task.Kind == operation.Plan {
+		if !task.Kind.Exclusive() {
 			return &hub.NeedsPerson{
 				What: fmt.Sprintf("Plans run on the branch `%s`, which %s does not have.", job.Ref, repo),
 				Remedy: fmt.Sprintf("Make it with `git push origin origin/HEAD:refs/heads/%s`, protect it like the default branch, then %s.",
@@ -121,7 +118,10 @@ func where(seen hub.Run, task operation.Task, jobs []hub.WorkflowJob, long strin
 
 // withLabels names the labels that a runner must have.
 func withLabels(task operation.Task, jobs []hub.WorkflowJob) string {
-	labels := task.Job.RunsOn
+	var labels []string
+	if len(task.Job.Machines) > 0 {
+		labels = task.Job.Machines[0]
+	}
 	for _, job := range jobs {
 		if !job.Began && len(job.Labels) > 0 {
 			labels = job.Labels

@@ -75,7 +75,7 @@ const (
 // Local starts runners on this host.
 type Local struct {
 	options Options
-	budgets map[bool]*semaphore.Weighted // exclusive or not
+	budgets map[budget]*semaphore.Weighted
 }
 
 // New checks the options and makes the directory.
@@ -109,25 +109,48 @@ func New(o Options) (*Local, error) {
 	if err := os.MkdirAll(o.Dir, privateDir); err != nil {
 		return nil, fmt.Errorf("make directory of the local executor: %w", err)
 	}
-	return &Local{options: o, budgets: map[bool]*semaphore.Weighted{
-		false: semaphore.NewWeighted(int64(o.Plans)), true: semaphore.NewWeighted(int64(o.Applies)),
+	return &Local{options: o, budgets: map[budget]*semaphore.Weighted{
+		plans: semaphore.NewWeighted(int64(o.Plans)), applies: semaphore.NewWeighted(int64(o.Applies)),
+		looks: semaphore.NewWeighted(defaultBudget),
 	}}, nil
+}
+
+// budget is what operations have in common that wait for one another's end.
+type budget int
+
+// The budgets. Looking at a lock takes seconds, and somebody waits for the answer: it waits for no plans.
+const (
+	plans budget = iota
+	applies
+	looks
+)
+
+// budgetOf is the budget of operations of a kind.
+func budgetOf(kind operation.Kind) budget {
+	switch {
+	case kind.Exclusive():
+		return applies
+	case kind == operation.ExplainLock:
+		return looks
+	default:
+		return plans
+	}
 }
 
 // Start waits for room among the operations of its kind, until ctx ends, and starts a runner, which outlives ctx and
 // this process. An attempt that was started before, by whichever process, gives executor.ErrStarted.
 func (l *Local) Start(ctx context.Context, task operation.Task) (executor.Run, error) {
-	budget := l.budgets[task.Kind.Exclusive()]
-	if err := budget.Acquire(ctx, 1); err != nil {
+	room := l.budgets[budgetOf(task.Kind)]
+	if err := room.Acquire(ctx, 1); err != nil {
 		return nil, fmt.Errorf("wait for room to run: %w", err)
 	}
 	r, err := l.start(task) //nolint:contextcheck // the attempt outlives ctx
 	if err != nil {
-		budget.Release(1)
+		room.Release(1)
 		return nil, err
 	}
 	go func() {
-		defer budget.Release(1)
+		defer room.Release(1)
 		r.wait()
 	}()
 	return r, nil

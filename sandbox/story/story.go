@@ -22,7 +22,7 @@ var network embed.FS
 
 const (
 	// patience is how long a step waits for one thing to be shown.
-	patience = 90 * time.Second
+	patience = 15 * time.Second
 	// quiet is how long it waits without a word.
 	quiet = 3 * time.Second
 )
@@ -42,6 +42,8 @@ type Story struct {
 	Repo    *sandbox.Repository
 	// Ledger is what `switchyard ledger` prints of an address in an environment; nil where nothing can run it.
 	Ledger func(ctx context.Context, environment, address string) (string, error)
+	// Store has the state that stays locked when an apply is killed.
+	Store Store
 
 	printing sync.Mutex // guards out
 	out      io.Writer
@@ -74,6 +76,7 @@ func (s *Story) Steps() []Step {
 		{"somebody changed prod by hand: the hotfix's apply asks about that alone, and takes a yes to exactly it", s.drift},
 		{"prod asks for an approval and a second person: the replacement of a cache waits for both, and /why names them", s.secondPerson},
 		{"a merge queue tests two pull requests as one group: gitflow check and plan of both together", s.mergeQueue},
+		{"an apply is killed: the next one says who has the state lock, two people have it broken, and what was left is applied", s.brokenLock},
 	}
 }
 

@@ -46,7 +46,7 @@ func (w Workflows) prepare(ctx context.Context, as string, box *sandbox.Sandbox,
 }
 
 // Action gives the files of our action as they can be run on a machine without Docker and without a release: both actions run binary,
-// and the container action is a composite one with the same inputs and outputs.
+// and the container action is a composite one with the same inputs and outputs. The workflow that repositories call is beside them.
 func Action(files fs.FS, binary string) (fs.FS, error) {
 	composite, err := readAction(files, "action.yml")
 	if err != nil {
@@ -77,7 +77,7 @@ func Action(files fs.FS, binary string) (fs.FS, error) {
 		output["value"] = "${{ steps.run.outputs." + name + " }}"
 	}
 	served := fstest.MapFS{}
-	for _, name := range []string{"container/fetch.sh", "container/checksums.txt"} {
+	for _, name := range []string{"container/fetch.sh", "container/checksums.txt", ".github/workflows/run.yml"} {
 		data, err := fs.ReadFile(files, name)
 		if err != nil {
 			return nil, fmt.Errorf("read the action: %w", err)

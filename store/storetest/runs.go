@@ -3,6 +3,7 @@ package storetest
 import (
 	"errors"
 	"testing"
+	"time"
 
 	"github.com/switchyard-dev/switchyard/operation"
 	"github.com/switchyard-dev/switchyard/store"
@@ -47,6 +48,65 @@ func workflowRuns(t *testing.T, w *world) {
 	if _, err := w.Run(t.Context(), op.ID, op.Attempt, "nonce"); !errors.Is(err, store.ErrNotFound) {
 		t.Errorf("after it was forgotten: %v", err)
 	}
+}
+
+func forgottenRuns(t *testing.T, w *world) {
+	const month = 30 * 24 * time.Hour
+	must(t, w.SaveRepository(t.Context(), acme, "main"))
+	ran := func(op operation.Operation, run int64) {
+		asked, err := w.AskForRun(t.Context(), operation.WorkflowRun{Task: operation.Task{
+			Operation: op.ID, Attempt: op.Attempt, Launch: "nonce", Repository: acme, Kind: op.Kind, Job: &operation.Job{},
+		}})
+		must(t, err)
+		asked.Run = run
+		must(t, w.SaveRun(t.Context(), asked))
+		must(t, w.SaveGate(t.Context(), store.Gate{Repository: acme.ID, Run: run, Attempt: 1, Environment: "dev", Answer: "approved"}))
+	}
+	left := func(want ...int64) {
+		t.Helper()
+		var runs, gates []int64
+		for run := range int64(10) {
+			if _, known, err := w.RunNumbered(t.Context(), acme.ID, run); err != nil || known {
+				must(t, err)
+				runs = append(runs, run)
+			}
+			gate, err := w.Gate(t.Context(), acme.ID, run, 1, "dev")
+			must(t, err)
+			if gate.Answer != "" {
+				gates = append(gates, run)
+			}
+		}
+		equal(t, runs, want)
+		equal(t, gates, want)
+	}
+	w.queueApply(t, apply("develop", "h1"))
+	old := w.takeHold(t)
+	ran(old, 1)
+	w.finish(t, old, operation.Succeeded)
+	w.queueApply(t, apply("develop", "h2"))
+	open := w.takeHold(t)
+	ran(open, 2)
+	w.clock.Advance(month)
+	_, err := w.Forget(t.Context(), time.Minute)
+	must(t, err)
+	left(1, 2)
+	w.clock.Advance(2 * month)
+	planned, err := w.CreateOperation(t.Context(), plan(41))
+	must(t, err)
+	planned, _, err = w.Start(t.Context(), planned.ID)
+	must(t, err)
+	ran(planned, 3)
+	w.finish(t, planned, operation.Succeeded)
+	_, err = w.Forget(t.Context(), 4*month) // the server keeps things longer than that
+	must(t, err)
+	left(1, 2, 3)
+	_, err = w.Forget(t.Context(), month)
+	must(t, err)
+	left(2, 3)
+	w.finish(t, open, operation.Failed)
+	_, err = w.Forget(t.Context(), month)
+	must(t, err)
+	left(3)
 }
 
 func wordsOfPeople(t *testing.T, w *world) {

@@ -55,6 +55,7 @@ func Run(t *testing.T, open Open) {
 		"an apply is launched by its newest attempt, on one host":               launched,
 		"what was said to a waiting run is kept, and its repository looked at":  gates,
 		"a workflow run is asked for once and found again":                      workflowRuns,
+		"workflow runs of ended operations are forgotten after 90 days":         forgottenRuns,
 		"the comments in which people said yes are found":                       wordsOfPeople,
 		"lanes take turns, whatever their number of jobs":                       lanes,
 		"a lane that failed for a while takes turns when it comes back":         lanesComeBack,
@@ -89,6 +90,11 @@ func Run(t *testing.T, open Open) {
 		"pull requests that are named late are carried":                         carriesPulls,
 		"a baseline stays a proof until the same content is applied":            baselineContent,
 		"an operation that waited for something is considered again":            reconsidered,
+		"a comment leads to one look at locks":                                  requestedOnce,
+		"what was explained is confirmed once, and goes first":                  confirmedOnce,
+		"what was explained is not confirmed when its time is over":             confirmedLate,
+		"a hold is released by who confirmed, of the attempt that was meant":    releasedConfirmed,
+		"answers to a cancel are found by what they wait for":                   stopAnswers,
 		"waiters are woken by what becomes due, and not by what is no change":   wakes,
 	} {
 		t.Run(name, func(t *testing.T) {

@@ -1,0 +1,254 @@
+package deploy
+
+import (
+	"cmp"
+	"context"
+	"errors"
+	"fmt"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/rs/zerolog"
+
+	"github.com/switchyard-dev/switchyard/hub"
+	"github.com/switchyard-dev/switchyard/operation"
+	"github.com/switchyard-dev/switchyard/render"
+	"github.com/switchyard-dev/switchyard/store"
+)
+
+// Who holds a lock, and whether that lives, is told from rows, from GitHub and from the processes of this host. What none of them
+// tells is said to be unknown, and then two people are asked.
+
+const (
+	// clockSkew is how far the clock of a machine that took a lock may be from ours.
+	clockSkew = 2 * time.Minute
+	// maxHolders bounds the operations that are looked through for the holder of a lock.
+	maxHolders = 50
+)
+
+// liver is an executor that can tell whether anything of an attempt still runs on this host.
+type liver interface {
+	Lives(operationID int64, attempt int, launch string) bool
+}
+
+// lifeOf says whether anything of the newest attempt at an operation still works, and how that is known.
+func (d *Deploy) lifeOf(ctx context.Context, op operation.Operation) (render.Life, string, error) {
+	reported := op.Result != nil && op.Result.Launch == op.Launch && op.Result.Attempt == op.Attempt
+	switch {
+	case op.Host == "" && d.watches(op.ID):
+		return render.Alive, "Switchyard is about to start it.", nil
+	case op.Host == "":
+		return render.Dead, "Its runner was never started.", nil
+	case op.State.Ended() && reported:
+		return render.Dead, "Its runner reported at " + clockTime(op.Result.Ended) + " that it had ended.", nil
+	case op.Host == operation.HostActions:
+		return d.lifeOfRun(ctx, op)
+	case d.watches(op.ID):
+		return render.Alive, "Switchyard's server sees to it now.", nil
+	case op.Host == d.Host:
+		if here, ok := d.Executor.(liver); ok && !here.Lives(op.ID, op.Attempt, op.Launch) {
+			return render.Dead, "Neither its runner nor Terraform runs on " + d.HostName + " any more.", nil
+		} else if ok {
+			return render.Alive, "A process of it still runs on " + d.HostName + ".", nil
+		}
+		return render.Unknown, "Its runner was started on " + d.HostName + ", and left no word.", nil
+	}
+	return d.lifeElsewhere(ctx, op)
+}
+
+func clockTime(t time.Time) string { return t.UTC().Format("15:04 UTC") }
+
+// lifeOfRun asks GitHub for the workflow run of an attempt.
+func (d *Deploy) lifeOfRun(ctx context.Context, op operation.Operation) (render.Life, string, error) {
+	row, err := d.Store.Run(ctx, op.ID, op.Attempt, op.Launch)
+	if err != nil && !errors.Is(err, store.ErrNotFound) {
+		return "", "", fmt.Errorf("find its workflow run: %w", err)
+	}
+	if err != nil || row.Run == 0 {
+		return render.Unknown, "GitHub has not said which workflow run it is.", nil
+	}
+	run, err := d.Hub.Run(ctx, op.Repository, row.Run)
+	gone, person := (*hub.Gone)(nil), (*hub.NeedsPerson)(nil)
+	switch {
+	case errors.As(err, &gone):
+		return render.Unknown, "Its workflow run was deleted.", nil
+	case errors.As(err, &person):
+		return render.Unknown, "GitHub does not say what its workflow run does.", nil
+	case err != nil:
+		return "", "", fmt.Errorf("ask what its workflow run does: %w", err)
+	case run.Status == hub.RunCompleted:
+		return render.Dead, fmt.Sprintf("GitHub says that its workflow run has ended (%s).", cmp.Or(run.Conclusion, "without a conclusion")), nil
+	default:
+		return render.Alive, fmt.Sprintf("GitHub says that its workflow run is %s.", strings.ReplaceAll(run.Status, "_", " ")), nil
+	}
+}
+
+// lifeElsewhere asks the rows about an attempt that another server has started.
+func (d *Deploy) lifeElsewhere(ctx context.Context, op operation.Operation) (render.Life, string, error) {
+	replica, err := d.replica(ctx, op.Host)
+	switch {
+	case err != nil:
+		return "", "", err
+	case replica.Alive && !op.State.Ended():
+		return render.Alive, "The server " + replica.Name + " answers, and sees to it.", nil
+	case replica.Alive:
+		return render.Unknown, "It was started by the server " + replica.Name + ", and its runner left no word.", nil
+	case replica.Seen.IsZero():
+		return render.Unknown, "The server that started it, " + replica.Name + ", does not answer.", nil
+	default:
+		return render.Unknown, "The server that started it, " + replica.Name + ", does not answer since " + clockTime(replica.Seen) + ".", nil
+	}
+}
+
+// holderOf finds out who holds the lock of a target: not the operations that are named by their numbers.
+func (d *Deploy) holderOf(
+	ctx context.Context, repo operation.Repository, target operation.Target, found *operation.StateLock, but ...int64,
+) (render.LockHolder, error) {
+	holder := render.LockHolder{Life: render.Unknown}
+	if found == nil || found.Lease != operation.LeaseHeld {
+		return holder, nil
+	}
+	if found.Info == nil || found.Info.ID == "" {
+		holder.Because = "The lock has no description: whoever took it ended before writing one, or is about to write it."
+		return holder, nil
+	}
+	op, sure, err := d.takerOf(ctx, repo, target, *found.Info, but)
+	switch {
+	case err != nil:
+		return holder, err
+	case op == nil:
+		holder.Because = "No operation of Switchyard took it, so nothing here can tell whether who did still works."
+		return holder, nil
+	}
+	holder.Operation = op
+	if holder.Life, holder.Because, err = d.lifeOf(ctx, *op); err != nil {
+		return holder, err
+	}
+	if holder.Run, err = d.runView(ctx, *op); err != nil {
+		return holder, err
+	}
+	if !sure && holder.Life == render.Dead {
+		holder.Life = render.Unknown
+		holder.Because += " It left no word of the lock that it took. This one was taken while it ran, and may be somebody else's all the same."
+	}
+	return holder, nil
+}
+
+// takerOf finds the operation of ours that took a lock; nil for none. It is sure where the runner has named the lock, or where the lock
+// names the machine of that runner: one environment has one exclusive operation at a time.
+func (d *Deploy) takerOf(
+	ctx context.Context, repo operation.Repository, target operation.Target, info operation.LockInfo, but []int64,
+) (*operation.Operation, bool, error) {
+	ops, err := d.Store.Operations(ctx, store.Filter{
+		Repository: repo.ID, Environment: target.Environment, Kinds: []operation.Kind{operation.Apply, operation.BreakLease},
+		Newest: true, Limit: maxHolders,
+	})
+	if err != nil {
+		return nil, false, fmt.Errorf("find who took the lock: %w", err)
+	}
+	ops = slices.DeleteFunc(ops, func(op operation.Operation) bool { return slices.Contains(but, op.ID) })
+	for _, op := range ops {
+		if namesLock(op, target, info.ID) {
+			return &op, true, nil
+		}
+	}
+	created, known := lockTime(info.Created)
+	if !known {
+		return nil, false, nil
+	}
+	op, found := ranClosest(ops, target, created)
+	if !found {
+		return nil, false, nil
+	}
+	if op.Host == operation.HostActions {
+		return &op, false, nil
+	}
+	replica, err := d.replica(ctx, op.Host)
+	if err != nil {
+		return nil, false, err
+	}
+	if _, machine, _ := strings.Cut(info.Who, "@"); machine != replica.Name {
+		return nil, false, nil // it was taken meanwhile on another machine
+	}
+	return &op, true, nil
+}
+
+// ranClosest finds the operation that ran when a lock was taken: those of one environment run one after another. One whose runner says
+// that it was done with the target, or met the lock, did not take it.
+func ranClosest(ops []operation.Operation, target operation.Target, taken time.Time) (operation.Operation, bool) {
+	var closest operation.Operation
+	found, best := false, clockSkew+1
+	for _, op := range ops {
+		if !slices.Contains(op.Roots, target.Root) || op.Attempt == 0 || op.Host == "" || op.Started.IsZero() || doneWith(op, target) {
+			continue
+		}
+		if off := offBy(op, taken); off < best {
+			closest, found, best = op, true, off
+		}
+	}
+	return closest, found
+}
+
+// doneWith reports whether the runner of the newest attempt at an operation has said that it holds no lock of a target, or met one. One
+// that failed in the middle may have left its lock without knowing its id.
+func doneWith(op operation.Operation, target operation.Target) bool {
+	return op.Result != nil && op.Result.Attempt == op.Attempt &&
+		slices.ContainsFunc(op.Result.Targets, func(result operation.TargetResult) bool {
+			return result.Target == target && result.Outcome != operation.TargetFailed && result.Outcome != operation.TargetStopped
+		})
+}
+
+// namesLock reports whether the runner of an operation has said that it left this lock behind.
+func namesLock(op operation.Operation, target operation.Target, id string) bool {
+	return op.Result != nil && slices.ContainsFunc(op.Result.Targets, func(result operation.TargetResult) bool {
+		return result.Target == target && result.Lock != nil && result.Lock.ID == id &&
+			result.Outcome != operation.Locked && result.Outcome != operation.OtherLock
+	})
+}
+
+// offBy is how far a moment is from the time in which the newest attempt at an operation ran; 0 within it.
+func offBy(op operation.Operation, at time.Time) time.Duration {
+	switch {
+	case at.Before(op.Started):
+		return op.Started.Sub(at)
+	case !op.Ended.IsZero() && at.After(op.Ended):
+		return at.Sub(op.Ended)
+	default:
+		return 0
+	}
+}
+
+// lockTime reads when a lock was taken, in the forms in which Terraform writes that.
+func lockTime(text string) (time.Time, bool) {
+	for _, form := range []string{time.RFC3339Nano, "2006-01-02 15:04:05.999999999 -0700 MST"} {
+		if at, err := time.Parse(form, text); err == nil {
+			return at, true
+		}
+	}
+	return time.Time{}, false
+}
+
+// metLock says of an apply that met a lock who holds it, and what comes next.
+func (d *Deploy) metLock(ctx context.Context, op operation.Operation, end store.Finish) store.Finish {
+	if op.Kind != operation.Apply || end.Result == nil || end.State != operation.Failed {
+		return end
+	}
+	for _, result := range end.Result.Targets {
+		if result.Outcome != operation.Locked {
+			continue
+		}
+		found := result.Found
+		if found == nil {
+			found = &operation.StateLock{Lease: operation.LeaseHeld, Info: result.Lock}
+		}
+		holder, err := d.holderOf(ctx, op.Repository, result.Target, found, op.ID) // it met the lock, whenever that was taken
+		if err != nil {
+			zerolog.Ctx(ctx).Warn().Err(err).Msg("could not find out who holds a lock")
+			holder = render.LockHolder{Life: render.Unknown, Because: "It could not be found out who holds it."}
+		}
+		end.Message = render.LockMet(render.LockedTarget{Target: result.Target, Found: found, Holder: holder})
+		return end
+	}
+	return end
+}

@@ -1,0 +1,514 @@
+package deploy
+
+import (
+	"cmp"
+	"context"
+	"errors"
+	"fmt"
+	"maps"
+	"path/filepath"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/rs/zerolog"
+
+	"github.com/switchyard-dev/switchyard/commands"
+	"github.com/switchyard-dev/switchyard/operation"
+	"github.com/switchyard-dev/switchyard/render"
+	"github.com/switchyard-dev/switchyard/store"
+)
+
+// A lock is looked at by an operation that changes nothing, then explained, then broken by another one that a person confirmed, and
+// only as it was explained. docs/adr/0012 says why both are operations.
+
+const (
+	// confirmFor is for how long a /confirm counts after the explanation.
+	confirmFor = 15 * time.Minute
+	// commandBreak and commandUnlock are the commands that are confirmed.
+	commandBreak  = "break-lease"
+	commandUnlock = "unlock"
+)
+
+// answerTo wants the answer to a comment.
+func (d *Deploy) answerTo(ctx context.Context, repo operation.Repository, number int, comment int64, text string) error {
+	return d.answer(ctx, CommentMade{Repository: repo, Number: number, Comment: comment}, text)
+}
+
+// breakLease answers /break-lease: the locks are looked at, and the answer is written when that is done. It is empty then.
+func (d *Deploy) breakLease(ctx context.Context, r request) (string, error) {
+	environment, _ := r.Config.Environment(r.Command.Environment)
+	branch, tip, err := d.branchFor(ctx, r.Repository, environment.Name, environment.Takes)
+	if err != nil {
+		return "", err
+	}
+	if tip == "" {
+		return render.LockAnswer(render.LockView{
+			Repository: r.Repository, WebURL: d.WebURL, Environment: environment.Name, By: r.Author, Now: d.Clock.Now(),
+			Verdict: render.LockFailed, Chosen: -1,
+			Targets: []render.LockedTarget{{
+				Target: operation.Target{Root: r.Command.Root, Environment: environment.Name},
+				Error:  "No branch that deploys to " + environment.Name + " exists, so it is not known where its states are.",
+			}},
+		}), nil
+	}
+	roots := []string{r.Command.Root}
+	if r.Command.Root == "" {
+		roots = nil
+		for _, root := range r.Config.Roots {
+			roots = append(roots, root.Dir)
+		}
+	}
+	asked := operation.Operation{
+		Kind: operation.ExplainLock, Repository: r.Repository, Environment: environment.Name, Branch: branch, Head: tip, Roots: roots,
+		Actor: r.Author, Reason: r.Author + " asked who holds the state lock",
+		Lock: &operation.LockRequest{Comment: r.Comment, Number: r.Number, ID: r.Command.LockID, Reason: r.Command.Reason},
+	}
+	if asked.Tree, err = d.Git.Tree(ctx, r.Repository, tip); err != nil {
+		return "", fmt.Errorf("find the tree of %s: %w", short(tip), err)
+	}
+	op, err := d.Store.Request(ctx, asked, r.Comment)
+	if err != nil {
+		return "", fmt.Errorf("ask for a look at locks: %w", err)
+	}
+	if err := d.showLocks(ctx, op); err != nil { // before it can end, and be shown as that
+		return "", err
+	}
+	return "", wrap("queue a look at locks", d.enqueue(ctx, driveJob(op)))
+}
+
+// branchFor is the branch that deploys to an environment, and its tip: that of the newest apply, else the first one by name. The tip is
+// empty where there is none.
+func (d *Deploy) branchFor(
+	ctx context.Context, repo operation.Repository, environment string, takes func(string) bool,
+) (branch, tip string, err error) {
+	newest, found, err := d.newestApply(ctx, repo.ID, environment)
+	if err != nil {
+		return "", "", err
+	}
+	branches, err := d.Git.Branches(ctx, repo, takes)
+	if err != nil {
+		return "", "", fmt.Errorf("list branches: %w", err)
+	}
+	if found && branches[newest.Branch] != "" {
+		return newest.Branch, branches[newest.Branch], nil
+	}
+	for _, name := range slices.Sorted(maps.Keys(branches)) {
+		return name, branches[name], nil
+	}
+	return "", "", nil
+}
+
+// showLocks writes the answer to what asked for a look at locks, as it is by now.
+func (d *Deploy) showLocks(ctx context.Context, op operation.Operation) error {
+	op, err := d.Store.Operation(ctx, op.ID)
+	if err != nil {
+		return fmt.Errorf("read %s: %w", op, err)
+	}
+	if op.Lock == nil {
+		return nil
+	}
+	view, err := d.lockView(ctx, op)
+	if err != nil {
+		return err
+	}
+	if op.Lock.Watch {
+		return d.sayStuck(ctx, op, view)
+	}
+	return d.answerTo(ctx, op.Repository, op.Lock.Number, op.Lock.Comment, render.LockAnswer(view))
+}
+
+// lockView gathers what the answer to /break-lease shows, and asks for a confirmation where it may be broken.
+func (d *Deploy) lockView(ctx context.Context, op operation.Operation) (render.LockView, error) {
+	view := render.LockView{
+		Repository: op.Repository, WebURL: d.WebURL, Environment: op.Environment, By: op.Actor, Named: op.Lock.ID, Now: d.Clock.Now(),
+		Chosen: -1, Looking: !op.State.Ended(),
+	}
+	var err error
+	if view.Run, err = d.runView(ctx, op); err != nil || view.Looking {
+		return view, err
+	}
+	if view.Targets, err = d.lockedTargets(ctx, op); err != nil {
+		return view, err
+	}
+	config, err := d.known(ctx, op.Repository)
+	if err != nil {
+		return view, err
+	}
+	facts := commands.LockFacts{Targets: view.Targets, Named: op.Lock.ID, Reason: op.Lock.Reason}
+	if hold, held, err := d.Store.Holder(ctx, op.Repository.ID, op.Environment); err != nil {
+		return view, fmt.Errorf("find who has the hold: %w", err)
+	} else if held {
+		facts.Hold = &hold
+		if facts.HoldOf, _, err = d.lifeOf(ctx, hold); err != nil {
+			return view, err
+		}
+	}
+	decision := commands.DecideLock(config.Config, op.Environment, facts)
+	view.Verdict, view.Chosen, view.Two, view.Why = decision.Verdict, decision.Chosen, decision.Two, decision.Why
+	if view.Verdict == render.LockHeldHere {
+		view.Holder = facts.Hold
+	}
+	if view.Verdict == render.LockAsk && !op.Lock.Watch {
+		if err := d.askToBreak(ctx, op, &view); err != nil {
+			return view, err
+		}
+	}
+	view.Command = lockCommand(view, facts)
+	return view, nil
+}
+
+// lockedTargets is what was found of each lock, with who holds it.
+func (d *Deploy) lockedTargets(ctx context.Context, op operation.Operation) ([]render.LockedTarget, error) {
+	var targets []render.LockedTarget
+	looked := map[string]operation.TargetResult{}
+	if op.Result != nil {
+		for _, result := range op.Result.Targets {
+			looked[result.Target.Root] = result
+		}
+	}
+	for _, root := range op.Roots {
+		target := render.LockedTarget{Target: operation.Target{Root: root, Environment: op.Environment}}
+		result, known := looked[root]
+		target.Found, target.Error = result.Found, result.Error
+		if !known || result.Found == nil && result.Error == "" {
+			target.Error = cmp.Or(op.Message, "It was not looked at.")
+		}
+		var err error
+		if target.Holder, err = d.holderOf(ctx, op.Repository, target.Target, target.Found); err != nil {
+			return nil, err
+		}
+		targets = append(targets, target)
+	}
+	return targets, nil
+}
+
+// askToBreak has the breaking of the chosen lock wait for a /confirm.
+func (d *Deploy) askToBreak(ctx context.Context, op operation.Operation, view *render.LockView) error {
+	chosen := view.Targets[view.Chosen]
+	subject := lockSubject(op, chosen.Target.Root, *chosen.Found)
+	asked, err := d.Store.Ask(ctx, store.Confirmation{
+		Repository: op.Repository.ID, Code: subject.Code(), Command: commandBreak, Environment: op.Environment, Root: chosen.Target.Root,
+		Operation: op.ID, Attempt: op.Attempt, Number: op.Lock.Number, Comment: op.Lock.Comment, By: op.Actor, Two: view.Two,
+	}, confirmFor)
+	if err != nil {
+		return fmt.Errorf("ask for a confirmation: %w", err)
+	}
+	view.Code, view.Until = asked.Code, asked.Expires
+	return nil
+}
+
+func lockSubject(op operation.Operation, root string, found operation.StateLock) commands.LockSubject {
+	subject := commands.LockSubject{
+		Repository: op.Repository.ID, Environment: op.Environment, Root: root, ETag: found.ETag, Request: op.Lock.Comment,
+	}
+	if found.Info != nil {
+		subject.ID = found.Info.ID
+	}
+	return subject
+}
+
+// lockCommand is what a person writes next.
+func lockCommand(view render.LockView, facts commands.LockFacts) string {
+	ask := "/break-lease " + view.Environment
+	chosen := func() string {
+		if view.Chosen < 0 || len(view.Targets) < 2 {
+			return ask
+		}
+		return ask + " " + view.Targets[view.Chosen].Target.Root
+	}
+	switch view.Verdict {
+	case render.LockAsk:
+		return "/confirm " + view.Code
+	case render.LockAlive:
+		return "/cancel " + view.Environment
+	case render.LockHeldHere:
+		if facts.HoldOf == render.Alive {
+			return "/cancel " + view.Environment
+		}
+		return "/unlock " + view.Environment
+	case render.LockSeveral:
+		return ask + " ROOT"
+	case render.LockReason:
+		return chosen() + " --reason …"
+	case render.LockOther:
+		return chosen()
+	case render.LockNothing, render.LockHarmless, render.LockFailed:
+	}
+	return ""
+}
+
+// confirmed answers /confirm CODE.
+func (d *Deploy) confirmed(ctx context.Context, r request) (string, error) {
+	if id, err := d.Store.Requested(ctx, r.Repository.ID, r.Comment); err != nil {
+		return "", fmt.Errorf("find what the comment confirmed: %w", err)
+	} else if id != 0 { // its answer broke off
+		op, err := d.Store.Operation(ctx, id)
+		if err != nil {
+			return "", fmt.Errorf("read what the comment confirmed: %w", err)
+		}
+		return "", errors.Join(d.showBroken(ctx, op), d.enqueue(ctx, driveJob(op)))
+	}
+	asked, known, err := d.Store.Confirmation(ctx, r.Repository.ID, r.Command.Code)
+	if err != nil {
+		return "", err //nolint:wrapcheck // says what was looked for
+	}
+	view := render.ConfirmView{
+		Code: r.Command.Code, Command: asked.Command, Asked: asked.By, By: asked.TakenBy, At: asked.Expires, Now: d.Clock.Now(),
+		Again: strings.TrimSpace(fmt.Sprintf("/%s %s %s", asked.Command, asked.Environment, asked.Root)),
+	}
+	if view.Kind, view.Needs, err = d.mayConfirm(ctx, r, asked, known); err != nil {
+		return "", err
+	}
+	if view.Kind != "" {
+		return render.ConfirmRefused(view), nil
+	}
+	var text string
+	if asked.Command == commandUnlock {
+		text, err = d.unlockConfirmed(ctx, r, asked)
+	} else {
+		text, err = d.breakConfirmed(ctx, r, asked)
+	}
+	switch {
+	case errors.Is(err, store.ErrExpired):
+		view.Kind = render.ConfirmExpired
+	case errors.Is(err, store.ErrTaken):
+		view.Kind = render.ConfirmTaken
+	case errors.Is(err, store.ErrNotFound):
+		view.Kind = render.ConfirmUnknown
+	default:
+		return text, err
+	}
+	return render.ConfirmRefused(view), nil
+}
+
+// mayConfirm says why a person may not confirm; empty when they may.
+func (d *Deploy) mayConfirm(
+	ctx context.Context, r request, asked store.Confirmation, known bool,
+) (kind render.ConfirmKind, needs string, err error) {
+	now, err := d.Store.Now(ctx)
+	if err != nil {
+		return "", "", fmt.Errorf("ask for the time: %w", err)
+	}
+	permission, teams := r.Config.Permission(asked.Command), r.Config.Commands[asked.Command].Teams
+	switch {
+	case !known:
+		return render.ConfirmUnknown, "", nil
+	case operation.PermissionRank(r.Person.Permission) < operation.PermissionRank(permission):
+		return render.ConfirmRights, permission + " permission", nil
+	}
+	if len(teams) > 0 {
+		in, err := d.teamsOf(ctx, r.CommentMade, r.Config, asked.Command)
+		if err != nil {
+			return "", "", err
+		}
+		if len(in) == 0 {
+			return render.ConfirmRights, "a team of " + strings.Join(teams, ", "), nil
+		}
+	}
+	switch {
+	case asked.Taken != 0:
+		return render.ConfirmTaken, "", nil
+	case now.After(asked.Expires):
+		return render.ConfirmExpired, "", nil
+	case asked.Two && strings.EqualFold(asked.By, r.Author):
+		return render.ConfirmSelf, "", nil
+	}
+	return "", "", nil
+}
+
+// breakConfirmed queues the breaking of a lock that was confirmed, before all that waits for its environment.
+func (d *Deploy) breakConfirmed(ctx context.Context, r request, asked store.Confirmation) (string, error) {
+	looked, err := d.Store.Operation(ctx, asked.Operation)
+	if err != nil {
+		return "", fmt.Errorf("read what was explained: %w", err)
+	}
+	found := foundOf(looked, asked.Root)
+	if found == nil || looked.Lock == nil {
+		return "", fmt.Errorf("%s has nothing about %s", looked, asked.Root)
+	}
+	subject := lockSubject(looked, asked.Root, *found)
+	target := operation.Target{Root: asked.Root, Environment: asked.Environment}
+	op := operation.Operation{
+		Kind: operation.BreakLease, Repository: looked.Repository, Environment: asked.Environment, Branch: looked.Branch, Head: looked.Head,
+		Tree: looked.Tree, Roots: []string{asked.Root}, Actor: asked.By, Priority: priorityLocks,
+		Reason: fmt.Sprintf("%s asked for it, and %s confirmed it", asked.By, r.Author),
+		Lock: &operation.LockRequest{
+			Comment: asked.Comment, Number: asked.Number, Reason: looked.Lock.Reason, By: r.Author, Said: r.Comment, SaidIn: r.Number,
+			Break: &operation.LockTask{
+				ID: subject.ID, ETag: subject.ETag, Code: asked.Code, Request: asked.Comment, Reason: looked.Lock.Reason, Two: asked.Two,
+			},
+		},
+	}
+	holder, err := d.holderOf(ctx, looked.Repository, target, found)
+	if err != nil {
+		return "", err
+	}
+	if dead := holder.Operation; dead != nil {
+		op.Lock.Of = dead.ID
+		if there, err := d.Git.Has(ctx, op.Repository, dead.Head); err == nil && there && dead.Kind == operation.Apply {
+			op.Branch, op.Head = dead.Branch, dead.Head // what it was to do is seen from its own commit
+		}
+	}
+	if op.Tree, err = d.Git.Tree(ctx, op.Repository, op.Head); err != nil {
+		return "", fmt.Errorf("find the tree of %s: %w", short(op.Head), err)
+	}
+	queued, err := d.Store.QueueConfirmed(ctx, op, asked.Code, r.Comment, r.Author)
+	if err != nil {
+		return "", fmt.Errorf("queue the breaking of a lock: %w", err)
+	}
+	if err := d.showBroken(ctx, queued); err != nil { // before it can end, and be shown as that
+		return "", err
+	}
+	return "", wrap("queue the breaking of a lock", d.enqueue(ctx, driveJob(queued)))
+}
+
+// priorityLocks is that of breaking a lock: whatever waits for the environment would meet it.
+const priorityLocks = 0
+
+func foundOf(looked operation.Operation, root string) *operation.StateLock {
+	if looked.Result == nil {
+		return nil
+	}
+	for _, result := range looked.Result.Targets {
+		if result.Target.Root == root {
+			return result.Found
+		}
+	}
+	return nil
+}
+
+// breakLock runs the operation that has the hold now and breaks a lock. An error means that no runner was started.
+func (d *Deploy) breakLock(ctx context.Context, op operation.Operation) (store.Finish, error) {
+	end := store.Finish{Operation: op.ID, Attempt: op.Attempt, State: operation.Failed}
+	config, err := d.fetched(ctx, op.Repository)
+	if err != nil {
+		return end, err
+	}
+	if config.Problem != "" || config.Default {
+		end.Message = "Nothing was done, because the configuration cannot be used."
+		return end, nil
+	}
+	seen := reviewed{config: &config}
+	if op.Lock.Of != 0 {
+		dead, err := d.Store.Operation(ctx, op.Lock.Of)
+		if err != nil {
+			return end, fmt.Errorf("read who held the lock: %w", err)
+		}
+		life, because, err := d.lifeOf(ctx, dead)
+		if err != nil {
+			return end, err
+		}
+		if life == render.Alive {
+			end.Message = fmt.Sprintf("Nothing was done, because %s works after all. %s", dead, because)
+			return end, nil
+		}
+		seen.targets = d.wasToDo(ctx, dead, config)
+	}
+	if err := d.showBroken(ctx, op); err != nil {
+		zerolog.Ctx(ctx).Warn().Err(err).Msg("could not show that a lock is being broken") // its end is shown
+	}
+	return d.execute(ctx, op, seen)
+}
+
+// wasToDo is what people had reviewed of a dead apply. Where that cannot be found, what it did of it is not told.
+func (d *Deploy) wasToDo(ctx context.Context, dead operation.Operation, config configured) map[string]reviewedTarget {
+	if dead.Kind != operation.Apply {
+		return nil
+	}
+	evidence, err := d.Store.Evidence(ctx, dead.ID, dead.Attempt)
+	if err == nil {
+		var found reviewed
+		if found, err = d.reviewedOf(ctx, d.asking(dead.Repository), dead, config.Config, evidence.Before); err == nil {
+			return found.targets
+		}
+	}
+	zerolog.Ctx(ctx).Warn().Err(err).Msg("could not find what the holder of a lock was to do")
+	return nil
+}
+
+// showBroken writes the answer to the /confirm that had a lock broken, and, when that has ended, the entry of the environment's incidents.
+func (d *Deploy) showBroken(ctx context.Context, op operation.Operation) error {
+	op, err := d.Store.Operation(ctx, op.ID)
+	if err != nil {
+		return fmt.Errorf("read what breaks a lock: %w", err)
+	}
+	if op.Lock == nil {
+		return nil
+	}
+	view := render.LockReportView{Repository: op.Repository, WebURL: d.WebURL, Operation: op, Now: d.Clock.Now()}
+	if view.Run, err = d.runView(ctx, op); err != nil {
+		return err
+	}
+	if op.Lock.Of != 0 {
+		dead, err := d.Store.Operation(ctx, op.Lock.Of)
+		if err != nil {
+			return fmt.Errorf("read who held the lock: %w", err)
+		}
+		view.Dead = &dead
+		if op.State.Ended() {
+			view.Artifact = d.unsavedArtifact(ctx, dead)
+		}
+	}
+	if err := d.answerTo(ctx, op.Repository, op.Lock.SaidIn, op.Lock.Said, render.LockReport(view)); err != nil {
+		return err
+	}
+	if !op.State.Ended() || op.Attempt == 0 {
+		return nil
+	}
+	return d.wantIncident(ctx, op.Repository, op.Environment, fmt.Sprintf("broken/%d", op.ID), render.IncidentBroken(view))
+}
+
+// unsavedArtifact looks for a state that a dead apply left, encrypted, in the artifacts of its run; nil where there is none.
+func (d *Deploy) unsavedArtifact(ctx context.Context, dead operation.Operation) *operation.ErroredState {
+	if dead.Host != operation.HostActions {
+		return nil
+	}
+	run, err := d.Store.Run(ctx, dead.ID, dead.Attempt, dead.Launch)
+	if err != nil || run.Run == 0 {
+		return nil
+	}
+	artifacts, err := d.Hub.Artifacts(ctx, dead.Repository, run.Run)
+	if err != nil {
+		zerolog.Ctx(ctx).Warn().Err(err).Msg("could not look for a state among the artifacts of a run")
+		return nil
+	}
+	name := operation.UnsavedArtifact(run.Task)
+	for _, artifact := range artifacts {
+		if artifact.Name == name && !artifact.Expired {
+			return &operation.ErroredState{
+				Place: name, Why: "It is encrypted, so only `terraform state push` can tell whether it still fits.",
+				Next: fmt.Sprintf("gh run download %d --repo %s --name %s\nage --decrypt --identity KEY_FILE --output errored.tfstate %s\n"+
+					"terraform state push errored.tfstate", run.Run, dead.Repository.FullName(), name, operation.UnsavedFile),
+			}
+		}
+	}
+	return nil
+}
+
+// lockTask adds to a task what only work on locks needs.
+func (d *Deploy) lockTask(ctx context.Context, op operation.Operation, task *operation.Task) {
+	if op.Lock == nil {
+		return
+	}
+	task.Lock = op.Lock.Break
+	of := op.Lock.Of
+	if of == 0 {
+		return
+	}
+	dead, err := d.Store.Operation(ctx, of)
+	if err == nil && dead.Host == d.Host && d.Host != "" {
+		task.Died = filepath.Join(d.WorkDir, filepath.FromSlash(workKey(dead)))
+	}
+}
+
+// showLastBroken shows the newest breaking of a lock that has ended: what showed that may have broken off.
+func (d *Deploy) showLastBroken(ctx context.Context, repo int64, environment string) error {
+	ended, err := d.Store.Operations(ctx, store.Filter{
+		Repository: repo, Environment: environment, Kinds: []operation.Kind{operation.BreakLease}, Newest: true, Limit: 1,
+	})
+	if err != nil || len(ended) == 0 || !ended[0].State.Ended() {
+		return wrap("find the newest breaking of a lock", err)
+	}
+	return d.showBroken(ctx, ended[0])
+}

@@ -1,0 +1,19 @@
+package statelock
+
+import "time"
+
+// Hurry has no request repeated, and none waited for longer than that.
+func Hurry(lock Lock, patience time.Duration) {
+	switch lock := lock.(type) {
+	case *State:
+		lock.patience, lock.access.options.Retry.MaxRetries = patience, -1
+	case *remote:
+		lock.patience = patience
+	}
+}
+
+// Ours is the id of a lease that was taken over.
+var Ours = ours
+
+// Head reads lineage and serial of a state only.
+var Summarise = summarise
