@@ -122,7 +122,7 @@ func (d *Deploy) showLocks(ctx context.Context, op operation.Operation) error {
 func (d *Deploy) lockView(ctx context.Context, op operation.Operation) (render.LockView, error) {
 	view := render.LockView{
 		Repository: op.Repository, WebURL: d.WebURL, Environment: op.Environment, By: op.Actor, Named: op.Lock.ID, Now: d.Clock.Now(),
-		Chosen: -1, Looking: !op.State.Ended(),
+		Reason: op.Lock.Reason, Chosen: -1, Looking: !op.State.Ended(),
 	}
 	var err error
 	if view.Run, err = d.runView(ctx, op); err != nil || view.Looking {
@@ -135,6 +135,7 @@ func (d *Deploy) lockView(ctx context.Context, op operation.Operation) (render.L
 	if err != nil {
 		return view, err
 	}
+	view.Mask = config.Mask
 	facts := commands.LockFacts{Targets: view.Targets, Named: op.Lock.ID, Reason: op.Lock.Reason}
 	if hold, held, err := d.Store.Holder(ctx, op.Repository.ID, op.Environment); err != nil {
 		return view, fmt.Errorf("find who has the hold: %w", err)
@@ -440,6 +441,11 @@ func (d *Deploy) showBroken(ctx context.Context, op operation.Operation) error {
 	if view.Run, err = d.runView(ctx, op); err != nil {
 		return err
 	}
+	config, err := d.known(ctx, op.Repository)
+	if err != nil {
+		return err
+	}
+	view.Mask = config.Mask
 	if op.Lock.Of != 0 {
 		dead, err := d.Store.Operation(ctx, op.Lock.Of)
 		if err != nil {

@@ -119,7 +119,7 @@ func (d *Deploy) sayStuck(ctx context.Context, op operation.Operation, view rend
 		}
 		one := view
 		one.Targets, one.Chosen, one.Command = view.Targets[i:i+1], 0, "/break-lease "+op.Environment+" "+target.Target.Root
-		id := "none"
+		id := fmt.Sprintf("of %d", op.Lock.Of) // one without a description
 		if target.Found.Info != nil && target.Found.Info.ID != "" {
 			id = target.Found.Info.ID
 		}

@@ -15,12 +15,13 @@ import (
 // is none of a person.
 // See https://docs.github.com/en/rest/actions/workflow-runs#get-the-review-history-for-a-workflow-run.
 func (h *Hub) LetBegin(ctx context.Context, repo operation.Repository, run int64, environment string) ([]string, error) {
+	type named struct {
+		Name string `json:"name"`
+	}
 	var got []struct {
-		State        string `json:"state"`
-		Environments []struct {
-			Name string `json:"name"`
-		} `json:"environments"`
-		User struct {
+		State        string  `json:"state"`
+		Environments []named `json:"environments"`
+		User         struct {
 			Login string `json:"login"`
 			Type  string `json:"type"`
 		} `json:"user"`
@@ -32,11 +33,7 @@ func (h *Hub) LetBegin(ctx context.Context, repo operation.Repository, run int64
 	})
 	var people []string
 	for _, review := range got {
-		of := slices.ContainsFunc(review.Environments, func(e struct {
-			Name string `json:"name"`
-		}) bool {
-			return strings.EqualFold(e.Name, environment)
-		})
+		of := slices.ContainsFunc(review.Environments, func(e named) bool { return strings.EqualFold(e.Name, environment) })
 		if of && review.State == "approved" && review.User.Type == "User" && review.User.Login != "" {
 			people = append(people, review.User.Login)
 		}

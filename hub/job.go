@@ -158,7 +158,9 @@ func (h *Hub) FirstSucceeded(ctx context.Context, repo operation.Repository, id 
 // RunsAround lists the dispatched runs of a workflow file that were made at most so long before or after a run, in no order, without
 // that run. Of more than 300 only the newest are looked through.
 // See https://docs.github.com/en/rest/actions/workflow-runs#list-workflow-runs-for-a-workflow.
-func (h *Hub) RunsAround(ctx context.Context, repo operation.Repository, workflow string, run Run, before, after time.Duration) ([]Run, error) {
+func (h *Hub) RunsAround(
+	ctx context.Context, repo operation.Repository, workflow string, run Run, before, after time.Duration,
+) ([]Run, error) {
 	stamp := func(at time.Time) string { return at.UTC().Format(time.RFC3339) }
 	var found []Run
 	err := h.dispatchedRuns(ctx, repo, workflow, stamp(run.Created.Add(-before))+".."+stamp(run.Created.Add(after)), func(other Run) {

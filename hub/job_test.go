@@ -321,7 +321,7 @@ func TestATokenIsEndedBeforeItsTime(t *testing.T) {
 			t.Fatal(err)
 		}
 		request.Header.Set("Authorization", "Bearer "+token)
-		response, err := http.DefaultClient.Do(request)
+		response, err := (&http.Client{Timeout: time.Minute}).Do(request)
 		if err != nil {
 			t.Fatal(err)
 		}

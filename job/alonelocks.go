@@ -61,7 +61,15 @@ func Locks(ctx context.Context, p Parts) error {
 			Error: "Nothing was done: " + clip(p.withoutToken(err.Error())), Started: begun, Ended: p.Clock.Now(),
 		}
 	}
-	return p.leave(task, 0, result)
+	if err := p.leave(task, 0, result); err != nil {
+		return err
+	}
+	found := lockOutputs(result)["lock-id"]
+	if meant := p.Env.input(inputLockID); task.Kind == operation.ExplainLock && meant != "" && !strings.EqualFold(meant, found) {
+		p.note("error", fmt.Sprintf("The lock %s is not there: it is %s. Nothing is broken.", quote(meant), cmp.Or(quoted(found), "free")))
+		return ErrNotDone
+	}
+	return nil
 }
 
 // locks does so; an error means that nothing was begun.
@@ -198,8 +206,8 @@ func (p Parts) lockPeople(ctx context.Context, g *gatherer, task operation.Task,
 	}
 	others = slices.DeleteFunc(others, func(login string) bool { return strings.EqualFold(login, by) })
 	if len(others) == 0 {
-		said = append(said, fmt.Sprintf("Another person than %s has to let it begin, as a required reviewer of the GitHub Environment %s, and nobody did. "+
-			"Without reviewers there, `switchyard lock break` in a terminal is the way.", quote(by), quote(task.Environment)))
+		said = append(said, fmt.Sprintf("Another person than %s has to let it begin, as a required reviewer of the GitHub Environment %s, "+
+			"and nobody did. Without reviewers there, `switchyard lock break` in a terminal is the way.", quote(by), quote(task.Environment)))
 	}
 	return said, nil
 }

@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"slices"
+	"strconv"
 	"strings"
 	"time"
 
@@ -150,7 +151,9 @@ const noLockID = "none"
 // lockOutputs are the outputs of the action about the locks that were looked at: of the first one that is held.
 func lockOutputs(result operation.Result) map[string]string {
 	said := map[string]string{"lock-id": "", "lock-etag": ""}
-	i := slices.IndexFunc(result.Targets, func(t operation.TargetResult) bool { return lockOf(t) != nil && lockOf(t).Lease == operation.LeaseHeld })
+	i := slices.IndexFunc(result.Targets, func(t operation.TargetResult) bool {
+		return lockOf(t) != nil && lockOf(t).Lease == operation.LeaseHeld
+	})
 	if i < 0 {
 		return said
 	}
@@ -176,11 +179,18 @@ func oneLine(text string) string { return strings.Join(strings.Fields(text), " "
 // lockSummary is what was found of locks, or what became of one, as Markdown for the page of a run.
 func (p Parts) lockSummary(task operation.Task, result operation.Result) string {
 	if task.Kind == operation.BreakLease {
+		by, roots := p.Env.get("GITHUB_TRIGGERING_ACTOR"), []string{}
+		if len(task.Job.Words) > 0 {
+			by = task.Job.Words[0].Login
+		}
+		for _, target := range task.Targets {
+			roots = append(roots, target.Target.Root)
+		}
 		return render.LockReport(render.LockReportView{
 			Repository: p.Machine.Repository, WebURL: p.Machine.Web, Now: result.Ended, Operation: operation.Operation{
 				ID: task.Operation, Kind: task.Kind, Repository: p.Machine.Repository, Environment: task.Environment, Attempt: task.Attempt,
 				Head: task.Commit, Started: result.Started, Ended: result.Ended, Result: &result, State: stateOf(task, result), Message: result.Error,
-				Lock: &operation.LockRequest{Break: task.Lock},
+				Roots: roots, Actor: by, Lock: &operation.LockRequest{Break: task.Lock},
 			},
 		})
 	}
@@ -210,7 +220,8 @@ func foundText(found operation.StateLock) string {
 	}
 	switch {
 	case found.Lease == operation.LeaseHeld && (found.Info == nil || found.Info.ID == ""):
-		text.WriteString("- It is **locked**, and the lock has no description. Whoever took it was interrupted just then, or takes it at this moment.\n")
+		text.WriteString("- It is **locked**, and the lock has no description. " +
+			"Whoever took it was interrupted just then, or takes it at this moment.\n")
 		line("lock id to give", noLockID)
 	case found.Lease == operation.LeaseHeld:
 		text.WriteString("- It is **locked**.\n")
@@ -231,7 +242,7 @@ func foundText(found operation.StateLock) string {
 		line("written last", found.Modified.UTC().Format(time.RFC3339))
 	}
 	if found.Lineage != "" {
-		line("serial", fmt.Sprint(found.Serial))
+		line("serial", strconv.FormatInt(found.Serial, 10))
 		line("lineage", found.Lineage)
 	}
 	line("tainted", strings.Join(found.Tainted, ", "))

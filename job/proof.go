@@ -222,8 +222,8 @@ func deployPlace(task operation.Task, f facts, into, what string) []string {
 			into, task.Environment, cmp.Or(quoted(task.Job.Environment), "none")))
 	}
 	if !f.protection.Limited && !f.protection.Made.Before(f.run.Created) {
-		said = append(said, fmt.Sprintf("The GitHub Environment %s was not there when this run was made, so GitHub made it, without the protection "+
-			"of the one that somebody has deleted: let only branch %s deploy to it, in the repository's settings.",
+		said = append(said, fmt.Sprintf("The GitHub Environment %s was not there when this run was made, so GitHub made it, without the "+
+			"protection of the one that somebody has deleted: let only branch %s deploy to it, in the repository's settings.",
 			quote(task.Job.Environment), quote(task.Job.Branch)))
 	}
 	if task.Job.Ref != task.Job.Branch {

@@ -212,7 +212,8 @@ func failedStory(v ApplyView) story {
 	case counted[operation.Locked] > 0:
 		cause = " Somebody else holds the state lock of " + roots(op.Result, operation.Locked) + "."
 		s.next = "Next: wait until the lock is released, then comment " + code("/apply "+op.Environment) + "."
-		if at := strings.LastIndex(op.Message, " Next: "); at >= 0 && !told(op) { // of LockMet
+		if metExplained(op) {
+			at := strings.LastIndex(op.Message, lockNext)
 			cause, s.next = " "+sentence(op.Message[:at], ""), sentence(op.Message[at:], "")
 		}
 	}

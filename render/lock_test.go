@@ -72,6 +72,13 @@ func nameless() render.LockedTarget {
 	return render.LockedTarget{Target: prodTarget, Found: found(undescribed), Holder: render.LockHolder{Life: render.Unknown}}
 }
 
+// met is the target of an apply that met the lock of oursDead.
+func met() operation.TargetResult {
+	t := lockedTarget()
+	t.Target, t.Lock = prodTarget, found().Info
+	return t
+}
+
 func missed() render.LockedTarget {
 	return render.LockedTarget{Target: operation.Target{Root: "src/dns", Environment: "prod"}, Error: "The identity of the plan may not read " +
 		"the state: it lacks the role Storage Blob Data Reader at acmestate."}
@@ -228,7 +235,7 @@ func lockAnswers() map[string]string {
 			render.LockMet(oursDead()), render.LockMet(alive), render.LockMet(atHome), render.LockMet(outsider()), render.LockMet(nameless()),
 			render.LockMet(hostileWho), render.LockMet(render.LockedTarget{Target: prodTarget}),
 		}, "\n\n") + "\n",
-		"apply met a lock": render.PullComment(pull(nil, apply(changed(applyOperation("prod", operation.Failed, result(lockedTarget())), func(op *operation.Operation) {
+		"apply met a lock": render.PullComment(pull(nil, apply(changed(applyOperation("prod", operation.Failed, result(met())), func(op *operation.Operation) {
 			op.Message = render.LockMet(oursDead())
 		})))),
 	}
@@ -251,6 +258,9 @@ func lockReports() map[string]string {
 		"lock report running": render.LockReport(report(breaking(operation.Running, "", nil), func(v *render.LockReportView) {
 			v.Run.URL = runURL
 		})),
+		"lock report by one person": render.LockReport(report(changed(breaking(operation.Succeeded, operation.Released, leftBehind(takenOver())), func(op *operation.Operation) {
+			op.Lock.By, op.Result.Targets[0].Broken.Made = "ben", nil
+		}))),
 		"lock report taken over":  render.LockReport(report(breaking(operation.Succeeded, operation.Released, takenOver()))),
 		"lock report left behind": render.LockReport(report(breaking(operation.Succeeded, operation.Released, leftBehind(takenOver()), drifted))),
 		"lock report with an artifact": render.LockReport(report(breaking(operation.Succeeded, operation.Released, takenOver()), func(v *render.LockReportView) {

@@ -277,6 +277,15 @@ func erroredWords(state operation.ErroredState) string {
 	return text + ". " + sentence(state.Why, "Whether it fits is not known.")
 }
 
+// lockNext begins the last sentence of LockMet.
+const lockNext = " Next: "
+
+// metExplained reports whether LockMet says of an apply which lock it met.
+func metExplained(op operation.Operation) bool {
+	counted := tally(op.Result)
+	return counted[operation.Locked] > 0 && counted[operation.TargetFailed] == 0 && strings.Contains(op.Message, lockNext) && !told(op)
+}
+
 // LockMet is what an apply says that met a lock: who holds it, whether that lives, and the one command to use. Plain text and
 // Markdown code spans, a few sentences.
 func LockMet(t LockedTarget) string {
@@ -304,16 +313,17 @@ func LockMet(t LockedTarget) string {
 	ask := tick(breakCommand(t.Target))
 	switch {
 	case t.Holder.Life == Alive && t.Holder.Operation != nil:
-		return held + ". It works." + because + " Next: wait until it is done, or comment " + tick("/cancel "+environment) + " to stop it."
+		return held + ". It works." + because + lockNext + "wait until it is done, or comment " + tick("/cancel "+environment) + " to stop it."
 	case t.Holder.Life == Alive:
-		return held + ". It works." + because + " Next: wait until it is done, then comment " + tick("/apply "+environment) + "."
+		return held + ". It works." + because + lockNext + "wait until it is done, then comment " + tick("/apply "+environment) + "."
 	case t.Holder.Life == Dead:
-		return held + ". It is not running any more." + because + " Next: comment " + ask + ", which explains the lock before anything is broken."
+		return held + ". It is not running any more." + because + lockNext + "comment " + ask +
+			", which explains the lock before anything is broken."
 	case !described(t.Found):
-		return held + "." + because + " Next: wait a minute and comment " + tick("/apply "+environment) +
+		return held + "." + because + lockNext + "wait a minute and comment " + tick("/apply "+environment) +
 			"; where the lock is still there, " + ask + " explains it before anything is broken."
 	default:
-		return held + "." + because + " Next: wait until it is done; if it is dead, comment " + ask +
+		return held + "." + because + lockNext + "wait until it is done; if it is dead, comment " + ask +
 			", which explains the lock before anything is broken."
 	}
 }

@@ -28,17 +28,21 @@ func IncidentBroken(v LockReportView) string {
 // record is who wanted a lock broken, why, and who confirmed it.
 func (v LockReportView) record() string {
 	text := "Asked for"
+	lock := v.Operation.Lock
+	alone := lock != nil && lock.By != "" && strings.EqualFold(lock.By, v.Operation.Actor)
+	if alone {
+		text += " and confirmed"
+	}
 	if v.Operation.Actor != "" {
 		text += " by " + prose(v.Operation.Actor)
 	}
-	lock := v.Operation.Lock
 	if lock == nil {
 		return text + "."
 	}
 	if lock.Number != 0 {
 		text += " in #" + strconv.Itoa(lock.Number)
 	}
-	if lock.By != "" {
+	if lock.By != "" && !alone {
 		text += ", confirmed by " + prose(lock.By)
 		if lock.SaidIn != 0 && lock.SaidIn != lock.Number {
 			text += " in #" + strconv.Itoa(lock.SaidIn)
@@ -253,7 +257,11 @@ func (v LockReportView) leftBehind() []*piece {
 		whose = what(*v.Dead)
 	}
 	add("Of what "+whose+" was to do, this is done:", broken.Made)
-	add("And this is left:", broken.Left)
+	if len(broken.Made) > 0 {
+		add("And this is left:", broken.Left)
+	} else {
+		add("Of what "+whose+" was to do, this is left:", broken.Left)
+	}
 	if broken.Now != nil {
 		add("Made only in part, so that the next apply makes it anew:", broken.Now.Tainted)
 	}

@@ -209,7 +209,7 @@ func applyErrors(v ApplyView) []*piece { return errorsOf(v.Operation) }
 
 // errorsOf are the words of Terraform and of the runner about what went wrong.
 func errorsOf(op operation.Operation) []*piece {
-	pieces := failures(op.Result)
+	pieces := failures(op.Result, metExplained(op))
 	if told(op) {
 		pieces = append(pieces, shortening("What was reported:", op.Message))
 	} else if op.Result != nil && op.Result.Error != "" && op.Result.Error != op.Message {

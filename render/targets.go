@@ -311,8 +311,9 @@ func notes(result *operation.Result) *piece {
 	return shrinking(rankDetails, len(lines), most, show, "There are "+several(len(lines), "note", "notes")+" on these plans.")
 }
 
-// failures are Terraform's words about the targets that failed, and who holds a lock.
-func failures(result *operation.Result) []*piece {
+// failures are Terraform's words about the targets that failed, and who holds a lock. Where that is explained already, Terraform's words
+// about it are left out: they name the one who met the lock beside the one who holds it.
+func failures(result *operation.Result, met bool) []*piece {
 	if result == nil {
 		return nil
 	}
@@ -329,6 +330,9 @@ func failures(result *operation.Result) []*piece {
 		text := code(target.Target.Root) + ":"
 		if target.Lock != nil {
 			text = lockWords(target) + " What Terraform says:"
+		}
+		if met && target.Outcome == operation.Locked {
+			target.Error = ""
 		}
 		pieces = append(pieces, shortening(text, target.Error))
 	}

@@ -94,8 +94,8 @@ func (v *validator) region(where, region string) {
 		}
 	}
 	if !some {
-		v.problemf(v.at(where), "`%s` is %s, but no environment has `regions`. List them there, for example `regions: [westeurope]`, or remove it.",
-			where, quote(region))
+		v.problemf(v.at(where), "`%s` is %s, but no environment has `regions`. List them there, for example `regions: [westeurope]`, "+
+			"or remove it.", where, quote(region))
 	}
 }
 

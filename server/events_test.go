@@ -160,6 +160,7 @@ func TestACancelledApplyEndsGentlyAndCanBeRunAnew(t *testing.T) {
 	s.said(number, "/cancel") // it is alive, so its hold is kept
 	s.comment(story.Ben, number, "/cancel dev")
 	s.checkIs(sha, "switchyard / apply (dev)", "cancelled")
+	s.said(number, "Stopped: the apply to dev", "switchyard:answer/") // the answer to /cancel says when it is done
 	// What the first apply had begun is tainted: it is replaced, which nobody reviewed.
 	s.comment(story.Ben, number, "/apply dev")
 	s.comment(story.Ben, number, "/apply dev "+s.digest(number, "dev"))

@@ -212,7 +212,7 @@ func newBareWorld(t *testing.T, change ...func(*sandbox.Options)) *world {
 	if err := box.CreateOrg("acme"); err != nil {
 		t.Fatal(err)
 	}
-	for _, login := range []string{story.Ana, story.Ben} {
+	for _, login := range []string{story.Ana, story.Ben, story.Cleo} {
 		if err := box.AddPerson(sandbox.Person{Login: login}); err != nil {
 			t.Fatal(err)
 		}
@@ -432,8 +432,10 @@ func TestUnlockEndsAnApplyWhoseServerDiedAndItsLateResultIsNotTaken(t *testing.T
 	first, second, firstSHA, secondSHA := p.loseA(hold)
 	p.longAgo()
 	p.unknown(first, firstSHA)
+	p.repo.SetRole(story.Cleo, sandbox.Maintain)
 	p.comment(story.Ana, first, "/unlock dev")
-	p.said(first, "not known whether dev was changed", "released by ana", "`/apply dev`")
+	p.comment(story.Cleo, first, "/confirm "+p.code(first)) // nobody can tell whether it lives, so two are asked
+	p.said(first, "not known whether dev was changed", "released by ana, confirmed by cleo", "`/apply dev`")
 	p.calledOnce(first)
 	p.checkIs(firstSHA, "switchyard / apply (dev)", "failure")
 	p.checkIs(secondSHA, "switchyard / apply (dev)", "success")

@@ -304,7 +304,8 @@ func operationOptions() []option {
 			key: "retention", initial: people(d.Retention), fix: "Write a time with its unit, from 96h to 8760h, e.g. 720h.",
 			doc: "How long webhook deliveries are kept. GitHub sends a delivery again for three days, and one that was forgotten " +
 				"would be accepted once more. Work directories of closed pull requests and of applies that have ended, and what runners " +
-				"wrote, are removed when nobody has used them for that time. Operations and the audit are kept for ever.",
+				"wrote, are removed when nobody has used them for that time, and which workflow run carried an operation out is " +
+				"forgotten after 90 days at least. Operations and the audit are kept for ever.",
 			set: one(func(s *Settings, v string) error {
 				parsed, err := time.ParseDuration(v)
 				if err != nil || parsed < 4*24*time.Hour || parsed > 365*24*time.Hour {

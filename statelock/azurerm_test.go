@@ -664,7 +664,7 @@ func TestWhatIsMissingIsNamed(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
-			s := c.state(t, strings.ReplaceAll(name, " ", "-"))
+			s := c.state(t, "missing-"+strings.ReplaceAll(name, " ", "-"))
 			s.locked()
 			lock, err := statelock.Open(s.Context(), statelock.Azurerm, s.config(), test.env(s))
 			s.must(err)
@@ -717,7 +717,7 @@ func TestEachCredentialLooksAndBreaks(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
-			s := c.state(t, strings.ReplaceAll(name, " ", "-"))
+			s := c.state(t, "credential-"+strings.ReplaceAll(name, " ", "-"))
 			id := s.locked()
 			config := s.config()
 			env := with(s, config)
@@ -757,7 +757,7 @@ func TestASignatureThatMayTooLittle(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
-			s := c.state(t, strings.ReplaceAll(name, " ", "-"))
+			s := c.state(t, "little-"+strings.ReplaceAll(name, " ", "-"))
 			s.locked()
 			explained := s.inspect(s.open())
 			at, err := s.cloud.Container().GetSASURL(test.may, time.Now().Add(test.until), &container.GetSASURLOptions{StartTime: new(time.Now().Add(-time.Hour))})
@@ -800,7 +800,7 @@ func (s *state) denied(err error, want, secret string) {
 // Before there is a lock to be looked at, there is who asks.
 func TestWhoAsksIsRefused(t *testing.T) {
 	t.Parallel()
-	c := newCloud(t)
+	c := ownCloud(t)
 	answer := func(path string, status int, text string) {
 		c.mu.Lock()
 		defer c.mu.Unlock()

@@ -33,7 +33,51 @@ type cloud struct {
 	handlers map[string]func(http.ResponseWriter, *http.Request) bool // by path
 }
 
+// ownCloud starts one.
+func ownCloud(t *testing.T) *cloud {
+	t.Helper()
+	dir := t.TempDir()
+	c := enter(t)(dir)
+	t.Cleanup(c.Close)
+	return c
+}
+
+// one is the cloud that most tests share: each has a blob of its own, and Azurite takes a second to start.
+var one struct {
+	sync.Once
+	cloud *cloud
+	dir   string
+}
+
 func newCloud(t *testing.T) *cloud {
+	t.Helper()
+	start := enter(t)
+	one.Do(func() {
+		var err error
+		if one.dir, err = os.MkdirTemp("", "statelock"); err != nil {
+			t.Fatal(err)
+		}
+		one.cloud = start(one.dir)
+	})
+	if one.cloud == nil {
+		t.Fatal("it could not be started")
+	}
+	return one.cloud
+}
+
+func TestMain(m *testing.M) {
+	status := m.Run()
+	if one.cloud != nil {
+		one.cloud.Close()
+	}
+	if one.dir != "" {
+		_ = os.RemoveAll(one.dir)
+	}
+	os.Exit(status)
+}
+
+// enter skips a test where no cloud can be started, and gives what starts one with its files in a directory.
+func enter(t *testing.T) func(dir string) *cloud {
 	t.Helper()
 	options, reason := azure.Find("..")
 	if reason != "" {
@@ -42,20 +86,21 @@ func newCloud(t *testing.T) *cloud {
 		}
 		t.Skip("NO LEASE OF AZURE'S STORAGE IS TESTED: " + reason)
 	}
-	options.Dir = t.TempDir()
-	started, err := azure.Start(t.Context(), options)
-	if err != nil {
-		t.Fatal(err)
+	return func(dir string) *cloud {
+		options.Dir = dir
+		started, err := azure.Start(t.Context(), options)
+		if err != nil {
+			t.Fatal(err)
+		}
+		c := &cloud{Azure: started, handlers: map[string]func(http.ResponseWriter, *http.Request) bool{}}
+		c.Intercept(func(w http.ResponseWriter, r *http.Request) bool {
+			c.mu.Lock()
+			handler := c.handlers[r.URL.Path]
+			c.mu.Unlock()
+			return handler != nil && handler(w, r)
+		})
+		return c
 	}
-	t.Cleanup(started.Close)
-	c := &cloud{Azure: started, handlers: map[string]func(http.ResponseWriter, *http.Request) bool{}}
-	c.Intercept(func(w http.ResponseWriter, r *http.Request) bool {
-		c.mu.Lock()
-		handler := c.handlers[r.URL.Path]
-		c.mu.Unlock()
-		return handler != nil && handler(w, r)
-	})
-	return c
 }
 
 // state is one state in the cloud.

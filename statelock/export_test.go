@@ -15,5 +15,5 @@ func Hurry(lock Lock, patience time.Duration) {
 // Ours is the id of a lease that was taken over.
 var Ours = ours
 
-// Head reads lineage and serial of a state only.
-var Summarise = summarise
+// SummariseUpTo reads a state of so many bytes.
+var SummariseUpTo = summariseUpTo

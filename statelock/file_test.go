@@ -135,7 +135,7 @@ func (e *endless) Read(into []byte) (int, error) {
 func TestAStateThatIsTooLargeIsNotReadToItsEnd(t *testing.T) {
 	t.Parallel()
 	from := &endless{}
-	if _, err := statelock.Summarise(from, false); err == nil || err.Error() != "it is too large to be read here" || from.read > 300<<20 {
+	if _, err := statelock.SummariseUpTo(1<<20, from, false); err == nil || err.Error() != "it is too large to be read here" || from.read > 2<<20 {
 		t.Errorf("%v after %d bytes", err, from.read)
 	}
 }

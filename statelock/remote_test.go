@@ -195,9 +195,9 @@ func (s *server) sequence() string {
 	var calls []string
 	for _, call := range s.calls {
 		method, id, _ := strings.Cut(call, " ")
-		switch {
-		case id == "":
-		case id == holder.ID:
+		switch id {
+		case "":
+		case holder.ID:
 			method += " theirs"
 		default:
 			method += " ours"

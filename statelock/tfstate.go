@@ -48,7 +48,11 @@ type resource struct {
 
 // summarise reads a state, one resource at a time. Where head is set it stops when it has serial and lineage.
 func summarise(from io.Reader, head bool) (summary, error) {
-	limited := &io.LimitedReader{R: from, N: maxState + 1}
+	return summariseUpTo(maxState, from, head)
+}
+
+func summariseUpTo(most int64, from io.Reader, head bool) (summary, error) {
+	limited := &io.LimitedReader{R: from, N: most + 1}
 	decoder := json.NewDecoder(limited)
 	s, err := decode(decoder, head)
 	switch {

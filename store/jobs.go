@@ -49,7 +49,8 @@ func (s *Store) Accept(ctx context.Context, d Delivery, jobs []queue.Job) (bool,
 }
 
 // Forget deletes deliveries that arrived, jobs that were given up, and replicas that were last seen at
-// least so long ago, and says how many deliveries; workflow runs and what was said to them later, see runsKept. GitHub redelivers for three days,
+// least so long ago, and says how many deliveries; workflow runs and what was said to them later, see runsKept.
+// GitHub redelivers for three days,
 // https://docs.github.com/en/webhooks/testing-and-troubleshooting-webhooks/redelivering-webhooks,
 // and what is forgotten would be accepted again. Operations and the audit stay.
 func (s *Store) Forget(ctx context.Context, age time.Duration) (int64, error) {

@@ -82,7 +82,7 @@ func (s *Store) HintRun(ctx context.Context, repository, run int64) (bool, error
 
 // runsKept is how long it is known at least which workflow run carried out an attempt. GitHub keeps what a run has said and left as long
 // by default, and a job that waits for a word on its GitHub Environment for 30 days.
-// https://docs.github.com/en/repositories/managing-your-repositorys-settings-and-features/enabling-features-for-your-repository/managing-github-actions-settings-for-a-repository
+// https://docs.github.com/en/actions/reference/limits, and "Artifact and log retention" in the settings of a repository
 const runsKept = 90 * 24 * time.Hour
 
 // forgetRuns deletes the workflow runs of operations that have ended, and what was said to those that nothing is known of any more.

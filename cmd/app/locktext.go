@@ -217,7 +217,8 @@ func brokenText(found operation.StateLock, broken operation.Broken, by incident)
 	fmt.Fprintf(&text, "- By %s at %s\n", code(by.By), timeWords(by.At))
 	fmt.Fprintf(&text, "- Because: %s\n", code(by.Reason))
 	if info := found.Info; info != nil {
-		fmt.Fprintf(&text, "- It was the lock %s of %s since %s: %s\n", code(info.ID), code(info.Who), code(sinceWords(info.Created)), code(doingWords(*info)))
+		fmt.Fprintf(&text, "- It was the lock %s of %s since %s: %s\n",
+			code(info.ID), code(info.Who), code(sinceWords(info.Created)), code(doingWords(*info)))
 	} else {
 		text.WriteString("- The lock had no description\n")
 	}

@@ -54,10 +54,15 @@ func (c sandboxCommand) Run(ctx context.Context) (err error) {
 	if err := os.Mkdir(states, 0o700); err != nil {
 		return fmt.Errorf("make a directory for Terraform's states: %w", err)
 	}
+	keeps, end, err := story.FindStore(ctx, c.Action, dir)
+	if err != nil {
+		return err //nolint:wrapcheck // says what was started
+	}
+	defer end()
 	options := sandbox.Options{Dir: filepath.Join(dir, "github"), Addr: c.Addr, Log: log}
 	prepare := story.Prepare
 	if c.Executor == settings.ExecutorActions {
-		if options.Actions, prepare, err = c.workflows(ctx, dir, states); err != nil {
+		if options.Actions, prepare, err = c.workflows(ctx, dir, states, keeps.Env); err != nil {
 			return err
 		}
 	}
@@ -75,8 +80,9 @@ func (c sandboxCommand) Run(ctx context.Context) (err error) {
 	if err != nil {
 		return fmt.Errorf("prepare the story: %w", err)
 	}
+	play.Store = keeps
 	data := filepath.Join(dir, "data")
-	stop, err := c.serve(ctx, box, data, states, log)
+	stop, err := c.serve(ctx, play, data, states, log)
 	if err != nil {
 		return err
 	}
@@ -101,13 +107,14 @@ func (c sandboxCommand) Run(ctx context.Context) (err error) {
 
 // serve starts the real server on the stand-in, and returns what stops it. Terraform may write to states.
 func (c sandboxCommand) serve(
-	ctx context.Context, box *sandbox.Sandbox, dataDir, states string, log zerolog.Logger,
+	ctx context.Context, play *story.Story, dataDir, states string, log zerolog.Logger,
 ) (func() error, error) {
 	program, err := self()
 	if err != nil {
 		return nil, err
 	}
-	options := server.ForSandbox(box, dataDir, program, log)
+	options := server.ForSandbox(play.Sandbox, dataDir, program, log)
+	options.Env = play.Store.Env
 	options.Settings.Executors = []string{c.Executor}
 	options.Settings.Isolation.Write = []string{states}
 	options.Settings.Isolation.Missing = confine.Missing() // on an old kernel, too: what is planned here is the story's own code
@@ -120,7 +127,7 @@ func (c sandboxCommand) serve(
 	if err != nil {
 		return nil, fmt.Errorf("start the server: %w", err)
 	}
-	box.SetWebhookURL(running.URL() + "/api/github/hook")
+	play.Sandbox.SetWebhookURL(running.URL() + "/api/github/hook")
 	serving, cancel := context.WithCancel(context.WithoutCancel(ctx))
 	done := make(chan error, 1)
 	go func() { done <- running.Run(serving) }()

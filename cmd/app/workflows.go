@@ -22,13 +22,16 @@ const machines = 2
 type preparer func(ctx context.Context, box *sandbox.Sandbox, states string, out io.Writer) (*story.Story, error)
 
 // workflows are what it takes to play the story in workflows: machines for the stand-in, and who prepares the repository so.
-func (c sandboxCommand) workflows(ctx context.Context, dir, states string) (*sandbox.ActionsOptions, preparer, error) {
+// env is what the machines have besides.
+func (c sandboxCommand) workflows(
+	ctx context.Context, dir, states string, env map[string]string,
+) (*sandbox.ActionsOptions, preparer, error) {
 	path, err := terraform.Find(ctx, terraform.Want{InstallDir: filepath.Join(dir, "tools")}) // once, not in each job
 	if err != nil {
 		return nil, nil, err //nolint:wrapcheck // says itself what to do
 	}
 	runner, err := act.New(act.Options{
-		Program: c.Act, Dir: filepath.Join(dir, "jobs"),
+		Program: c.Act, Dir: filepath.Join(dir, "jobs"), Environment: env,
 		Path: filepath.Dir(path) + string(os.PathListSeparator) + os.Getenv("PATH"),
 	})
 	if err != nil {

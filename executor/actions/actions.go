@@ -178,13 +178,7 @@ func (a *Actions) dispatch(ctx context.Context, asked operation.WorkflowRun, d h
 	for try := range dispatchTries {
 		made, err := a.GitHub.Dispatch(ctx, repo, d)
 		if err == nil && made.Run != 0 {
-			if try > 0 { // the one before may have made a run that was not shown in time
-				if found, there, err := a.find(ctx, asked); err == nil && there {
-					return found, nil
-				}
-			}
-			asked.Run, asked.URL = made.Run, made.URL
-			return asked, nil
+			return a.made(ctx, asked, made, try > 0), nil
 		}
 		if refused := a.refused(err, asked.Task); refused != nil {
 			return asked, errors.Join(refused, a.Rows.ForgetRun(context.WithoutCancel(ctx), asked))
@@ -209,6 +203,17 @@ func (a *Actions) dispatch(ctx context.Context, asked operation.WorkflowRun, d h
 		}
 	}
 	return asked, fmt.Errorf("start the workflow: %w", last)
+}
+
+// made is the run that GitHub says it has made, or, after a dispatch that was repeated, that of the one before, which was shown too late.
+func (a *Actions) made(ctx context.Context, asked operation.WorkflowRun, made hub.Dispatched, repeated bool) operation.WorkflowRun {
+	if repeated {
+		if found, there, err := a.find(ctx, asked); err == nil && there {
+			return found
+		}
+	}
+	asked.Run, asked.URL = made.Run, made.URL
+	return asked
 }
 
 // refused puts an answer of GitHub into words after which there certainly is no run; nil for other errors.

@@ -145,7 +145,8 @@ func (r *run) take(ctx context.Context, task operation.Task, shard int, seen hub
 // changed reports whether an exclusive operation says that it changed anything.
 func changed(result operation.Result) bool {
 	return slices.ContainsFunc(result.Targets, func(t operation.TargetResult) bool {
-		return t.Outcome == operation.Applied || t.Timings.Apply > 0 || t.Broken != nil && (t.Broken.Taken || t.Broken.How != operation.ReleasedNot)
+		broke := t.Broken != nil && (t.Broken.Taken || t.Broken.How != operation.ReleasedNot)
+		return t.Outcome == operation.Applied || t.Timings.Apply > 0 || broke
 	})
 }
 

@@ -185,21 +185,26 @@ func (r *run) look(ctx context.Context, now *watching) (operation.Result, bool, 
 	}
 	row.Head, row.URL = seen.SHA, seen.URL
 	if seen.Status == hub.RunCompleted {
-		if err := r.keep(ctx, row); err != nil {
-			return operation.Result{}, false, err
-		}
-		result, ended, err := r.collect(ctx, seen, row)
-		if interrupted := (*executor.InterruptedError)(nil); ended && errors.As(err, &interrupted) {
-			if other, lookErr := r.follow(ctx, now); other || lookErr != nil {
-				return operation.Result{}, false, lookErr
-			}
-		}
-		return result, ended, err
+		return r.completed(ctx, seen, row, now)
 	}
 	if row.Said, err = r.words(ctx, seen, row); err != nil {
 		return operation.Result{}, false, err
 	}
 	return operation.Result{}, false, r.keep(ctx, row)
+}
+
+// completed takes the result of a run that has ended. Where there is none, another run may have it.
+func (r *run) completed(ctx context.Context, seen hub.Run, row operation.WorkflowRun, now *watching) (operation.Result, bool, error) {
+	if err := r.keep(ctx, row); err != nil {
+		return operation.Result{}, false, err
+	}
+	result, ended, err := r.collect(ctx, seen, row)
+	if interrupted := (*executor.InterruptedError)(nil); ended && errors.As(err, &interrupted) {
+		if other, lookErr := r.follow(ctx, now); other || lookErr != nil {
+			return operation.Result{}, false, lookErr
+		}
+	}
+	return result, ended, err
 }
 
 // neverCame reports whether a run that GitHub said yes to, without saying which it is, has not turned up for too long.

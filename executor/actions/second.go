@@ -83,10 +83,15 @@ func (r *run) follow(ctx context.Context, now *watching) (bool, error) {
 		return false, err
 	}
 	now.status, now.delay = "", firstLook
+	r.stopAgain() //nolint:contextcheck // the order to stop outlives whoever waits
+	return true, nil
+}
+
+// stopAgain has GitHub cancel the run that is followed now, where the one before was to be stopped.
+func (r *run) stopAgain() {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	if r.stopped {
 		go r.cancel()
 	}
-	return true, nil
 }

@@ -50,14 +50,7 @@ func (s *Story) brokenLock(ctx context.Context) error {
 	if err := s.merge(ctx, vault); err != nil {
 		return err
 	}
-	const yes = "comment `/apply prod "
-	if err := s.expect(ctx, s.comment(vault, "prod has to be proved in test, or to be said yes to", yes, "Not proved in test")); err != nil {
-		return err
-	}
-	asked := s.commentsWith(vault, yes)
-	_, digest, _ := strings.Cut(asked[len(asked)-1].Body, yes)
-	digest, _, _ = strings.Cut(digest, "`")
-	if err := s.say(ctx, vault, Ana, "/apply prod "+digest); err != nil {
+	if err := s.sayYes(ctx, 1, "prod has to be proved in test, or somebody says yes"); err != nil {
 		return err
 	}
 	if err := s.killWhatWorks(ctx, atWork); err != nil {
@@ -89,11 +82,29 @@ func (s *Story) brokenLock(ctx context.Context) error {
 	if err := s.say(ctx, vault, Cleo, "/apply prod"); err != nil {
 		return err
 	}
+	if err := s.sayYes(ctx, 2, "the next apply meets no lock, and asks for the same yes, as that was to the first one"); err != nil {
+		return err
+	}
 	return s.expectAll(ctx,
 		s.check(s.merged(vault), "switchyard / apply (prod)", "success"),
 		s.comment(vault, "the next apply does what was left", "Applied to prod"),
 		s.deployment("prod", s.merged(vault)),
 	)
+}
+
+// sayYes waits until applies of the vault have asked for a yes so often, and has Ana give it.
+func (s *Story) sayYes(ctx context.Context, times int, what string) error {
+	const yes = "comment `/apply prod "
+	asked := func() []sandbox.Comment {
+		return s.commentsWith(vault, yes, "Not proved in test", "switchyard:notice/prod/")
+	}
+	err := s.expect(ctx, expectation{what: what, shown: func() bool { return len(asked()) == times }})
+	if err != nil {
+		return err
+	}
+	_, digest, _ := strings.Cut(asked()[times-1].Body, yes)
+	digest, _, _ = strings.Cut(digest, "`")
+	return s.say(ctx, vault, Ana, "/apply prod "+digest)
 }
 
 // confirmBreaking has Ana ask for the lock to be broken, and two people say yes.
