@@ -78,7 +78,7 @@ format: $(BIN)/golangci-lint ## format the code
 	$(BIN)/golangci-lint fmt
 
 .PHONY: demo
-demo: $(if $(filter actions,$(EXECUTOR)),$(BIN)/act) ## play the main job on this machine, in half a minute (EXECUTOR=actions: in workflows; ARGS=--keep leaves it running, with its page)
+demo: $(if $(filter actions,$(EXECUTOR)),$(BIN)/act) ## play the main job on this machine, in less than a minute (EXECUTOR=actions: in workflows; ARGS=--keep leaves it running, with its page)
 	@dir=$$(mktemp -d); trap 'rm -rf "$$dir"' EXIT; go build -o "$$dir/switchyard" ./cmd/app; "$$dir/switchyard" sandbox --executor $(EXECUTOR) $(ARGS)
 
 .PHONY: bench

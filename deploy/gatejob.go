@@ -51,7 +51,8 @@ const (
 
 func (d *Denied) Error() string { return d.Reason }
 
-// ConfirmApply says to a job that is about to apply, or to break a lock, whether its attempt may: it runs, has the hold, and nobody has asked to stop it.
+// ConfirmApply says to a job that is about to apply, or to break a lock, whether its attempt may: it runs, has the hold, and nobody has
+// asked to stop it.
 // The error is *Denied where it may not.
 func (d *Deploy) ConfirmApply(ctx context.Context, token string, asked JobAsked) error {
 	op, run, err := d.asker(ctx, token, asked)

@@ -62,10 +62,13 @@ func clockTime(t time.Time) string { return t.UTC().Format("15:04 UTC") }
 // lifeOfRun asks GitHub for the workflow run of an attempt.
 func (d *Deploy) lifeOfRun(ctx context.Context, op operation.Operation) (render.Life, string, error) {
 	row, err := d.Store.Run(ctx, op.ID, op.Attempt, op.Launch)
-	if err != nil && !errors.Is(err, store.ErrNotFound) {
+	if errors.Is(err, store.ErrNotFound) {
+		row, err = operation.WorkflowRun{}, nil // it was pruned, or never dispatched
+	}
+	if err != nil {
 		return "", "", fmt.Errorf("find its workflow run: %w", err)
 	}
-	if err != nil || row.Run == 0 {
+	if row.Run == 0 {
 		return render.Unknown, "GitHub has not said which workflow run it is.", nil
 	}
 	run, err := d.Hub.Run(ctx, op.Repository, row.Run)

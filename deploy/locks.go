@@ -264,11 +264,11 @@ func (d *Deploy) confirmed(ctx context.Context, r request) (string, error) {
 	if view.Kind != "" {
 		return render.ConfirmRefused(view), nil
 	}
-	var text string
+	text := ""
 	if asked.Command == commandUnlock {
 		text, err = d.unlockConfirmed(ctx, r, asked)
 	} else {
-		text, err = d.breakConfirmed(ctx, r, asked)
+		err = d.breakConfirmed(ctx, r, asked)
 	}
 	switch {
 	case errors.Is(err, store.ErrExpired):
@@ -319,14 +319,14 @@ func (d *Deploy) mayConfirm(
 }
 
 // breakConfirmed queues the breaking of a lock that was confirmed, before all that waits for its environment.
-func (d *Deploy) breakConfirmed(ctx context.Context, r request, asked store.Confirmation) (string, error) {
+func (d *Deploy) breakConfirmed(ctx context.Context, r request, asked store.Confirmation) error {
 	looked, err := d.Store.Operation(ctx, asked.Operation)
 	if err != nil {
-		return "", fmt.Errorf("read what was explained: %w", err)
+		return fmt.Errorf("read what was explained: %w", err)
 	}
 	found := foundOf(looked, asked.Root)
 	if found == nil || looked.Lock == nil {
-		return "", fmt.Errorf("%s has nothing about %s", looked, asked.Root)
+		return fmt.Errorf("%s has nothing about %s", looked, asked.Root)
 	}
 	subject := lockSubject(looked, asked.Root, *found)
 	target := operation.Target{Root: asked.Root, Environment: asked.Environment}
@@ -343,7 +343,7 @@ func (d *Deploy) breakConfirmed(ctx context.Context, r request, asked store.Conf
 	}
 	holder, err := d.holderOf(ctx, looked.Repository, target, found)
 	if err != nil {
-		return "", err
+		return err
 	}
 	if dead := holder.Operation; dead != nil {
 		op.Lock.Of = dead.ID
@@ -352,16 +352,16 @@ func (d *Deploy) breakConfirmed(ctx context.Context, r request, asked store.Conf
 		}
 	}
 	if op.Tree, err = d.Git.Tree(ctx, op.Repository, op.Head); err != nil {
-		return "", fmt.Errorf("find the tree of %s: %w", short(op.Head), err)
+		return fmt.Errorf("find the tree of %s: %w", short(op.Head), err)
 	}
 	queued, err := d.Store.QueueConfirmed(ctx, op, asked.Code, r.Comment, r.Author)
 	if err != nil {
-		return "", fmt.Errorf("queue the breaking of a lock: %w", err)
+		return fmt.Errorf("queue the breaking of a lock: %w", err)
 	}
 	if err := d.showBroken(ctx, queued); err != nil { // before it can end, and be shown as that
-		return "", err
+		return err
 	}
-	return "", wrap("queue the breaking of a lock", d.enqueue(ctx, driveJob(queued)))
+	return wrap("queue the breaking of a lock", d.enqueue(ctx, driveJob(queued)))
 }
 
 // priorityLocks is that of breaking a lock: whatever waits for the environment would meet it.

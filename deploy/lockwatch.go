@@ -114,7 +114,8 @@ func (d *Deploy) watchLock(ctx context.Context, op operation.Operation) error {
 // sayStuck tells of each lock, once, that one of our own operations has left behind.
 func (d *Deploy) sayStuck(ctx context.Context, op operation.Operation, view render.LockView) error {
 	for i, target := range view.Targets {
-		if target.Found == nil || target.Found.Lease != operation.LeaseHeld || target.Holder.Operation == nil || target.Holder.Life == render.Alive {
+		held := target.Found != nil && target.Found.Lease == operation.LeaseHeld
+		if !held || target.Holder.Operation == nil || target.Holder.Life == render.Alive {
 			continue
 		}
 		one := view

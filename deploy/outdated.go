@@ -254,7 +254,8 @@ func overlapping(plan, apply operation.Operation) (string, bool) {
 	for _, changed := range apply.Result.Targets {
 		switch changed.Outcome {
 		case operation.Applied, operation.TargetFailed, operation.TargetStopped: // the latter two may have come part of the way
-		case operation.Planned, operation.Unchanged, operation.Different, operation.Locked:
+		case operation.Planned, operation.Unchanged, operation.Different, operation.Locked, operation.Looked, operation.Released,
+			operation.OtherLock:
 			continue
 		}
 		for _, planned := range plan.Result.Targets {

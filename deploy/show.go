@@ -166,8 +166,20 @@ func (d *Deploy) pullView(ctx context.Context, repo operation.Repository, facts 
 	return view, err
 }
 
+// withoutErrors is what an earlier attempt planned: why that one ended is no word about the one after it, which left none.
+func withoutErrors(result operation.Result) *operation.Result {
+	result.Error, result.Targets = "", slices.Clone(result.Targets)
+	for i := range result.Targets {
+		result.Targets[i].Error = ""
+	}
+	return &result
+}
+
 // applyView gathers what surrounds an apply; pull is the pull request that it is shown on.
 func (d *Deploy) applyView(ctx context.Context, op operation.Operation, pull int) (render.ApplyView, error) {
+	if op.State == operation.Interrupted && op.Result != nil && op.Result.Attempt != op.Attempt {
+		op.Result = withoutErrors(*op.Result)
+	}
 	view := render.ApplyView{
 		Operation: op, Commit: op.Head, Repository: op.Repository, WebURL: d.WebURL, Now: d.Clock.Now(),
 		With:      slices.DeleteFunc(slices.Clone(op.Pulls), func(number int) bool { return number == pull }),

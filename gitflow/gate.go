@@ -21,6 +21,9 @@ const (
 // AloneWorkflow is the workflow of repositories in which Switchyard's action works without its server.
 const AloneWorkflow = ".github/workflows/switchyard-alone.yml"
 
+// LockWorkflow is the workflow by which people break state locks while the server is down.
+const LockWorkflow = ".github/workflows/switchyard-break-lease.yml"
+
 // GateVerdict is the answer to a job that wants to deploy to an environment.
 type GateVerdict string
 
@@ -208,6 +211,8 @@ func aloneGate(g Gate, alone GateAlone) GateDecision {
 // otherwise is the right way to an environment.
 func (g Gate) otherwise() string {
 	switch {
+	case strings.HasPrefix(g.Run.Path+"@", LockWorkflow+"@"):
+		return "Comment " + code(operation.BreakLease.Again(g.Environment)) + ": Switchyard works, so it knows who holds the lock."
 	case g.Plans:
 		return "Comment `/plan` on the pull request."
 	case len(g.Branches) == 1 && !strings.Contains(g.Branches[0], "*"):

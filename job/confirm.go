@@ -13,8 +13,9 @@ import (
 // confirmPath is below a server's address.
 const confirmPath = "/api/job/confirm"
 
-// confirm asks the server, where the job is told to, whether the operation still has its hold: just before the first apply. Nothing is
-// applied without its yes. It is nil where no server is to be asked; the workflow's word for that goes before the dispatch's.
+// confirm asks the server, where the job is told to, whether the operation still has its hold: just before the first apply, or the
+// breaking of a lock. Nothing is changed without its yes. It is nil where no server is to be asked; the workflow's word for that goes
+// before the dispatch's.
 func (p Parts) confirm(task operation.Task) (func(context.Context) error, error) {
 	server := cmp.Or(p.Env.input(inputServer), task.Job.Server)
 	if !task.Kind.Exclusive() || server == "" {
@@ -28,8 +29,8 @@ func (p Parts) confirm(task operation.Task) (func(context.Context) error, error)
 		return nil, fmt.Errorf("the task names the server %s, and the workflow %s", quote(told), quote(audience))
 	}
 	if !p.Machine.Identity.given() {
-		return nil, fmt.Errorf("the server %s has to confirm the apply, and this job cannot prove to it which job it is: "+
-			"give it the permission `id-token: write`", quote(audience))
+		return nil, fmt.Errorf("the server %s has to confirm the %s, and this job cannot prove to it which job it is: "+
+			"give it the permission `id-token: write`", quote(audience), task.Kind)
 	}
 	return func(ctx context.Context) error {
 		_, err := p.askServer(ctx, audience, confirmPath, task)
@@ -40,9 +41,9 @@ func (p Parts) confirm(task operation.Task) (func(context.Context) error, error)
 		case ok && denied.reason != "":
 			return fmt.Errorf("the server says no: %s", denied.reason)
 		case ok:
-			return fmt.Errorf("the server %s does not confirm the apply: it answers %s", audience, denied.status)
+			return fmt.Errorf("the server %s does not confirm the %s: it answers %s", audience, task.Kind, denied.status)
 		default:
-			return fmt.Errorf("the server %s did not confirm the apply: %w", audience, err)
+			return fmt.Errorf("the server %s did not confirm the %s: %w", audience, task.Kind, err)
 		}
 	}, nil
 }

@@ -203,7 +203,8 @@ func (p Parts) alone(ctx context.Context, task operation.Task, run hub.Run) erro
 // environment.
 func (p Parts) undone(ctx context.Context, task operation.Task, run hub.Run, others []hub.Run) error {
 	for _, other := range others {
-		if !task.Kind.Exclusive() || other.Name != run.Name || other.ID < run.ID || other.Status != hub.RunCompleted {
+		same := other.Name == run.Name && strings.EqualFold(other.Actor.Login, run.Actor.Login)
+		if !task.Kind.Exclusive() || !same || other.ID < run.ID || other.Status != hub.RunCompleted {
 			continue
 		}
 		left, err := p.GitHub.Artifacts(ctx, p.Machine.Repository, other.ID)

@@ -296,9 +296,10 @@ func (a *alone) instead(ctx context.Context, asked deploy.Asked) (string, bool, 
 	case "unlock", "approve-replace":
 		return fmt.Sprintf("Without the App, there is nobody who would remember `/%s`. Next: see what `/help` offers.", asked.Do), true, nil
 	case "break-lease", "confirm":
-		return fmt.Sprintf("Without the App, nobody knows whether the holder of a lock still works, so `/%s` does nothing. Next: look whether a run "+
-			"goes on at %s/%s/actions, then start the workflow `switchyard-break-lease.yml`, which shows the lock and breaks it once the "+
-			"reviewers of the environment agree.", asked.Do, a.Machine.Web, asked.Repository.FullName()), true, nil
+		return fmt.Sprintf("Without the App, nobody knows whether the holder of a lock still works, so `/%s` does nothing. "+
+			"Next: look whether a run goes on at %s/%s/actions, then start the workflow `switchyard-break-lease.yml`, "+
+			"which shows the lock and breaks it once the reviewers of the environment agree.",
+			asked.Do, a.Machine.Web, asked.Repository.FullName()), true, nil
 	default:
 		return "", false, nil
 	}

@@ -5,6 +5,7 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/switchyard-dev/switchyard/executor"
 	"github.com/switchyard-dev/switchyard/hub"
 	"github.com/switchyard-dev/switchyard/operation"
 	"github.com/switchyard-dev/switchyard/sandbox"
@@ -80,4 +81,26 @@ func TestOfTwoRunsForOneApplyTheFirstWorksAndTheSecondIsCancelled(t *testing.T) 
 		t.Errorf("%d jobs applied: %q", applies, y.ran())
 	}
 	deployedOnce(t, y.repo, merged)
+}
+
+func TestARealJobOfASecondRunDoesNothing(t *testing.T) {
+	t.Parallel()
+	r := newReality(t)
+	task := r.forged()
+	inputs, err := executor.Inputs(task)
+	if err != nil {
+		t.Fatal(err)
+	}
+	y := &yard{shop: r.shop}
+	if first := y.again("develop", inputs); first.Conclusion != "failure" || !strings.Contains(logsOf(first), "Nothing was begun") {
+		t.Fatalf("the first, which somebody forged, ended so: %s", logsOf(first))
+	}
+	second := y.again("develop", inputs)
+	if log := logsOf(second); second.Conclusion != "failure" || !strings.Contains(log, "Another run works on this operation") ||
+		strings.Contains(log, "Nothing was begun") {
+		t.Errorf("the second ended so: %s", log)
+	}
+	if deployments := r.repo.Deployments("dev"); len(deployments) != 2 || r.state("dev") != "" {
+		t.Errorf("deployments %+v, state %q", deployments, r.state("dev"))
+	}
 }

@@ -22,6 +22,29 @@ func TestStory(t *testing.T) {
 	playSteps(t, newWorldPrepared(t, func(*sandbox.Options) {}, kept(story.Prepare, store), nil, quiet))
 }
 
+// TestTheLockOfTheStoryIsBrokenWithoutAzure plays its last step as on a machine that has no Azurite.
+func TestTheLockOfTheStoryIsBrokenWithoutAzure(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	const file = ".github/switchyard.yml"
+	config, found, err := w.Repo.ReadFile(w.ctx, "main", file)
+	if err != nil || !found {
+		t.Fatalf("no configuration: %v", err)
+	}
+	config = strings.Replace(config, "prod: { branch: main,", "prod: { branch: main, approvals: 1,", 1)
+	if _, err := w.Repo.Push(w.ctx, story.Ana, "main", map[string]string{file: config}, "approvals"); err != nil {
+		t.Fatal(err)
+	}
+	w.tellOnFailure()
+	steps := w.Steps()
+	if err := steps[len(steps)-1].Do(w.ctx); err != nil {
+		t.Fatal(err)
+	}
+	if _, lock := w.Box.State("network-vault-prod"); lock != nil {
+		t.Errorf("it is still locked: %s", lock)
+	}
+}
+
 // storeOfStory is where the story's state is whose lock outlives who took it. In CI that is Azurite.
 func storeOfStory(t *testing.T) story.Store {
 	t.Helper()
@@ -63,16 +86,7 @@ func playSteps(t *testing.T, w *world) {
 		views, err := deploy.LedgerViews(ctx, data, entries)
 		return render.Ledger(views), err
 	}
-	t.Cleanup(func() {
-		if t.Failed() {
-			t.Log(strings.Join(w.Box.Effects(), "\n"))
-			for _, view := range w.Repo.Pulls() {
-				for _, comment := range view.Comments[max(0, len(view.Comments)-2):] { // what was said last explains the most
-					t.Logf("#%d %s: %s", view.Number, comment.Author, comment.Body)
-				}
-			}
-		}
-	})
+	w.tellOnFailure()
 	for _, step := range w.Steps() {
 		if !t.Run(step.Name, func(t *testing.T) {
 			if err := step.Do(w.ctx); err != nil {
@@ -82,4 +96,19 @@ func playSteps(t *testing.T, w *world) {
 			t.FailNow()
 		}
 	}
+}
+
+// tellOnFailure has a test that fails tell what was said last on each pull request: that explains the most.
+func (w *world) tellOnFailure() {
+	w.t.Cleanup(func() {
+		if !w.t.Failed() {
+			return
+		}
+		w.t.Log(strings.Join(w.Box.Effects(), "\n"))
+		for _, view := range w.Repo.Pulls() {
+			for _, comment := range view.Comments[max(0, len(view.Comments)-2):] {
+				w.t.Logf("#%d %s: %s", view.Number, comment.Author, comment.Body)
+			}
+		}
+	})
 }

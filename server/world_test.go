@@ -146,7 +146,7 @@ func (w *world) start(log zerolog.Logger, change ...func(*settings.Settings)) {
 	}
 	options := server.ForSandbox(w.Box, w.data, program, log)
 	options.Clock = w.clock
-	options.Env = w.Story.Store.Env
+	options.Env = w.Store.Env
 	if err := os.MkdirAll(w.States, 0o700); err != nil {
 		w.t.Fatal(err)
 	}

@@ -54,7 +54,7 @@ func newCloud(t *testing.T) *cloud {
 	start := enter(t)
 	one.Do(func() {
 		var err error
-		if one.dir, err = os.MkdirTemp("", "statelock"); err != nil {
+		if one.dir, err = os.MkdirTemp("", "statelock"); err != nil { //nolint:usetesting // it outlives this test
 			t.Fatal(err)
 		}
 		one.cloud = start(one.dir)

@@ -22,7 +22,7 @@ import (
 
 // root is a configuration whose apply says that it has begun and then waits for a word, unless GO is set.
 const root = `terraform {
-  backend "azurerm" {}
+  backend "%s" {}
 }
 resource "terraform_data" "slow" {
   provisioner "local-exec" {
@@ -113,14 +113,14 @@ func installed(t *testing.T, name string) string {
 	return path
 }
 
-func newProgram(t *testing.T, path string, c *cloud, key string) *program {
+func newProgram(t *testing.T, path, kind string, backend, env map[string]string) *program {
 	t.Helper()
 	p := &program{T: t, path: path, dir: t.TempDir()}
 	p.env = []string{"PATH=" + os.Getenv("PATH"), "HOME=" + t.TempDir(), "CHECKPOINT_DISABLE=1", "TF_CLI_CONFIG_FILE=" + filepath.Join(p.dir, "none")}
-	for name, value := range c.Env() {
+	for name, value := range env {
 		p.env = append(p.env, name+"="+value)
 	}
-	for name, text := range map[string]string{"main.tf": root, "none": ""} {
+	for name, text := range map[string]string{"main.tf": fmt.Sprintf(root, kind), "none": ""} {
 		if err := os.WriteFile(filepath.Join(p.dir, name), []byte(text), 0o600); err != nil {
 			t.Fatal(err)
 		}
@@ -131,7 +131,7 @@ func newProgram(t *testing.T, path string, c *cloud, key string) *program {
 		}
 	}
 	init := []string{"init", "-input=false", "-no-color"}
-	for name, value := range c.Backend(key) {
+	for name, value := range backend {
 		init = append(init, "-backend-config="+name+"="+value)
 	}
 	if out, err := p.run(nil, init...); err != nil {
@@ -148,7 +148,7 @@ func TestALockOfARealApply(t *testing.T) {
 			t.Parallel()
 			path := installed(t, name)
 			c := newCloud(t)
-			s, p := c.state(t, "network-"+name), newProgram(t, path, c, "network-"+name)
+			s, p := c.state(t, "network-"+name), newProgram(t, path, statelock.Azurerm, c.Backend("network-"+name), c.Env())
 			lock := s.open()
 
 			live, out := p.begin()
@@ -194,6 +194,40 @@ func TestALockOfARealApply(t *testing.T) {
 				t.Errorf("afterwards: %+v", now)
 			}
 		})
+	}
+}
+
+// Terraform's http backend stays locked, too, when an apply is killed.
+func TestALockOfARealApplyBehindAServer(t *testing.T) {
+	t.Parallel()
+	server := newServer(t)
+	server.state = ""
+	backend := map[string]string{}
+	for name, value := range server.config() {
+		backend[name], _ = value.(string)
+	}
+	p := newProgram(t, installed(t, "terraform"), statelock.HTTP, backend, nil)
+	lock := server.open(t)
+
+	killed, _ := p.begin()
+	explained, err := lock.Inspect(t.Context())
+	if err != nil || explained.Lease != operation.LeaseHeld || explained.Info.Operation != "OperationTypeApply" || explained.Info.Who == "" {
+		t.Fatalf("%v, %+v", err, explained)
+	}
+	_ = killed.Cancel()
+	_ = killed.Wait()
+	if server.holder() != explained.Info.ID {
+		t.Fatalf("the lock is %q, not %q", server.holder(), explained.Info.ID)
+	}
+	broken, err := lock.Break(t.Context(), task(explained))
+	if err != nil || broken.How != operation.ReleasedTaken {
+		t.Fatalf("%v, %+v", err, broken)
+	}
+	if out, err := p.run([]string{"GO=1"}, "apply", "-auto-approve", "-input=false", "-no-color"); err != nil {
+		t.Errorf("the next apply: %v: %s", err, out)
+	}
+	if now, err := lock.Inspect(t.Context()); err != nil || now.Lease != operation.LeaseFree || now.Resources != 1 {
+		t.Errorf("%v, afterwards: %+v", err, now)
 	}
 }
 

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"os"
 	"slices"
 	"strconv"
 
@@ -193,4 +194,24 @@ func Compare(found operation.StateLock, errored *operation.ErroredState, next st
 	if errored.Fits {
 		errored.Next = next
 	}
+}
+
+// Unsaved reads a file in which Terraform has left a state that it could not save, and compares it with the state that is there; not ok
+// where there is none. next has the commands that bring it back.
+func Unsaved(name string, found operation.StateLock, next string) (errored operation.ErroredState, ok bool) {
+	info, err := os.Lstat(name)
+	if err != nil || !info.Mode().IsRegular() {
+		return errored, false
+	}
+	file, err := os.Open(name) //nolint:gosec // the caller's
+	if err != nil {
+		return errored, false
+	}
+	defer func() { _ = file.Close() }() // opened for reading
+	errored = operation.ErroredState{Place: name, Modified: info.ModTime().UTC()}
+	if read, err := summarise(file, true); err == nil {
+		errored.Lineage, errored.Serial = read.lineage, read.serial
+	}
+	Compare(found, &errored, next)
+	return errored, true
 }

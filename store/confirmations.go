@@ -36,8 +36,8 @@ type Confirmation struct {
 	TakenBy     string
 }
 
-const selectConfirmation = `SELECT repository, code, command, environment, root, operation, attempt, number, comment, who, two, asked, expires,
-	taken, taken_by FROM confirmations WHERE repository = $1 AND code = $2`
+const selectConfirmation = `SELECT repository, code, command, environment, root, operation, attempt, number, comment, who, two, asked,
+	expires, taken, taken_by FROM confirmations WHERE repository = $1 AND code = $2`
 
 func scanConfirmation(row scanner) (Confirmation, error) {
 	var c Confirmation
@@ -80,24 +80,24 @@ func (s *Store) Confirmation(ctx context.Context, repository int64, code string)
 }
 
 // takeConfirmation marks that a comment confirmed. It returns ErrExpired, ErrTaken, or ErrNotFound.
-func takeConfirmation(ctx context.Context, t *tx, repository int64, code string, comment int64, by string) (Confirmation, error) {
+func takeConfirmation(ctx context.Context, t *tx, repository int64, code string, comment int64, by string) error {
 	c, known, err := one(ctx, t, scanConfirmation, selectConfirmation, repository, code)
 	switch {
 	case err != nil:
-		return c, err
+		return err
 	case !known:
-		return c, ErrNotFound
+		return ErrNotFound
 	case c.Taken != 0:
-		return c, fmt.Errorf("%w: %s", ErrTaken, c.TakenBy)
+		return fmt.Errorf("%w: %s", ErrTaken, c.TakenBy)
 	case t.now > millis(c.Expires):
-		return c, ErrExpired
+		return ErrExpired
 	}
 	rows, err := exec(ctx, t, `UPDATE confirmations SET taken = $3, taken_by = $4 WHERE repository = $1 AND code = $2 AND taken = 0`,
 		repository, code, comment, by)
 	if err == nil && rows == 0 {
 		err = ErrTaken
 	}
-	return c, err
+	return err
 }
 
 // QueueConfirmed queues an exclusive operation that a person confirmed with a comment. Nothing is gathered into it. It returns
@@ -114,7 +114,7 @@ func (s *Store) QueueConfirmed(
 		if err := t.lock(ctx, lockOfLine(op.Repository.ID, op.Environment)); err != nil {
 			return err
 		}
-		if _, err := takeConfirmation(ctx, t, op.Repository.ID, code, comment, by); err != nil {
+		if err := takeConfirmation(ctx, t, op.Repository.ID, code, comment, by); err != nil {
 			return err
 		}
 		if err := insertOperation(ctx, t, &op); err != nil {
@@ -137,7 +137,7 @@ func (s *Store) ReleaseConfirmed(
 		if err := t.lock(ctx, lockOfLine(seen.Repository.ID, seen.Environment)); err != nil {
 			return err
 		}
-		if _, err := takeConfirmation(ctx, t, seen.Repository.ID, code, comment, by); err != nil {
+		if err := takeConfirmation(ctx, t, seen.Repository.ID, code, comment, by); err != nil {
 			return err
 		}
 		op, err = releaseSeen(ctx, t, seen, by, message)

@@ -69,6 +69,15 @@ func (s *Store) Forget(ctx context.Context, age time.Duration) (int64, error) {
 	if err == nil {
 		err = s.forgetRuns(ctx, max(age, runsKept))
 	}
+	if err == nil {
+		_, err = s.forget(ctx, `DELETE FROM confirmations WHERE (repository, code) IN (
+			SELECT repository, code FROM confirmations WHERE expires <= $1 LIMIT $2)`, max(age, runsKept))
+	}
+	if err == nil {
+		_, err = s.forget(ctx, `DELETE FROM stop_answers WHERE (operation, comment) IN (
+			SELECT operation, comment FROM stop_answers WHERE operation NOT IN (SELECT id FROM operations WHERE ended = 0 OR ended > $1)
+			LIMIT $2)`, age)
+	}
 	return gone, err
 }
 

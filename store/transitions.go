@@ -499,7 +499,8 @@ func releaseSeen(ctx context.Context, t *tx, seen operation.Operation, by, messa
 		return op, fmt.Errorf("%w: the runner of %s is on host %q, not %q", ErrLost, op, op.Host, seen.Host)
 	}
 	op.Message = message
-	return op, transition(ctx, t, &op, operation.Interrupted, by, message)
+	err = transition(ctx, t, &op, operation.Interrupted, by, message)
+	return op, err
 }
 
 // Requeue puts back an operation that was started but whose runner never was, and gives its hold

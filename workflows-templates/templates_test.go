@@ -342,6 +342,9 @@ func TestPermissions(t *testing.T) {
 			"publish": {"contents": "write", "id-token": "write", "attestations": "write"},
 			"verify":  {"contents": "read", "packages": "read"},
 		},
+		"switchyard-break-lease.yml": {
+			"show": {"contents": "read", "id-token": "write"}, "break": {"actions": "read", "contents": "read", "id-token": "write"},
+		},
 		"switchyard-alone.yml": {
 			"where": nil,
 			"plan": {
@@ -435,9 +438,11 @@ func TestEverythingThatIsUsedIsPinned(t *testing.T) {
 
 func TestAppliesAreNeitherCancelledNorDropped(t *testing.T) {
 	t.Parallel()
-	for _, name := range []string{"switchyard.yml", "switchyard-alone.yml", "../.github/workflows/run.yml"} {
+	for name, job := range map[string]string{
+		"switchyard.yml": "apply", "switchyard-alone.yml": "apply", "../.github/workflows/run.yml": "apply", "switchyard-break-lease.yml": "break",
+	} {
 		parsed := parseWorkflow(t, read(t, name))
-		apply, ok := parsed.Job("apply")
+		apply, ok := parsed.Job(job)
 		if !ok || apply.Concurrency == nil || parsed.Concurrency != nil {
 			t.Fatalf("%s: the job apply, and it alone, needs a concurrency group", name)
 		}
@@ -445,7 +450,7 @@ func TestAppliesAreNeitherCancelledNorDropped(t *testing.T) {
 			!strings.HasPrefix(apply.Concurrency.Group, "switchyard-${{ ") || !strings.Contains(apply.Concurrency.Group, "environment }}") {
 			t.Errorf("%s: %+v", name, *apply.Concurrency)
 		}
-		plan, _ := parsed.Job("plan")
+		plan, _ := parsed.Job(map[string]string{"apply": "plan", "break": "show"}[job])
 		if plan.Environment == nil || plan.Environment.Deployment != "false" {
 			t.Errorf("%s: a plan must record no deployment", name)
 		}
@@ -614,6 +619,39 @@ func environment(t *testing.T, values workflow.Values) string {
 	return name
 }
 
+// TestWhatWorkOnLocksBegins plays starts by hand against switchyard-break-lease.yml.
+func TestWhatWorkOnLocksBegins(t *testing.T) {
+	t.Parallel()
+	parsed := parseWorkflow(t, read(t, "switchyard-break-lease.yml"))
+	const id = "ea30e008-945c-b5fa-058a-2c29d033c701"
+	for name, c := range map[string]struct {
+		meant, found, plans string
+		want                []string // JOB ENVIRONMENT
+	}{
+		"without a lock id it only looks":                         {"", id, "", []string{"show "}},
+		"also where there is none":                                {"", "", "", []string{"show "}},
+		"with the lock that is there it breaks":                   {id, id, "", []string{"show ", "break prod"}},
+		"with another one it does not":                            {id, "another", "", []string{"show "}},
+		"nor where it is free by now":                             {id, "", "", []string{"show "}},
+		"a lock without a description is named":                   {"none", "none", "", []string{"show ", "break prod"}},
+		"looking has the identity of plans where it is there":     {"", id, "true", []string{"show prod-plan"}},
+		"an identity of plans is no word that somebody else says": {"", id, "yes", []string{"show "}},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			values := workflow.Values{Contexts: map[string]any{
+				"github": map[string]any{"event_name": "workflow_dispatch", "ref": "refs/heads/main"},
+				"inputs": map[string]any{"environment": "prod", "lock-id": c.meant},
+				"vars":   map[string]any{"SWITCHYARD_PLAN_ENVIRONMENTS": c.plans},
+				"needs":  map[string]any{"show": map[string]any{"outputs": map[string]any{"lock-id": c.found}}},
+			}}
+			if diff := cmp.Diff(c.want, begun(t, parsed, values)); diff != "" {
+				t.Errorf("jobs (-want +got):\n%s", diff)
+			}
+		})
+	}
+}
+
 // TestBranchNamesStayWords gives the script that reads a branch's name what a hostile author would call a branch.
 func TestBranchNamesStayWords(t *testing.T) {
 	t.Parallel()
@@ -671,5 +709,34 @@ func TestEachTemplateIsOfferedToAnOrganisation(t *testing.T) {
 				t.Errorf("%s: %s does not match the configuration", name, pattern)
 			}
 		}
+	}
+}
+
+// TestJobsHaveTheVariablesOfGitHubATAT holds each job that runs Terraform to the variables that the documentation promises.
+func TestJobsHaveTheVariablesOfGitHubATAT(t *testing.T) {
+	t.Parallel()
+	want := []string{
+		"APPLICATION_NAME", "ARM_CLIENT_ID", "ARM_SUBSCRIPTION_ID", "ARM_TENANT_ID", "ARM_USE_OIDC", "BACKEND_RESOURCE_GROUP_NAME",
+		"BACKEND_STORAGE_ACCOUNT_NAME", "BACKEND_STORAGE_STATE_CONTAINER_NAME",
+	}
+	found := 0
+	for name, data := range workflows(t) {
+		file := parse[struct {
+			Jobs map[string]struct {
+				Env map[string]string `yaml:"env"`
+			} `yaml:"jobs"`
+		}](t, data)
+		for id, job := range file.Jobs {
+			if job.Env["ARM_CLIENT_ID"] == "" {
+				continue
+			}
+			found++
+			if diff := cmp.Diff(want, slices.Sorted(maps.Keys(job.Env))); diff != "" {
+				t.Errorf("job %s of %s (-want +got):\n%s", id, name, diff)
+			}
+		}
+	}
+	if found < 8 {
+		t.Errorf("only %d jobs have an identity", found)
 	}
 }

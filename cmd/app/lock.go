@@ -56,9 +56,9 @@ func (c lockShowCommand) Run(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	found, err := lock.Inspect(ctx)
+	found, err := c.look(ctx, lock)
 	if err != nil {
-		return lookFailed(err)
+		return err
 	}
 	text := lockText(found, c.Chdir)
 	if c.JSON {
@@ -75,6 +75,23 @@ func (c lockShowCommand) Run(ctx context.Context) error {
 		return &exitError{lockedStatus}
 	}
 	return nil
+}
+
+// look finds out what there is to know of the lock, and whether an apply in this directory has left a state that it could not save.
+func (c lockedRoot) look(ctx context.Context, lock statelock.Lock) (operation.StateLock, error) {
+	found, err := lock.Inspect(ctx)
+	if err != nil {
+		return found, lookFailed(err)
+	}
+	const file = "errored.tfstate" // https://developer.hashicorp.com/terraform/cli/state/recover
+	next := "terraform state push " + file
+	if flag := chdirFlag(c.Chdir); flag != "" {
+		next = "terraform -chdir=" + strings.TrimPrefix(flag, " --chdir ") + " state push " + file
+	}
+	if errored, ok := statelock.Unsaved(filepath.Join(c.Chdir, file), found, next); ok {
+		found.Errored = append(found.Errored, errored)
+	}
+	return found, nil
 }
 
 func lookFailed(err error) error {
@@ -206,9 +223,9 @@ func (c lockBreakCommand) Run(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	found, err := lock.Inspect(ctx)
+	found, err := c.look(ctx, lock)
 	if err != nil {
-		return lookFailed(err)
+		return err
 	}
 	if _, err := os.Stdout.WriteString(lockFacts(found) + "\n"); err != nil {
 		return fmt.Errorf("print the lock: %w", err)
@@ -223,7 +240,9 @@ func (c lockBreakCommand) Run(ctx context.Context) error {
 	if err := c.ask(ctx, isTerminal(os.Stdin), os.Stdin, os.Stdout); err != nil {
 		return err
 	}
-	broken, breakErr := lock.Break(ctx, operation.LockTask{ID: c.LockID, ETag: found.ETag, Reason: c.Reason})
+	finishing, end := context.WithTimeout(context.WithoutCancel(ctx), lockBreakTime) // half of it helps nobody; each step has a deadline
+	defer end()
+	broken, breakErr := lock.Break(finishing, operation.LockTask{ID: c.LockID, ETag: found.ETag, Reason: c.Reason})
 	report := brokenText(found, broken, incident{Reason: c.Reason, By: whoami(), At: time.Now()})
 	if breakErr != nil {
 		report = brokenSteps(broken)

@@ -149,12 +149,16 @@ func TestLockOfWhatIsNoRoot(t *testing.T) {
 	write(t, filepath.Join(local, "states", ".network.tfstate.lock.info"), lockHolder)
 	garbage := t.TempDir()
 	write(t, filepath.Join(garbage, ".terraform", "terraform.tfstate"), "secret{")
+	left := initialised(t, ".terraform", "local", map[string]any{"path": "network.tfstate"})
+	write(t, filepath.Join(left, "network.tfstate"), lockState)
+	write(t, filepath.Join(left, "errored.tfstate"), strings.Replace(lockState, `"serial":4`, `"serial":5`, 1))
 	climbing := initialised(t, ".terraform", "local", nil)
 	write(t, filepath.Join(climbing, ".terraform", "environment"), "../../etc")
 	large := t.TempDir()
 	write(t, filepath.Join(large, ".terraform", "terraform.tfstate"), strings.Repeat("a", 5<<20))
 	for name, dir := range map[string]string{
 		"lock-show-local":              local,
+		"lock-show-left":               left,
 		"lock-show-not-initialised":    t.TempDir(),
 		"lock-show-garbage":            garbage,
 		"lock-show-large":              large,
@@ -166,6 +170,7 @@ func TestLockOfWhatIsNoRoot(t *testing.T) {
 			t.Parallel()
 			got := call{dir: dir, args: []string{"lock", "show"}}.transcript(t)
 			got = regexp.MustCompile(`modified +\S+`).ReplaceAllString(got, "modified   2026-11-22T00:00:00Z")
+			got = regexp.MustCompile(`, of 2\S+Z`).ReplaceAllString(got, ", of 2026-11-22T00:00:00Z")
 			same(t, filepath.Join("testdata", name+".golden"), got)
 		})
 	}

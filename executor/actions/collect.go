@@ -90,7 +90,7 @@ func (r *run) collect(ctx context.Context, seen hub.Run, row operation.WorkflowR
 	}
 	began := anyBegan(jobs)
 	return operation.Result{}, true, &executor.InterruptedError{
-		Words: true, Untouched: !began, Cancelled: seen.Conclusion == hub.RunCancelled, Reason: withoutResult(seen, began),
+		Words: true, Untouched: !began, Cancelled: seen.Conclusion == hub.RunCancelled, Reason: withoutResult(seen, task, began),
 	}
 }
 

@@ -144,8 +144,11 @@ func anyBegan(jobs []hub.WorkflowJob) bool {
 }
 
 // withoutResult says how a run ended that left no result.
-func withoutResult(seen hub.Run, began bool) string {
+func withoutResult(seen hub.Run, task operation.Task, began bool) string {
 	switch {
+	case !began && seen.Conclusion == "skipped":
+		return fmt.Sprintf("Its workflow run did nothing: the file `%s` on the branch `%s` has no job for %s. "+
+			"Bring the workflow file of the server's release there.", task.Job.Workflow, task.Job.Ref, task.Kind)
 	case !began && seen.Conclusion == hub.RunCancelled:
 		return "Its workflow run was cancelled before it began."
 	case !began && seen.Conclusion == "startup_failure":

@@ -56,21 +56,25 @@ func (s *Story) brokenLock(ctx context.Context) error {
 	if err := s.killWhatWorks(ctx, atWork); err != nil {
 		return err
 	}
-	if err := s.expect(ctx, s.comment(vault, "it is said that nobody knows how far the apply came", "is not known whether prod was changed")); err != nil {
+	err = s.expect(ctx, s.comment(vault, "it is said that nobody knows how far the apply came", "is not known whether prod was changed"))
+	if err != nil {
 		return err
 	}
-	if err := s.say(ctx, vault, Cleo, "/apply prod"); err != nil {
+	if stale := s.commentsWith(vault, "is not known whether prod was changed", "a yes is needed"); len(stale) > 0 {
+		return fmt.Errorf("it is said together with what came before the yes:\n%s", stale[0].Body)
+	}
+	if err := s.say(ctx, Cleo, "/apply prod"); err != nil {
 		return err
 	}
-	command := "/break-lease prod " + vaultRoot
+	command, holder := "/break-lease prod "+vaultRoot, "is held by the apply to prod of #"+strconv.Itoa(s.pulls[vault])
 	err = s.expectAll(ctx,
-		s.comment(vault, "the next apply says who holds the lock, and the one command", "is held by the apply to prod of #"+strconv.Itoa(s.pulls[vault]), command),
+		s.comment(vault, "the next apply says who holds the lock, and the one command", holder, command),
 		s.check(s.merged(vault), "switchyard / apply (prod)", "failure"),
 	)
 	if err != nil {
 		return err
 	}
-	if err := s.say(ctx, vault, Mallory, command); err != nil {
+	if err := s.say(ctx, Mallory, command); err != nil {
 		return err
 	}
 	if err := s.expect(ctx, s.comment(vault, "an outsider is refused", "`"+Mallory+"`", "maintain")); err != nil {
@@ -79,7 +83,7 @@ func (s *Story) brokenLock(ctx context.Context) error {
 	if err := s.confirmBreaking(ctx, command); err != nil {
 		return err
 	}
-	if err := s.say(ctx, vault, Cleo, "/apply prod"); err != nil {
+	if err := s.say(ctx, Cleo, "/apply prod"); err != nil {
 		return err
 	}
 	if err := s.sayYes(ctx, 2, "the next apply meets no lock, and asks for the same yes, as that was to the first one"); err != nil {
@@ -104,38 +108,38 @@ func (s *Story) sayYes(ctx context.Context, times int, what string) error {
 	}
 	_, digest, _ := strings.Cut(asked()[times-1].Body, yes)
 	digest, _, _ = strings.Cut(digest, "`")
-	return s.say(ctx, vault, Ana, "/apply prod "+digest)
+	return s.say(ctx, Ana, "/apply prod "+digest)
 }
 
 // confirmBreaking has Ana ask for the lock to be broken, and two people say yes.
 func (s *Story) confirmBreaking(ctx context.Context, command string) error {
 	const ask = "`/confirm "
-	if err := s.say(ctx, vault, Ana, command+" --reason its machine was lost"); err != nil {
+	if err := s.say(ctx, Ana, command+" --reason its machine was lost"); err != nil {
 		return err
 	}
-	err := s.expect(ctx, s.comment(vault, "the lock is explained before anything is done, and another person is asked for", ask, "another person"))
+	err := s.expect(ctx, s.comment(vault, "the lock is explained first, and another person is asked for", ask, "another person"))
 	if err != nil {
 		return err
 	}
 	asked := s.commentsWith(vault, ask)
 	_, code, _ := strings.Cut(asked[len(asked)-1].Body, ask)
 	code, _, _ = strings.Cut(code, "`")
-	if err := s.say(ctx, vault, Ana, "/confirm "+code); err != nil {
+	if err := s.say(ctx, Ana, "/confirm "+code); err != nil {
 		return err
 	}
 	if err := s.expect(ctx, s.comment(vault, "who asked cannot confirm", "/confirm "+code, Ana+" asked for it")); err != nil {
 		return err
 	}
-	if err := s.say(ctx, vault, Dora, "/confirm "+code); err != nil {
+	if err := s.say(ctx, Dora, "/confirm "+code); err != nil {
 		return err
 	}
 	free := "The state lock of `" + vaultRoot + "` in prod is free"
 	report := []expectation{s.comment(vault, "a second maintainer can: the lock is taken over, and released", free, Dora)}
 	if s.backend() == "azurerm" {
-		report = append(report, s.comment(vault, "the state was copied before", free, "snapshot"))
+		report = append(report, s.comment(vault, "the state was copied before", "The state was copied before", free))
 	}
 	report = append(report,
-		s.comment(vault, "the report says what the killed apply left to do", free, "terraform_data.key"),
+		s.comment(vault, "the report says what the killed apply left to do", "this is left", "terraform_data.key", free),
 		s.incident("prod", free, "its machine was lost"),
 	)
 	return s.expectAll(ctx, report...)
@@ -161,9 +165,9 @@ func (s *Story) incident(environment string, words ...string) expectation {
 	}
 }
 
-// say comments on the pull request of a branch, and expects the comment to have been seen.
-func (s *Story) say(ctx context.Context, branch, as, says string) error {
-	number := s.pulls[branch]
+// say comments on the pull request of the vault, and expects the comment to have been seen.
+func (s *Story) say(ctx context.Context, as, says string) error {
+	number := s.pulls[vault]
 	id, err := s.Repo.Comment(ctx, as, number, says)
 	if err != nil {
 		return fmt.Errorf("comment %q: %w", says, err)

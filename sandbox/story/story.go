@@ -22,7 +22,7 @@ var network embed.FS
 
 const (
 	// patience is how long a step waits for one thing to be shown.
-	patience = 15 * time.Second
+	patience = 90 * time.Second
 	// quiet is how long it waits without a word.
 	quiet = 3 * time.Second
 )

@@ -131,6 +131,18 @@ func confirmedLate(t *testing.T, w *world) {
 	if ops, err := w.Operations(ctx, store.Filter{Kinds: []operation.Kind{operation.BreakLease}}); err != nil || len(ops) != 0 {
 		t.Errorf("%d were queued all the same, %v", len(ops), err)
 	}
+	for _, after := range []struct {
+		days  time.Duration
+		known bool
+	}{{80, true}, {20, false}} {
+		w.clock.Advance(after.days * 24 * time.Hour)
+		if _, err := w.Forget(ctx, 24*time.Hour); err != nil {
+			t.Fatal(err)
+		}
+		if _, known, err := w.Confirmation(ctx, acme.ID, "CODE"); err != nil || known != after.known {
+			t.Errorf("%d days later it is known: %v, %v", after.days, known, err)
+		}
+	}
 }
 
 func releasedConfirmed(t *testing.T, w *world) {
@@ -177,6 +189,14 @@ func stopAnswers(t *testing.T, w *world) {
 			t.Fatal(err)
 		}
 	}
+	defer func() {
+		if _, err := w.Forget(ctx, time.Hour); err != nil {
+			t.Error(err)
+		}
+		if left, err := w.StopAnswers(ctx, 2); err != nil || len(left) != 0 {
+			t.Errorf("%d answers wait for operations that are not there, %v", len(left), err)
+		}
+	}()
 	for id, want := range map[int64][]store.StopAnswer{1: {one}, 2: {other, one}, 3: nil} {
 		got, err := w.StopAnswers(ctx, id)
 		if err != nil {

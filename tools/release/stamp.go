@@ -94,8 +94,11 @@ func rewrite(name string, change func(string) (string, error)) error {
 
 // The files that name our own actions, and the one that names our own workflow.
 var (
-	callers = []string{"workflows-templates/switchyard.yml", "workflows-templates/switchyard-alone.yml", ".github/workflows/run.yml"}
-	short   = []string{"workflows-templates/switchyard-short.yml"}
+	callers = []string{
+		"workflows-templates/switchyard.yml", "workflows-templates/switchyard-alone.yml", "workflows-templates/switchyard-break-lease.yml",
+		".github/workflows/run.yml",
+	}
+	short = []string{"workflows-templates/switchyard-short.yml"}
 )
 
 // Our own actions and our own workflow where something uses them. What stood behind them as a version goes with it.
