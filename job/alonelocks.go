@@ -66,7 +66,8 @@ func Locks(ctx context.Context, p Parts) error {
 	}
 	found := lockOutputs(result)["lock-id"]
 	if meant := p.Env.input(inputLockID); task.Kind == operation.ExplainLock && meant != "" && !strings.EqualFold(meant, found) {
-		p.note("error", fmt.Sprintf("The lock %s is not there: it is %s. Nothing is broken.", quote(meant), cmp.Or(quoted(found), "free")))
+		p.note("error", fmt.Sprintf("The lock %s is not there: it is %s. Nothing is broken. "+
+			"Where several roots are locked, the input root says which is meant.", quote(meant), cmp.Or(quoted(found), "free")))
 		return ErrNotDone
 	}
 	return nil

@@ -427,3 +427,22 @@ func TestALockThatCannotBeLookedAt(t *testing.T) {
 		}
 	}
 }
+
+func TestALockThatAnApplyItselfMeets(t *testing.T) {
+	t.Parallel()
+	s := newStorage(t)
+	w := newWorld(t)
+	tree := w.tree(map[string]string{"a/main.tf": "terraform {\n  backend \"azurerm\" {}\n}\n" + data("first", "1")})
+	l := &leftBehind{world: w, backend: s.Backend("network"), env: s.Env(), kind: "azurerm", next: tree}
+	task := l.of(operation.Apply, tree)
+	task.Targets[0].Expected = l.plan(tree)
+	task.LockTimeout = time.Minute
+	between := func(context.Context) error { lockedBlob(t, s.Azure, "network"); return nil } //nolint:contextcheck // between plan and apply
+	target := runner.RunConfirmed(t.Context(), task, io.Discard, between).Targets[0]
+	if target.Outcome != operation.Locked || target.Lock == nil || target.Found == nil || target.Found.Lease != operation.LeaseHeld || target.Found.Info != nil {
+		t.Fatalf("got %+v", target)
+	}
+	if target.Timings.Apply > 30*time.Second {
+		t.Errorf("it was tried again for %s: an apply never is", target.Timings.Apply)
+	}
+}

@@ -391,7 +391,7 @@ func (r *Repository) ReviewDeployment(_ context.Context, as string, id int64, en
 	}
 	for _, g := range run.gates {
 		if g.open() && strings.EqualFold(g.environment.name, environment) {
-			g.review(approve)
+			g.review(actor, approve)
 		}
 	}
 	s.change()

@@ -31,6 +31,7 @@ type gate struct {
 	deployment  *deployment
 	since       time.Time
 	reviewers   decision
+	reviewer    *account           // whose decision that is; nil: nobody's
 	rules       map[int64]decision // of custom rules
 	reports     []string
 	bypassed    bool
@@ -53,8 +54,8 @@ func newGate(j *job, e *environment, d *deployment, now time.Time) *gate {
 func (g *gate) open() bool { return !g.closed && !g.bypassed && g.verdict() == undecided }
 
 // review is the word of a required reviewer.
-func (g *gate) review(approve bool) {
-	g.reviewers = rejected
+func (g *gate) review(by *account, approve bool) {
+	g.reviewers, g.reviewer = rejected, by
 	if approve {
 		g.reviewers = approved
 	}

@@ -44,6 +44,7 @@ func actionsRoutes(accept func(keys ...string) func(level string) []permission) 
 		{http.MethodPost, runs + "/force-cancel", asInstallation, actions(write), cancelRun(true)},
 		{http.MethodPost, runs + "/rerun", asInstallation, actions(write), rerunRun},
 		{http.MethodGet, runs + "/pending_deployments", asInstallation, actions(read), listPendingDeployments},
+		{http.MethodGet, runs + "/approvals", asInstallation, actions(read), listGateReviews},
 		{http.MethodPost, runs + "/deployment_protection_rule", asInstallation, deployments(write), reviewGate},
 		{http.MethodGet, runs + "/concurrency_groups", asInstallation, actions(read), listGroupsOfRun},
 		{http.MethodGet, repo + "/actions/concurrency_groups/{concurrency_group_name}", asInstallation, actions(read), getGroup},
@@ -398,6 +399,36 @@ func listPendingDeployments(c *call) reply {
 		open = append(open, o)
 	}
 	return reply{status: http.StatusOK, body: open}
+}
+
+// listGateReviews is what people said about the jobs of a run that waited for them.
+// https://docs.github.com/en/rest/actions/workflow-runs#get-the-review-history-for-a-workflow-run
+func listGateReviews(c *call) reply {
+	s, r := c.sandbox, c.repository
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	run := c.run()
+	if run == nil {
+		return notFound()
+	}
+	reviews := []object{}
+	for _, g := range run.gates {
+		if g.reviewer == nil {
+			continue
+		}
+		e, state := g.environment, "rejected"
+		if g.reviewers == approved {
+			state = "approved"
+		}
+		reviews = append(reviews, object{
+			"state": state, "comment": "", "user": s.accountObject(g.reviewer), "environments": []object{{
+				"id": e.id, "node_id": nodeID("EN", e.id), "name": e.name, "url": r.environmentURL(e),
+				"html_url":   r.HTMLURL() + "/deployments/activity_log?environments_filter=" + url.QueryEscape(e.name),
+				"created_at": stamp(e.created), "updated_at": stamp(e.updated),
+			}},
+		})
+	}
+	return reply{status: http.StatusOK, body: reviews}
 }
 
 func nothingToApprove() reply {

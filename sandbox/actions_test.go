@@ -465,6 +465,10 @@ func TestEnvironmentsDecideWhoDeploys(t *testing.T) {
 		if run = w.run(run.ID, nil); run.Conclusion != "success" {
 			t.Errorf("%+v", run)
 		}
+		reviews := w.get(fmt.Sprintf("/repos/acme/network/actions/runs/%d/approvals", run.ID)).list()
+		if len(reviews) != 1 || !strings.Contains(fmt.Sprint(reviews[0]), "state:approved") || !strings.Contains(fmt.Sprint(reviews[0]), "login:ana") {
+			t.Errorf("the reviews are %v", reviews)
+		}
 	})
 	t.Run("set up by the API, with everything", func(t *testing.T) {
 		t.Parallel()

@@ -23,6 +23,8 @@ import (
 	"sync"
 	"testing"
 
+	"github.com/rs/zerolog"
+
 	"github.com/switchyard-dev/switchyard/handlers"
 	"github.com/switchyard-dev/switchyard/job"
 	"github.com/switchyard-dev/switchyard/operation"
@@ -60,6 +62,8 @@ type reached struct {
 	front   string // address of the server, for jobs
 	started string // directory with a file of each Terraform process
 
+	log *logged // of the server
+
 	mu      sync.Mutex
 	secrets map[string]string // value → what it is
 	asked   []string          // paths of the server, each with its status
@@ -67,7 +71,7 @@ type reached struct {
 
 func newReached(t testing.TB, files map[string]string) *reached {
 	t.Helper()
-	r := &reached{secrets: map[string]string{varSecret: "TF_VAR_password", clientSecret: "ARM_CLIENT_SECRET"}}
+	r := &reached{log: newLogged(), secrets: map[string]string{varSecret: "TF_VAR_password", clientSecret: "ARM_CLIENT_SECRET"}}
 	front := httptest.NewServer(http.HandlerFunc(r.forward))
 	t.Cleanup(front.Close)
 	r.front = front.URL
@@ -78,7 +82,7 @@ func newReached(t testing.TB, files map[string]string) *reached {
 			r.started = filepath.Join(a.Environment[writable], "started") // Terraform may write there
 			a.Path = r.wrapTerraform(t, filepath.Join(filepath.Dir(a.Dir), "bin")) + string(os.PathListSeparator) + os.Getenv("PATH")
 		}
-		o.files = files
+		o.files, o.log = files, zerolog.New(r.log)
 	})
 	return r
 }
@@ -238,6 +242,13 @@ func (r *reached) readAll(commits ...string) {
 		}
 	}
 	r.told("what GitHub got", strings.Join(r.Box.Effects(), "\n"))
+	r.log.mu.Lock()
+	said := r.log.data.String()
+	r.log.mu.Unlock()
+	if !strings.Contains(said, "operation") {
+		r.t.Error("the server logs nothing: nothing is shown by this test")
+	}
+	r.told("the server's log", said)
 }
 
 // left are the files that a run has left in artifacts, by name.

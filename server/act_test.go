@@ -13,6 +13,8 @@ import (
 	"testing"
 	"time"
 
+	"github.com/rs/zerolog"
+
 	"github.com/switchyard-dev/switchyard/executor"
 	"github.com/switchyard-dev/switchyard/hub"
 	"github.com/switchyard-dev/switchyard/operation"
@@ -29,6 +31,7 @@ type realOptions struct {
 	watch    func(sandbox.JobRunner) sandbox.JobRunner // who looks on
 	settings func(*settings.Settings)                  // of its server
 	files    map[string]string                         // of its shop
+	log      zerolog.Logger                            // of its server
 	store    story.Store                               // of its story
 }
 
@@ -38,6 +41,7 @@ func newRealWorld(t testing.TB, change ...func(*realOptions)) *world {
 	t.Helper()
 	options := realOptions{
 		machine: func(*act.Options) {}, watch: func(r sandbox.JobRunner) sandbox.JobRunner { return r }, settings: func(*settings.Settings) {},
+		log: quiet,
 	}
 	for _, c := range change {
 		c(&options)
@@ -60,7 +64,7 @@ func newRealWorld(t testing.TB, change ...func(*realOptions)) *world {
 	prepare := func(ctx context.Context, box *sandbox.Sandbox, states string, out io.Writer) (*story.Story, error) {
 		return story.PrepareInWorkflows(ctx, box, states, out, story.Workflows{File: template(t, "switchyard.yml"), Action: action})
 	}
-	return newWorldPrepared(t, box, kept(prepare, options.store), nil, quiet, func(s *settings.Settings) {
+	return newWorldPrepared(t, box, kept(prepare, options.store), nil, options.log, func(s *settings.Settings) {
 		s.Executors = []string{settings.ExecutorActions}
 		s.Terraform.Path = ""
 		s.Drain = 100 * time.Millisecond

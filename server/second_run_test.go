@@ -86,6 +86,7 @@ func TestOfTwoRunsForOneApplyTheFirstWorksAndTheSecondIsCancelled(t *testing.T) 
 func TestARealJobOfASecondRunDoesNothing(t *testing.T) {
 	t.Parallel()
 	r := newReality(t)
+	r.planned(r.open("feature/second", "develop", map[string]string{"infra/second.tf": secondFile}), "dev") // the server knows the shop
 	task := r.forged()
 	inputs, err := executor.Inputs(task)
 	if err != nil {

@@ -272,7 +272,7 @@ func TestAttemptIsStartedOnce(t *testing.T) {
 	}
 }
 
-func TestPlansNeverStarveApplies(t *testing.T) {
+func TestPlansNeverStarveAppliesOrWorkOnLocks(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t, func(o *local.Options) { o.Plans, o.Applies = 1, 1 })
 	plan := w.start(1, operation.Plan, "release")
@@ -283,6 +283,11 @@ func TestPlansNeverStarveApplies(t *testing.T) {
 	}
 	if _, err := w.start(3, operation.Apply, "").Wait(t.Context()); err != nil {
 		t.Errorf("an apply: %v", err)
+	}
+	for number, kind := range map[int64]operation.Kind{5: operation.ExplainLock, 6: operation.BreakLease} {
+		if _, err := w.start(number, kind, "").Wait(t.Context()); err != nil {
+			t.Errorf("a %s: %v", kind, err)
+		}
 	}
 	w.release()
 	if _, err := plan.Wait(t.Context()); err != nil {
