@@ -465,9 +465,9 @@ func (d *Deploy) cancel(ctx context.Context, r request) (string, error) {
 	if r.IsPull {
 		filter.Pull = r.Number
 	}
-	ops, err := d.Store.Operations(ctx, filter)
+	ops, err := d.toCancel(ctx, r, filter)
 	if err != nil {
-		return "", fmt.Errorf("find what to cancel: %w", err)
+		return "", err
 	}
 	view := render.CancelAnswerView{Environment: r.Command.Environment, By: r.Author}
 	awaited := store.StopAnswer{
@@ -506,18 +506,47 @@ func (d *Deploy) cancel(ctx context.Context, r request) (string, error) {
 	if len(awaited.Operations) == 0 {
 		return render.CancelAnswer(view), nil
 	}
-	if err := d.answer(ctx, r.CommentMade, render.CancelAnswer(view)); err != nil { // before they can end, and it says so
-		return "", err
-	}
+	// First, because a comment that has an answer is not seen to again: whoever ends them knows of it, should this break off here.
 	if err := d.Store.AwaitStop(ctx, awaited); err != nil {
 		return "", err //nolint:wrapcheck // says what was to be kept
 	}
-	for _, op := range view.Stopping { // one may have ended just before it was waited for
+	if err := d.answer(ctx, r.CommentMade, render.CancelAnswer(view)); err != nil {
+		return "", err
+	}
+	for _, op := range view.Stopping { // one may have ended before that was written
 		if err := d.sayStopped(ctx, op.ID); err != nil {
 			return "", err
 		}
 	}
 	return "", nil
+}
+
+// toCancel lists what a /cancel is about. On a pull request that is what is shown there, and the work on locks that was asked for there;
+// where it names an environment in which nothing of the pull request runs or waits, it is what has the environment.
+func (d *Deploy) toCancel(ctx context.Context, r request, filter store.Filter) ([]operation.Operation, error) {
+	ops, err := d.Store.Operations(ctx, filter)
+	if err != nil || filter.Pull == 0 {
+		return ops, wrap("find what to cancel", err)
+	}
+	whole := filter
+	whole.Pull, whole.Kinds = 0, []operation.Kind{operation.ExplainLock, operation.BreakLease}
+	locks, err := d.Store.Operations(ctx, whole)
+	if err != nil {
+		return nil, fmt.Errorf("find what to cancel: %w", err)
+	}
+	for _, op := range locks {
+		if op.Lock != nil && !op.Lock.Watch && (op.Lock.Number == r.Number || op.Lock.SaidIn == r.Number) {
+			ops = append(ops, op)
+		}
+	}
+	if len(ops) > 0 || !slices.Contains(strings.Fields(r.Command.Line), r.Command.Environment) {
+		return ops, nil
+	}
+	holder, held, err := d.Store.Holder(ctx, r.Repository.ID, r.Command.Environment)
+	if err != nil || !held {
+		return nil, wrap("find who has the hold", err)
+	}
+	return []operation.Operation{holder}, nil
 }
 
 // sayStopped brings the answers to /cancel up to date that wait for an operation, when that has ended.
@@ -527,28 +556,42 @@ func (d *Deploy) sayStopped(ctx context.Context, id int64) error {
 		return err //nolint:wrapcheck // says what was looked for
 	}
 	for _, answer := range answers {
-		view := render.CancelAnswerView{Environment: answer.Environment, By: answer.Who}
-		var repo operation.Repository
-		for _, id := range answer.Operations {
-			op, err := d.Store.Operation(ctx, id)
-			if err != nil {
-				return fmt.Errorf("read what was stopped: %w", err)
-			}
-			repo = op.Repository
-			if op.State.Ended() || op.State == operation.Unconfirmed {
-				view.Done = append(view.Done, op)
-			} else {
-				view.Stopping = append(view.Stopping, op)
-			}
-		}
-		if len(view.Done) == 0 {
-			continue
-		}
-		if err := d.answerTo(ctx, repo, answer.Number, answer.Comment, render.CancelAnswer(view)); err != nil {
+		// Two of its operations may end at once: who writes last has looked again after that.
+		if err := steady(func() ([]operation.Operation, error) { return d.readAll(ctx, answer.Operations) }, func(a, b []operation.Operation) bool {
+			return slices.EqualFunc(a, b, sameStep)
+		}, func(ops []operation.Operation) error { return d.answerStopped(ctx, answer, ops) }); err != nil {
 			return err
 		}
 	}
 	return nil
+}
+
+func (d *Deploy) readAll(ctx context.Context, ids []int64) ([]operation.Operation, error) {
+	ops := make([]operation.Operation, 0, len(ids))
+	for _, id := range ids {
+		op, err := d.Store.Operation(ctx, id)
+		if err != nil {
+			return nil, fmt.Errorf("read operation %d: %w", id, err)
+		}
+		ops = append(ops, op)
+	}
+	return ops, nil
+}
+
+// answerStopped writes the answer to a /cancel anew, as soon as something that it stops has ended.
+func (d *Deploy) answerStopped(ctx context.Context, answer store.StopAnswer, ops []operation.Operation) error {
+	view := render.CancelAnswerView{Environment: answer.Environment, By: answer.Who}
+	for _, op := range ops {
+		if op.State.Ended() || op.State == operation.Unconfirmed {
+			view.Done = append(view.Done, op)
+		} else {
+			view.Stopping = append(view.Stopping, op)
+		}
+	}
+	if len(view.Done) == 0 {
+		return nil
+	}
+	return d.answerTo(ctx, ops[0].Repository, answer.Number, answer.Comment, render.CancelAnswer(view))
 }
 
 // showCancelled shows what was cancelled with a message before: that may have broken off.

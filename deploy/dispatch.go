@@ -188,8 +188,8 @@ func (d *Deploy) protection(ctx context.Context, op operation.Operation) (string
 		return "", &hub.NeedsPerson{
 			What: fmt.Sprintf("%s has no GitHub Environment `%s`, and a workflow that named it would make it without any protection.",
 				op.Repository.FullName(), name),
-			Remedy: fmt.Sprintf("Make it at %s/%s/settings/environments, let only the branch `%s` deploy to it, then comment `/apply %s`.",
-				d.WebURL, op.Repository.FullName(), op.Branch, op.Environment),
+			Remedy: fmt.Sprintf("Make it at %s/%s/settings/environments, let only the branch `%s` deploy to it, then comment `%s`.",
+				d.WebURL, op.Repository.FullName(), op.Branch, op.Kind.Again(op.Environment)),
 		}
 	default:
 		return "", nil

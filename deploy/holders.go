@@ -38,6 +38,8 @@ func (d *Deploy) lifeOf(ctx context.Context, op operation.Operation) (render.Lif
 	switch {
 	case op.Host == "" && d.watches(op.ID):
 		return render.Alive, "Switchyard is about to start it.", nil
+	case op.Host == "" && d.Shared && op.State == operation.Running:
+		return render.Unknown, "No runner of it was started yet, and another server may be about to do that.", nil
 	case op.Host == "":
 		return render.Dead, "Its runner was never started.", nil
 	case op.State.Ended() && reported:
@@ -139,7 +141,8 @@ func (d *Deploy) holderOf(
 }
 
 // takerOf finds the operation of ours that took a lock; nil for none. It is sure where the runner has named the lock, or where the lock
-// names the machine of that runner: one environment has one exclusive operation at a time.
+// names the machine of that runner: one environment has one exclusive operation at a time. A lock that was taken when the operation did
+// not run, be it for a minute, may be of somebody at that very machine: then it is not sure.
 func (d *Deploy) takerOf(
 	ctx context.Context, repo operation.Repository, target operation.Target, info operation.LockInfo, but []int64,
 ) (*operation.Operation, bool, error) {
@@ -151,12 +154,12 @@ func (d *Deploy) takerOf(
 		return nil, false, fmt.Errorf("find who took the lock: %w", err)
 	}
 	ops = slices.DeleteFunc(ops, func(op operation.Operation) bool { return slices.Contains(but, op.ID) })
+	created, known := lockTime(info.Created)
 	for _, op := range ops {
 		if namesLock(op, target, info.ID) {
-			return &op, true, nil
+			return &op, known && offBy(op, created) <= clockSkew, nil
 		}
 	}
-	created, known := lockTime(info.Created)
 	if !known {
 		return nil, false, nil
 	}
@@ -174,7 +177,7 @@ func (d *Deploy) takerOf(
 	if _, machine, _ := strings.Cut(info.Who, "@"); machine != replica.Name {
 		return nil, false, nil // it was taken meanwhile on another machine
 	}
-	return &op, true, nil
+	return &op, offBy(op, created) == 0, nil
 }
 
 // ranClosest finds the operation that ran when a lock was taken: those of one environment run one after another. One whose runner says
@@ -248,7 +251,7 @@ func (d *Deploy) metLock(ctx context.Context, op operation.Operation, end store.
 		holder, err := d.holderOf(ctx, op.Repository, result.Target, found, op.ID) // it met the lock, whenever that was taken
 		if err != nil {
 			zerolog.Ctx(ctx).Warn().Err(err).Msg("could not find out who holds a lock")
-			holder = render.LockHolder{Life: render.Unknown, Because: "It could not be found out who holds it."}
+			holder = render.LockHolder{Life: render.Unknown, Because: holderNotKnown}
 		}
 		end.Message = render.LockMet(render.LockedTarget{Target: result.Target, Found: found, Holder: holder})
 		return end

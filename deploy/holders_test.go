@@ -97,17 +97,30 @@ func TestWhoHoldsALock(t *testing.T) {
 		ours bool
 		life render.Life
 		says string
+		hold bool // it is asked for the life of who has the hold
 	}{
 		"an apply that runs here holds its lock and lives": {
 			host: "here", live: true, info: lock("ci@build-1", time.Second), ours: true, life: render.Alive, says: "still runs on build-1",
 		},
 		"an apply whose processes have gone left it": {
 			host: "here", info: lock("ci@build-1", time.Second), ours: true, life: render.Dead, says: "any more",
-			end: func(t *testing.T, w *lockWorld) { t.Helper(); w.ends(t, operation.Interrupted) },
+			end: func(t *testing.T, w *lockWorld) {
+				t.Helper()
+				w.clock.Advance(time.Minute)
+				w.ends(t, operation.Interrupted)
+			},
 		},
 		"a runner that named the lock and reported its end left it": {
-			host: "there", info: lock("somebody@elsewhere", time.Hour), ours: true, life: render.Dead, says: "reported at 12:00 UTC",
+			host: "there", info: lock("somebody@elsewhere", time.Minute), ours: true, life: render.Dead, says: "reported at 12:00 UTC",
 			end: func(t *testing.T, w *lockWorld) { t.Helper(); w.ends(t, operation.Failed, own) },
+		},
+		"a lock that a runner named and that was taken after its end may be somebody else's": {
+			host: "there", info: lock("mia@laptop", time.Hour), ours: true, life: render.Unknown, says: "may be somebody else's",
+			end: func(t *testing.T, w *lockWorld) { t.Helper(); w.ends(t, operation.Failed, own) },
+		},
+		"a lock that was taken on the server's machine after an apply had gone may be of somebody who works there": {
+			host: "here", info: lock("mia@build-1", time.Minute), ours: true, life: render.Unknown, says: "may be somebody else's",
+			end: func(t *testing.T, w *lockWorld) { t.Helper(); w.ends(t, operation.Interrupted) },
 		},
 		"a lock that an apply only met is not its own": {
 			host: "here", info: lock("mia@laptop", time.Second), life: render.Unknown, says: "No operation of Switchyard took it",
@@ -125,6 +138,10 @@ func TestWhoHoldsALock(t *testing.T) {
 		"of an apply on a server that does not answer nothing is known": {
 			host: "there", info: lock("ci@build-2", time.Second), ours: true, life: render.Unknown, says: "does not answer since 12:00 UTC",
 			end: func(t *testing.T, w *lockWorld) { t.Helper(); w.clock.Advance(time.Hour) },
+		},
+		"of an apply that no runner was started for another server may be about to start one": {
+			host: "", info: nil, life: render.Unknown, says: "another server may be about to do that", hold: true,
+			end: func(t *testing.T, w *lockWorld) { t.Helper(); w.Shared = true },
 		},
 		"a lock without a description could be anybody's": {
 			host: "here", info: nil, life: render.Unknown, says: "no description",
@@ -144,6 +161,9 @@ func TestWhoHoldsALock(t *testing.T) {
 				test.end(t, w)
 			}
 			holder, err := w.holderOf(t.Context(), w.repo, target, &operation.StateLock{Lease: operation.LeaseHeld, Info: test.info})
+			if test.hold {
+				holder.Life, holder.Because, err = w.lifeOf(t.Context(), w.apply)
+			}
 			if err != nil {
 				t.Fatal(err)
 			}

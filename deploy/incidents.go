@@ -18,8 +18,11 @@ type incident struct {
 
 // wantIncident wants an entry. The same key is the same entry.
 func (d *Deploy) wantIncident(ctx context.Context, repo operation.Repository, environment, key, body string) error {
-	return d.want(ctx, repo, surfaceIncident, "incident/"+environment+"/"+key, incident{Environment: environment, Body: body}, time.Time{})
+	return d.want(ctx, repo, surfaceIncident, incidentKey(environment, key), incident{Environment: environment, Body: body}, time.Time{})
 }
+
+// incidentKey is the key of the surface that shows an entry.
+func incidentKey(environment, key string) string { return "incident/" + environment + "/" + key }
 
 // writeIncident brings an entry to the issue of its environment.
 func (d *Deploy) writeIncident(ctx context.Context, repo operation.Repository, key string, again bool, ids external, wanted incident,

@@ -14,8 +14,10 @@ import (
 	"github.com/rs/zerolog"
 
 	"github.com/switchyard-dev/switchyard/commands"
+	"github.com/switchyard-dev/switchyard/hub"
 	"github.com/switchyard-dev/switchyard/operation"
 	"github.com/switchyard-dev/switchyard/render"
+	"github.com/switchyard-dev/switchyard/repoconfig"
 	"github.com/switchyard-dev/switchyard/store"
 )
 
@@ -71,7 +73,7 @@ func (d *Deploy) breakLease(ctx context.Context, r request) (string, error) {
 	if err != nil {
 		return "", fmt.Errorf("ask for a look at locks: %w", err)
 	}
-	if err := d.showLocks(ctx, op); err != nil { // before it can end, and be shown as that
+	if err := d.show(ctx, op); err != nil { // before it can end, and be shown as that
 		return "", err
 	}
 	return "", wrap("queue a look at locks", d.enqueue(ctx, driveJob(op)))
@@ -142,10 +144,12 @@ func (d *Deploy) lockView(ctx context.Context, op operation.Operation) (render.L
 	} else if held {
 		facts.Hold = &hold
 		if facts.HoldOf, _, err = d.lifeOf(ctx, hold); err != nil {
-			return view, err
+			zerolog.Ctx(ctx).Warn().Err(err).Msg("could not find out whether what has the hold lives")
+			facts.HoldOf = render.Unknown
 		}
 	}
-	decision := commands.DecideLock(config.Config, op.Environment, facts)
+	decision := decideLock(config, op.Environment, facts)
+	view.Targets = facts.Targets
 	view.Verdict, view.Chosen, view.Two, view.Why = decision.Verdict, decision.Chosen, decision.Two, decision.Why
 	if view.Verdict == render.LockHeldHere {
 		view.Holder = facts.Hold
@@ -157,6 +161,20 @@ func (d *Deploy) lockView(ctx context.Context, op operation.Operation) (render.L
 	}
 	view.Command = lockCommand(view, facts)
 	return view, nil
+}
+
+// decideLock decides about a lock by the configuration as it is now. One that cannot be used does not say whose yes is needed, so nobody
+// is asked for one. The targets then say so.
+func decideLock(config configured, environment string, facts commands.LockFacts) commands.LockDecision {
+	_, known := config.Environment(environment)
+	if config.Problem == "" && !config.Default && known {
+		return commands.DecideLock(config.Config, environment, facts)
+	}
+	for i := range facts.Targets {
+		facts.Targets[i].Found = nil
+		facts.Targets[i].Error = "The configuration cannot be used, or does not have this environment any more, so it does not say who may have a lock broken."
+	}
+	return commands.LockDecision{Verdict: render.LockFailed, Chosen: -1}
 }
 
 // lockedTargets is what was found of each lock, with who holds it.
@@ -177,12 +195,17 @@ func (d *Deploy) lockedTargets(ctx context.Context, op operation.Operation) ([]r
 		}
 		var err error
 		if target.Holder, err = d.holderOf(ctx, op.Repository, target.Target, target.Found); err != nil {
-			return nil, err
+			// Somebody waits for this answer, and two people are asked where nothing is known.
+			zerolog.Ctx(ctx).Warn().Err(err).Msg("could not find out who holds a lock")
+			target.Holder.Life, target.Holder.Because = render.Unknown, holderNotKnown
 		}
 		targets = append(targets, target)
 	}
 	return targets, nil
 }
+
+// holderNotKnown is why nothing is said of the holder of a lock when GitHub, or something else that knows, gives no answer.
+const holderNotKnown = "It could not be found out who holds it."
 
 // askToBreak has the breaking of the chosen lock wait for a /confirm.
 func (d *Deploy) askToBreak(ctx context.Context, op operation.Operation, view *render.LockView) error {
@@ -248,12 +271,16 @@ func (d *Deploy) confirmed(ctx context.Context, r request) (string, error) {
 		if err != nil {
 			return "", fmt.Errorf("read what the comment confirmed: %w", err)
 		}
-		return "", errors.Join(d.showBroken(ctx, op), d.enqueue(ctx, driveJob(op)))
+		return "", errors.Join(d.show(ctx, op), d.enqueue(ctx, driveJob(op)))
 	}
 	asked, known, err := d.Store.Confirmation(ctx, r.Repository.ID, r.Command.Code)
 	if err != nil {
 		return "", err //nolint:wrapcheck // says what was looked for
 	}
+	if known && asked.Command == commandUnlock && asked.Taken == r.Comment {
+		return d.unlockTaken(ctx, r, asked)
+	}
+	asked.Two = asked.Two || twoNow(r.Config, asked)
 	view := render.ConfirmView{
 		Code: r.Command.Code, Command: asked.Command, Asked: asked.By, By: asked.TakenBy, At: asked.Expires, Now: d.Clock.Now(),
 		Again: strings.TrimSpace(fmt.Sprintf("/%s %s %s", asked.Command, asked.Environment, asked.Root)),
@@ -277,10 +304,42 @@ func (d *Deploy) confirmed(ctx context.Context, r request) (string, error) {
 		view.Kind = render.ConfirmTaken
 	case errors.Is(err, store.ErrNotFound):
 		view.Kind = render.ConfirmUnknown
+	case errors.Is(err, errAnother):
+		view.Kind = render.ConfirmSelf
 	default:
 		return text, err
 	}
 	return render.ConfirmRefused(view), nil
+}
+
+// errAnother says that another person than who asked has to confirm.
+var errAnother = errors.New("another person has to confirm")
+
+// twoNow reports whether the configuration asks for two people, whatever it asked for when something was explained.
+func twoNow(config configured, asked store.Confirmation) bool {
+	ask := commands.TwoForBreakLease
+	if asked.Command == commandUnlock {
+		ask = commands.TwoForUnlock
+	}
+	two, _ := ask(config.Config, asked.Environment, render.Dead) // of the holder's life it was decided when it was explained
+	return two
+}
+
+// another says why a person is not another one than who asked, or may not be. Logins can be changed, so GitHub is asked who that is now.
+func (d *Deploy) another(ctx context.Context, r request, asked store.Confirmation) (render.ConfirmKind, error) {
+	if strings.EqualFold(asked.By, r.Author) {
+		return render.ConfirmSelf, nil
+	}
+	written, err := d.Hub.Comment(ctx, r.Repository, asked.Comment)
+	switch gone := (*hub.Gone)(nil); {
+	case errors.As(err, &gone): // whoever asked has taken it back
+		return render.ConfirmUnknown, nil
+	case err != nil:
+		return "", fmt.Errorf("read the comment that asked: %w", err)
+	case strings.EqualFold(written.Author, r.Author):
+		return render.ConfirmSelf, nil
+	}
+	return "", nil
 }
 
 // mayConfirm says why a person may not confirm; empty when they may.
@@ -292,8 +351,9 @@ func (d *Deploy) mayConfirm(
 		return "", "", fmt.Errorf("ask for the time: %w", err)
 	}
 	permission, teams := r.Config.Permission(asked.Command), r.Config.Commands[asked.Command].Teams
+	_, there := r.Config.Environment(asked.Environment)
 	switch {
-	case !known:
+	case !known || !there:
 		return render.ConfirmUnknown, "", nil
 	case operation.PermissionRank(r.Person.Permission) < operation.PermissionRank(permission):
 		return render.ConfirmRights, permission + " permission", nil
@@ -312,8 +372,9 @@ func (d *Deploy) mayConfirm(
 		return render.ConfirmTaken, "", nil
 	case now.After(asked.Expires):
 		return render.ConfirmExpired, "", nil
-	case asked.Two && strings.EqualFold(asked.By, r.Author):
-		return render.ConfirmSelf, "", nil
+	case asked.Two:
+		kind, err = d.another(ctx, r, asked)
+		return kind, "", err
 	}
 	return "", "", nil
 }
@@ -358,7 +419,7 @@ func (d *Deploy) breakConfirmed(ctx context.Context, r request, asked store.Conf
 	if err != nil {
 		return fmt.Errorf("queue the breaking of a lock: %w", err)
 	}
-	if err := d.showBroken(ctx, queued); err != nil { // before it can end, and be shown as that
+	if err := d.show(ctx, queued); err != nil { // before it can end, and be shown as that
 		return err
 	}
 	return wrap("queue the breaking of a lock", d.enqueue(ctx, driveJob(queued)))
@@ -390,6 +451,9 @@ func (d *Deploy) breakLock(ctx context.Context, op operation.Operation) (store.F
 		end.Message = "Nothing was done, because the configuration cannot be used."
 		return end, nil
 	}
+	if op, err = d.atTip(ctx, op, config); err != nil {
+		return end, err
+	}
 	seen := reviewed{config: &config}
 	if op.Lock.Of != 0 {
 		dead, err := d.Store.Operation(ctx, op.Lock.Of)
@@ -406,10 +470,33 @@ func (d *Deploy) breakLock(ctx context.Context, op operation.Operation) (store.F
 		}
 		seen.targets = d.wasToDo(ctx, dead, config)
 	}
-	if err := d.showBroken(ctx, op); err != nil {
+	if err := d.show(ctx, op); err != nil {
 		zerolog.Ctx(ctx).Warn().Err(err).Msg("could not show that a lock is being broken") // its end is shown
 	}
 	return d.execute(ctx, op, seen)
+}
+
+// atTip has the breaking of a lock work with the tip of its branch where it runs in a workflow: a run is always of the tip, and its job
+// does nothing with another commit.
+func (d *Deploy) atTip(ctx context.Context, op operation.Operation, config configured) (operation.Operation, error) {
+	if name, err := d.chosen(config.Config); err != nil || name != repoconfig.ExecutorActions {
+		return op, err
+	}
+	tip, there, err := d.Git.Branch(ctx, op.Repository, op.Branch)
+	if err != nil {
+		return op, fmt.Errorf("find the branch: %w", err)
+	}
+	if !there {
+		return op, &hub.NeedsPerson{
+			What:   "The branch `" + op.Branch + "`, whose workflow would do it, does not exist any more.",
+			Remedy: "Make it anew, then comment `" + op.Kind.Again(op.Environment) + "`.",
+		}
+	}
+	if op.Tree, err = d.Git.Tree(ctx, op.Repository, tip); err != nil {
+		return op, fmt.Errorf("find the tree of %s: %w", short(tip), err)
+	}
+	op.Head = tip
+	return op, nil
 }
 
 // wasToDo is what people had reviewed of a dead apply. Where that cannot be found, what it did of it is not told.
@@ -462,7 +549,7 @@ func (d *Deploy) showBroken(ctx context.Context, op operation.Operation) error {
 	if !op.State.Ended() || op.Attempt == 0 {
 		return nil
 	}
-	return d.wantIncident(ctx, op.Repository, op.Environment, fmt.Sprintf("broken/%d", op.ID), render.IncidentBroken(view))
+	return d.wantIncident(ctx, op.Repository, op.Environment, brokenEntry(op), render.IncidentBroken(view))
 }
 
 // unsavedArtifact looks for a state that a dead apply left, encrypted, in the artifacts of its run; nil where there is none.
@@ -508,13 +595,32 @@ func (d *Deploy) lockTask(ctx context.Context, op operation.Operation, task *ope
 	}
 }
 
-// showLastBroken shows the newest breaking of a lock that has ended: what showed that may have broken off.
+// brokenEntry is the key of the entry about the breaking of a lock.
+func brokenEntry(op operation.Operation) string { return fmt.Sprintf("broken/%d", op.ID) }
+
+// showLastBroken shows the newest that broke a lock, or should have, and have ended: what showed that may have broken off. The last that
+// is wanted of each is its entry.
 func (d *Deploy) showLastBroken(ctx context.Context, repo int64, environment string) error {
 	ended, err := d.Store.Operations(ctx, store.Filter{
-		Repository: repo, Environment: environment, Kinds: []operation.Kind{operation.BreakLease}, Newest: true, Limit: 1,
+		Repository: repo, Environment: environment, Kinds: []operation.Kind{operation.BreakLease}, Newest: true, Limit: fewNewest,
+		States: []operation.State{operation.Succeeded, operation.Failed, operation.Interrupted, operation.Cancelled},
 	})
-	if err != nil || len(ended) == 0 || !ended[0].State.Ended() {
-		return wrap("find the newest breaking of a lock", err)
+	if err != nil {
+		return fmt.Errorf("find who broke locks: %w", err)
 	}
-	return d.showBroken(ctx, ended[0])
+	for _, op := range slices.Backward(ended) {
+		if err := d.sayStopped(ctx, op.ID); err != nil {
+			return err
+		}
+		if _, told, err := d.Store.Surface(ctx, repo, incidentKey(environment, brokenEntry(op))); err != nil || told {
+			if err != nil {
+				return fmt.Errorf("look for the entry about %s: %w", op, err)
+			}
+			continue
+		}
+		if err := d.show(ctx, op); err != nil {
+			return err
+		}
+	}
+	return nil
 }

@@ -2,7 +2,9 @@ package deploy
 
 import (
 	"context"
+	"crypto/sha256"
 	"fmt"
+	"slices"
 	"time"
 
 	"github.com/rs/zerolog"
@@ -75,23 +77,12 @@ func (d *Deploy) watchLock(ctx context.Context, op operation.Operation) error {
 	if err != nil {
 		return fmt.Errorf("find what came after it: %w", err)
 	}
-	tried := 0
-	for _, later := range since {
-		if later.ID <= op.ID {
-			continue
-		}
-		watched := later.Kind == operation.ExplainLock && later.Lock != nil && later.Lock.Of == op.ID
-		switch {
-		case later.Kind.Exclusive() && (later.State == operation.Succeeded || later.State == operation.Running):
-			return nil
-		case watched && (later.State == operation.Succeeded || !later.State.Ended()):
-			return nil
-		case watched:
-			tried++
-		}
-	}
-	if tried >= maxWatches {
+	roots := toWatch(op, since)
+	if len(roots) == 0 {
 		return nil
+	}
+	if life, _, err := d.lifeOf(ctx, op); err != nil || life == render.Alive {
+		return err // it may be looked at when that is over
 	}
 	if err := d.Git.Fetch(ctx, op.Repository); err != nil {
 		return fmt.Errorf("fetch: %w", err)
@@ -102,7 +93,7 @@ func (d *Deploy) watchLock(ctx context.Context, op operation.Operation) error {
 	}
 	look, err := d.Store.Request(ctx, operation.Operation{
 		Kind: operation.ExplainLock, Repository: op.Repository, Environment: op.Environment, Branch: op.Branch, Head: op.Head, Tree: tree,
-		Roots: op.Roots, Actor: "switchyard", Reason: fmt.Sprintf("%s ended without giving back its locks, as far as is known", op),
+		Roots: roots, Actor: "switchyard", Reason: fmt.Sprintf("%s ended without giving back its locks, as far as is known", op),
 		Lock: &operation.LockRequest{Of: op.ID, Watch: true},
 	}, 0)
 	if err != nil {
@@ -111,21 +102,47 @@ func (d *Deploy) watchLock(ctx context.Context, op operation.Operation) error {
 	return wrap("queue a look at locks", d.enqueue(ctx, driveJob(look)))
 }
 
-// sayStuck tells of each lock, once, that one of our own operations has left behind.
+// toWatch are the roots of an operation whose locks are still to be looked at, by what came after it: not those in which something has
+// worked since, nor those that were looked at. There are none while something is at work there, or after too many tries.
+func toWatch(op operation.Operation, since []operation.Operation) []string {
+	left, tried := slices.Clone(op.Roots), 0
+	for _, later := range since {
+		watched := later.Kind == operation.ExplainLock && later.Lock != nil && later.Lock.Of == op.ID
+		switch {
+		case later.ID <= op.ID:
+		case later.Kind.Exclusive() && later.State == operation.Running, watched && !later.State.Ended():
+			return nil
+		case later.Kind.Exclusive() && later.State == operation.Succeeded:
+			left = slices.DeleteFunc(left, func(root string) bool { return slices.Contains(later.Roots, root) })
+		case watched:
+			tried++
+			left = slices.DeleteFunc(left, func(root string) bool { return foundOf(later, root) != nil })
+		}
+	}
+	if tried >= maxWatches {
+		return nil
+	}
+	return left
+}
+
+// sayStuck tells of each lock, once, that one of our own operations has left behind. One without a description was taken by an operation
+// that was killed right then, as whoever lives writes one at once.
 func (d *Deploy) sayStuck(ctx context.Context, op operation.Operation, view render.LockView) error {
 	for i, target := range view.Targets {
-		held := target.Found != nil && target.Found.Lease == operation.LeaseHeld
-		if !held || target.Holder.Operation == nil || target.Holder.Life == render.Alive {
+		if target.Found == nil || target.Found.Lease != operation.LeaseHeld || target.Holder.Life == render.Alive {
 			continue
+		}
+		id := fmt.Sprintf("of %d", op.Lock.Of)
+		if target.Found.Info != nil && target.Found.Info.ID != "" {
+			if id = target.Found.Info.ID; target.Holder.Operation == nil {
+				continue
+			}
 		}
 		one := view
 		one.Targets, one.Chosen, one.Command = view.Targets[i:i+1], 0, "/break-lease "+op.Environment+" "+target.Target.Root
-		id := fmt.Sprintf("of %d", op.Lock.Of) // one without a description
-		if target.Found.Info != nil && target.Found.Info.ID != "" {
-			id = target.Found.Info.ID
-		}
-		key := fmt.Sprintf("stuck/%s/%s", target.Target.Root, id)
-		if _, said, err := d.Store.Surface(ctx, op.Repository.ID, "incident/"+op.Environment+"/"+key); err != nil || said {
+		sum := sha256.Sum256([]byte(target.Target.Root + "\x00" + id)) // whoever writes to the store says what the id is
+		key := fmt.Sprintf("stuck/%x", sum[:8])
+		if _, said, err := d.Store.Surface(ctx, op.Repository.ID, incidentKey(op.Environment, key)); err != nil || said {
 			if err != nil {
 				return fmt.Errorf("find what was said of the lock: %w", err)
 			}

@@ -33,7 +33,7 @@ func (d *Deploy) runPlan(ctx context.Context, what drive) error {
 		return fmt.Errorf("start plan %d: %w", what.Operation, err)
 	}
 	if !started {
-		return d.show(ctx, op) // it ended while it waited, or what showed its end broke off
+		return d.showEnd(ctx, op) // it ended while it waited, or what showed its end broke off
 	}
 	if err := d.begin(op.ID); err != nil {
 		return fmt.Errorf("start %s: %w", op, err)
@@ -122,6 +122,9 @@ func (d *Deploy) showEnded(ctx context.Context, repo int64, environment string) 
 			return fmt.Errorf("find what has ended: %w", err)
 		}
 		for _, op := range slices.Backward(ended) {
+			if err := d.sayStopped(ctx, op.ID); err != nil { // by what the rows have alone
+				return err
+			}
 			if err := d.show(ctx, op); err != nil {
 				return err
 			}

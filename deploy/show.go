@@ -27,9 +27,9 @@ const (
 func (d *Deploy) show(ctx context.Context, op operation.Operation) error {
 	switch op.Kind {
 	case operation.ExplainLock:
-		return d.showLocks(ctx, op)
+		return d.keepShown(ctx, &op, func(ctx context.Context) error { return d.showLocks(ctx, op) })
 	case operation.BreakLease:
-		return d.showBroken(ctx, op)
+		return d.keepShown(ctx, &op, func(ctx context.Context) error { return d.showBroken(ctx, op) })
 	case operation.Plan:
 		return d.showPlan(ctx, op)
 	case operation.Apply:

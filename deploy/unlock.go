@@ -1,9 +1,11 @@
 package deploy
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
+	"strings"
 	"time"
 
 	"github.com/switchyard-dev/switchyard/commands"
@@ -51,7 +53,7 @@ func (d *Deploy) unlock(ctx context.Context, r request) (string, error) {
 // unlockConfirmed releases the hold of exactly the attempt that was explained, unless it turns out to live.
 func (d *Deploy) unlockConfirmed(ctx context.Context, r request, asked store.Confirmation) (string, error) {
 	r.Command.Environment = asked.Environment
-	view := render.UnlockAnswerView{Environment: asked.Environment, By: r.Author, Now: d.Clock.Now()}
+	view := render.UnlockAnswerView{Environment: asked.Environment, By: asked.By, Confirmed: r.Author, Now: d.Clock.Now()}
 	holder, held, err := d.Store.Holder(ctx, r.Repository.ID, asked.Environment)
 	if err != nil {
 		return "", fmt.Errorf("find who has the hold: %w", err)
@@ -67,8 +69,14 @@ func (d *Deploy) unlockConfirmed(ctx context.Context, r request, asked store.Con
 		view.Alive = &holder
 		return render.UnlockAnswer(view), nil
 	}
+	if two, _ := commands.TwoForUnlock(r.Config.Config, asked.Environment, life); two && !asked.Two {
+		// A runner was started since, on a server that does not answer now.
+		if kind, err := d.another(ctx, r, asked); err != nil || kind != "" {
+			return "", cmp.Or(err, errAnother)
+		}
+	}
 	by := asked.By
-	if by != r.Author {
+	if !strings.EqualFold(by, r.Author) {
 		by += ", confirmed by " + r.Author
 	}
 	released, err := d.Store.ReleaseConfirmed(ctx, holder, asked.Code, r.Comment, r.Author,
@@ -81,6 +89,18 @@ func (d *Deploy) unlockConfirmed(ctx context.Context, r request, asked store.Con
 	}
 	view.Released = &released
 	return render.UnlockAnswer(view), d.goOn(ctx, r)
+}
+
+// unlockTaken answers a /confirm that has released a hold already, and whose answer broke off.
+func (d *Deploy) unlockTaken(ctx context.Context, r request, asked store.Confirmation) (string, error) {
+	r.Command.Environment = asked.Environment
+	released, err := d.Store.Operation(ctx, asked.Operation)
+	if err != nil {
+		return "", fmt.Errorf("read what had the hold: %w", err)
+	}
+	return render.UnlockAnswer(render.UnlockAnswerView{
+		Environment: asked.Environment, By: asked.By, Confirmed: r.Author, Now: d.Clock.Now(), Released: &released,
+	}), d.goOn(ctx, r)
 }
 
 // changedMeanwhile answers where the hold is not as it was when it was looked at: what has it now was not what the person meant.

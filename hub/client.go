@@ -298,8 +298,10 @@ func nextPage(header http.Header) page {
 		if number, err := strconv.Atoi(query.Get("page")); err == nil && number > 1 {
 			return page{key: "page", value: strconv.Itoa(number)}
 		}
-		if cursor := query.Get("cursor"); cursor != "" && len(cursor) <= maxCursor {
-			return page{key: "cursor", value: cursor}
+		for _, key := range []string{"cursor", "after"} {
+			if cursor := query.Get(key); cursor != "" && len(cursor) <= maxCursor {
+				return page{key: key, value: cursor}
+			}
 		}
 		return page{}
 	}

@@ -66,12 +66,15 @@ func (j *job) openTarget(ctx context.Context, task operation.TargetTask, p *plan
 	if err != nil {
 		return nil, err
 	}
-	setup := initialization{job: j, task: task, planned: p, key: key}
-	if _, err := setup.skip(ctx); err != nil {
-		return nil, err
-	}
-	initErr := setup.run(ctx)
+	// Init notes the backend before it reads the state, which fails where that is empty and locked, and before it asks for providers.
+	initErr := j.initBackend(ctx, task, p)
+	p.uninit = true
 	noted, ok, err := j.noted(key)
+	if !ok && err == nil && ctx.Err() == nil { // there is none, or this program notes it later
+		initErr = j.initWhole(ctx, task, p)
+		p.uninit = initErr != nil
+		noted, ok, err = j.noted(key)
+	}
 	switch {
 	case ctx.Err() != nil:
 		return nil, cmp.Or(initErr, context.Cause(ctx)) //nolint:wrapcheck // ours
@@ -83,8 +86,7 @@ func (j *job) openTarget(ctx context.Context, task operation.TargetTask, p *plan
 		return nil, errors.New("this root has no backend, so nothing outlives a run that could be locked: add a backend block, " +
 			"https://developer.hashicorp.com/terraform/language/backend")
 	}
-	// Init notes the backend before it reads the state, which fails where that is empty and locked, and before it installs providers.
-	p.backend, p.uninit = noted, initErr != nil
+	p.backend = noted
 	return j.openLock(ctx, p)
 }
 
@@ -241,7 +243,7 @@ func (j *job) aftermath(ctx context.Context, task operation.TargetTask, p *plann
 	var drift []operation.Change
 	var err error
 	if p.uninit {
-		err = j.initAgain(ctx, task, p)
+		err = j.initWhole(ctx, task, p)
 	}
 	if err == nil {
 		drift, err = j.refresh(ctx, task, p)
@@ -262,8 +264,25 @@ func (j *job) aftermath(ctx context.Context, task operation.TargetTask, p *plann
 	}
 }
 
-// initAgain does init once more, which failed while the state was locked.
-func (j *job) initAgain(ctx context.Context, task operation.TargetTask, p *planned) error {
+// initBackend does so much of init as a look at the backend needs: it takes no time and no network but the backend's.
+func (j *job) initBackend(ctx context.Context, task operation.TargetTask, p *planned) error {
+	none := j.work.path("home", "no-providers")
+	if err := os.MkdirAll(none, privateDir); err != nil {
+		return fmt.Errorf("make an empty directory: %w", err)
+	}
+	if err := j.work.remove(filepath.Join("data", targetKey(task.Target), "terraform.tfstate")); err != nil {
+		return err
+	}
+	took, err := j.progress.step(&task.Target, StepInit, func() error { return p.root.InitBackend(ctx, task.Backend, none) })
+	p.result.Timings.Init += took
+	return err
+}
+
+// initWhole does all of init, as plans need it.
+func (j *job) initWhole(ctx context.Context, task operation.TargetTask, p *planned) error {
+	if err := j.work.remove(filepath.Join("data", targetKey(task.Target), "plugin_path")); err != nil { // of initBackend
+		return err
+	}
 	setup := initialization{job: j, task: task, planned: p, key: targetKey(task.Target)}
 	if _, err := setup.skip(ctx); err != nil {
 		return err

@@ -446,3 +446,43 @@ func TestALockThatAnApplyItselfMeets(t *testing.T) {
 		t.Errorf("it was tried again for %s: an apply never is", target.Timings.Apply)
 	}
 }
+
+func TestALockIsBrokenWhereNothingCanBeFetched(t *testing.T) {
+	t.Parallel()
+	const holder = `{"ID":"11111111-0000-4000-8000-000000000000","Operation":"OperationTypeApply","Who":"ana@laptop"}`
+	at := newInfoServer(t)
+	request, err := http.NewRequestWithContext(t.Context(), "LOCK", at, strings.NewReader(holder))
+	if err != nil {
+		t.Fatal(err)
+	}
+	response, err := http.DefaultClient.Do(request)
+	if err != nil {
+		t.Fatal(err)
+	}
+	_ = response.Body.Close()
+	w := newWorld(t)
+	tree := w.tree(map[string]string{"a/main.tf": `terraform {
+  backend "http" {}
+  required_providers {
+    none = { source = "127.0.0.1:1/none/none" }
+  }
+}
+module "private" {
+  source = "https://127.0.0.1:1/private.zip"
+}
+`})
+	l := &leftBehind{world: w, kind: "http", next: tree, backend: map[string]string{
+		"address": at, "lock_address": at, "unlock_address": at, "retry_max": "0",
+	}}
+	found := l.explain()
+	if found.Lease != operation.LeaseHeld || found.Info == nil || found.Info.Who != "ana@laptop" {
+		t.Fatalf("found %+v", found)
+	}
+	target := l.do(l.breaking(found)).Targets[0]
+	if target.Outcome != operation.Released || target.Broken == nil || !target.Broken.Verified || !strings.Contains(target.Broken.Problem, "127.0.0.1:1") {
+		t.Errorf("got %+v, %+v", target, target.Broken)
+	}
+	if now := l.explain(); now.Lease != operation.LeaseFree {
+		t.Errorf("found %+v", now)
+	}
+}

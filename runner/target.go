@@ -28,7 +28,7 @@ type planned struct {
 	dir       string // of the root, absolute
 	planFile  string
 	backend   backend // apply, and work on locks: as init has noted it
-	uninit    bool    // init noted the backend and then failed
+	uninit    bool    // init has only noted the backend
 	version   string  // of Terraform
 	read      plan.Plan
 	providers map[string]string // source address → version

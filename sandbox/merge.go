@@ -50,7 +50,7 @@ func (r *Repository) Merge(ctx context.Context, as string, number int, method st
 		return "", err
 	}
 	r.merged(actor, t, sha, landed)
-	return sha, r.land(ctx, actor, m.base, m.onto, sha)
+	return sha, r.land(ctx, actor, activityMerge, m.base, m.onto, sha)
 }
 
 // mergeJob is one merge: what onto which commit.
@@ -219,7 +219,7 @@ func (r *Repository) requestChecks(ctx context.Context, actor *account, g MergeG
 	if err := s.git.updateRef(ctx, r.dir, g.Ref, g.SHA); err != nil {
 		return MergeGroup{}, err
 	}
-	if err := r.land(ctx, actor, strings.TrimPrefix(g.Ref, "refs/heads/"), "", g.SHA); err != nil {
+	if err := r.land(ctx, actor, activityPush, strings.TrimPrefix(g.Ref, "refs/heads/"), "", g.SHA); err != nil {
 		return MergeGroup{}, err
 	}
 	newest, err := s.git.log(ctx, r.dir, g.SHA, 1)

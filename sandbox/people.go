@@ -78,7 +78,7 @@ func (r *Repository) Push(
 		if err := s.git.updateRef(ctx, r.dir, ref, parent); err != nil {
 			return "", err
 		}
-		return parent, r.land(ctx, author, branch, before, parent)
+		return parent, r.land(ctx, author, pushKind(o), branch, before, parent)
 	}
 	sha, err := s.git.commit(ctx, r.dir, newCommit{
 		ref: ref, parent: parent, author: author, message: cmp.Or(message, "Update "+branch),
@@ -87,7 +87,7 @@ func (r *Repository) Push(
 	if err != nil {
 		return "", fmt.Errorf("push to %s: %w", branch, err)
 	}
-	return sha, r.land(ctx, author, branch, before, sha)
+	return sha, r.land(ctx, author, pushKind(o), branch, before, sha)
 }
 
 // pushParent finds the commit that a push builds on.
@@ -107,9 +107,17 @@ func (r *Repository) pushParent(ctx context.Context, branch, before, from string
 	}
 }
 
-// land makes the move of a branch known, tells the App, and has pull requests follow. The ref was
-// moved already, and the caller holds acts.
-func (r *Repository) land(ctx context.Context, actor *account, branch, before, after string) error {
+// pushKind is how a push is listed, where the branch exists.
+func pushKind(o PushOptions) string {
+	if o.Force {
+		return activityForce
+	}
+	return activityPush
+}
+
+// land makes the move of a branch known, by its kind where the branch was there and stays, tells the App, and has pull requests
+// follow. The ref was moved already, and the caller holds acts.
+func (r *Repository) land(ctx context.Context, actor *account, kind, branch, before, after string) error {
 	s := r.sandbox
 	payload, err := r.pushPayload(ctx, actor, "refs/heads/"+branch, before, after)
 	if err != nil {
@@ -122,6 +130,7 @@ func (r *Repository) land(ctx context.Context, actor *account, branch, before, a
 		r.branches[branch] = after
 	}
 	r.pushed = s.now()
+	r.noteActivity(actor, kind, branch, before, after)
 	s.emit(r, actor, "push", "", payload)
 	s.change()
 	parent := r.parent
@@ -388,7 +397,7 @@ func (r *Repository) DeleteBranch(ctx context.Context, as, branch string) error 
 	if err := s.git.updateRef(ctx, r.dir, "refs/heads/"+branch, ""); err != nil {
 		return err
 	}
-	return r.land(ctx, actor, branch, before, "")
+	return r.land(ctx, actor, activityPush, branch, before, "")
 }
 
 // Fork makes a person's fork with all branches. The App is not installed on it.

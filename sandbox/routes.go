@@ -36,6 +36,7 @@ func routes() []route {
 		{http.MethodGet, "/orgs/{org}/teams/{team_slug}/memberships/{username}", asInstallation, members(read), getMembership},
 
 		{http.MethodGet, repo, asInstallation, metadata(read), getRepository},
+		{http.MethodGet, repo + "/activity", asInstallation, contents(read), listActivities},
 		{http.MethodGet, repo + "/collaborators/{username}/permission", asInstallation, metadata(read), getPermission},
 		{http.MethodGet, repo + "/contents/{path}", asInstallation, contents(read), getContents},
 		{http.MethodGet, repo + "/pulls", asInstallation, pulls(read), listPulls},

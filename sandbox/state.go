@@ -110,6 +110,7 @@ type Repository struct {
 	checks        []*check
 	deployments   []*deployment
 	forks         []*Repository
+	activities    []activity // the oldest first
 	actions       actionsState
 	action        bool // the files of an action, for everybody to read
 }

@@ -67,6 +67,17 @@ func (r *Root) Init(ctx context.Context, backend map[string]string, pluginCache 
 	return r.run(ctx, c)
 }
 
+// InitBackend has the backend noted in the data directory, and fetches neither modules nor providers: none is an empty directory that
+// is taken for all the providers there are. That any are missing is an error, after the backend was noted.
+// https://developer.hashicorp.com/terraform/cli/commands/init
+func (r *Root) InitBackend(ctx context.Context, backend map[string]string, none string) error {
+	args := []string{"init", "-input=false", "-no-color", "-reconfigure", "-get=false", "-plugin-dir=" + none}
+	for _, key := range sortedKeys(backend) {
+		args = append(args, "-backend-config="+key+"="+backend[key])
+	}
+	return r.run(ctx, command{args: args})
+}
+
 // PlanOptions is what a plan is made of.
 type PlanOptions struct {
 	Out         string            // path of the plan file

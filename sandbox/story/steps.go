@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"time"
 
@@ -118,6 +119,11 @@ func (s *Story) threeMerges(ctx context.Context) error {
 		if err := s.merge(ctx, branch); err != nil {
 			return err
 		}
+		if branch == scaleOut && len(s.Repo.Runs()) > 0 { // a run that is dispatched later would meet the second's commit on the branch
+			if err := s.expect(ctx, s.runs(scaleOut)); err != nil {
+				return err
+			}
+		}
 		if branch != alerts {
 			continue
 		}
@@ -126,6 +132,13 @@ func (s *Story) threeMerges(ctx context.Context) error {
 		}
 	}
 	return s.gathered(ctx)
+}
+
+// runs expects a workflow run of the merge of a branch.
+func (s *Story) runs(branch string) expectation {
+	return expectation{what: s.merged(branch).name + " is being applied in a workflow run", shown: func() bool {
+		return slices.ContainsFunc(s.Repo.Runs(), func(run sandbox.Run) bool { return run.SHA == s.merges[branch] })
+	}}
 }
 
 // gathered expects one apply of what the second and the third merge brought, covered by the reviews of both.

@@ -18,7 +18,7 @@ type Store struct {
 }
 
 // FindStore starts Azurite, which stands for Azure's storage, where it is installed below root as `make azurite` does, or anywhere on this
-// machine. Its files are below dir. What it gives last ends it.
+// machine and can be started. Its files are below dir. What it gives last ends it.
 func FindStore(ctx context.Context, root, dir string) (Store, func(), error) {
 	options, missing := azure.Find(root)
 	if missing != "" {
@@ -29,6 +29,9 @@ func FindStore(ctx context.Context, root, dir string) (Store, func(), error) {
 		return Store{}, nil, fmt.Errorf("make the directory of Azurite: %w", err)
 	}
 	running, err := azure.Start(ctx, options)
+	if err != nil && ctx.Err() == nil {
+		return Store{Why: err.Error()}, func() {}, nil
+	}
 	if err != nil {
 		return Store{}, nil, err //nolint:wrapcheck // says what was started
 	}
