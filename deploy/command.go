@@ -557,9 +557,9 @@ func (d *Deploy) sayStopped(ctx context.Context, id int64) error {
 	}
 	for _, answer := range answers {
 		// Two of its operations may end at once: who writes last has looked again after that.
-		if err := steady(func() ([]operation.Operation, error) { return d.readAll(ctx, answer.Operations) }, func(a, b []operation.Operation) bool {
-			return slices.EqualFunc(a, b, sameStep)
-		}, func(ops []operation.Operation) error { return d.answerStopped(ctx, answer, ops) }); err != nil {
+		look := func() ([]operation.Operation, error) { return d.readAll(ctx, answer.Operations) }
+		same := func(a, b []operation.Operation) bool { return slices.EqualFunc(a, b, sameStep) }
+		if err := steady(look, same, func(ops []operation.Operation) error { return d.answerStopped(ctx, answer, ops) }); err != nil {
 			return err
 		}
 	}

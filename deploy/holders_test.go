@@ -31,18 +31,21 @@ type lockWorld struct {
 	clock *clockwork.FakeClock
 	repo  operation.Repository
 	apply operation.Operation
+	file  string // of the database
 }
 
 func newLockWorld(t *testing.T, host string, live bool) *lockWorld {
 	t.Helper()
 	ctx := t.Context()
 	clock := clockwork.NewFakeClockAt(time.Date(2026, 11, 21, 12, 0, 0, 0, time.UTC))
-	data, err := store.Open(ctx, "sqlite:"+filepath.Join(t.TempDir(), "switchyard.db"), clock)
+	file := filepath.Join(t.TempDir(), "switchyard.db")
+	data, err := store.Open(ctx, "sqlite:"+file, clock)
 	if err != nil {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { _ = data.Close() })
 	w := &lockWorld{
+		file:   file,
 		Deploy: New(Options{Store: data, Clock: clock, Host: "here", HostName: "build-1", Executor: processes{live: live}}), clock: clock,
 		repo: operation.Repository{ID: 7, Installation: 1, Owner: "acme", Name: "network"},
 	}

@@ -130,9 +130,7 @@ func (d *Deploy) lockView(ctx context.Context, op operation.Operation) (render.L
 	if view.Run, err = d.runView(ctx, op); err != nil || view.Looking {
 		return view, err
 	}
-	if view.Targets, err = d.lockedTargets(ctx, op); err != nil {
-		return view, err
-	}
+	view.Targets = d.lockedTargets(ctx, op)
 	config, err := d.known(ctx, op.Repository)
 	if err != nil {
 		return view, err
@@ -172,13 +170,14 @@ func decideLock(config configured, environment string, facts commands.LockFacts)
 	}
 	for i := range facts.Targets {
 		facts.Targets[i].Found = nil
-		facts.Targets[i].Error = "The configuration cannot be used, or does not have this environment any more, so it does not say who may have a lock broken."
+		facts.Targets[i].Error = "The configuration cannot be used, or does not have this environment any more, " +
+			"so it does not say who may have a lock broken."
 	}
 	return commands.LockDecision{Verdict: render.LockFailed, Chosen: -1}
 }
 
 // lockedTargets is what was found of each lock, with who holds it.
-func (d *Deploy) lockedTargets(ctx context.Context, op operation.Operation) ([]render.LockedTarget, error) {
+func (d *Deploy) lockedTargets(ctx context.Context, op operation.Operation) []render.LockedTarget {
 	var targets []render.LockedTarget
 	looked := map[string]operation.TargetResult{}
 	if op.Result != nil {
@@ -201,7 +200,7 @@ func (d *Deploy) lockedTargets(ctx context.Context, op operation.Operation) ([]r
 		}
 		targets = append(targets, target)
 	}
-	return targets, nil
+	return targets
 }
 
 // holderNotKnown is why nothing is said of the holder of a lock when GitHub, or something else that knows, gives no answer.

@@ -1,7 +1,6 @@
 package deploy
 
 import (
-	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -71,8 +70,10 @@ func (d *Deploy) unlockConfirmed(ctx context.Context, r request, asked store.Con
 	}
 	if two, _ := commands.TwoForUnlock(r.Config.Config, asked.Environment, life); two && !asked.Two {
 		// A runner was started since, on a server that does not answer now.
-		if kind, err := d.another(ctx, r, asked); err != nil || kind != "" {
-			return "", cmp.Or(err, errAnother)
+		if kind, err := d.another(ctx, r, asked); err != nil {
+			return "", err
+		} else if kind != "" {
+			return "", errAnother
 		}
 	}
 	by := asked.By

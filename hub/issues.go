@@ -4,6 +4,7 @@ import (
 	"context"
 	"net/http"
 	"net/url"
+	"strconv"
 	"strings"
 
 	"github.com/switchyard-dev/switchyard/operation"
@@ -50,8 +51,25 @@ func (h *Hub) Issue(ctx context.Context, repo operation.Repository, wanted OpenI
 	if _, err := h.call(ctx, repo.Installation, r); err != nil {
 		return 0, err
 	}
-	_, err = made(r, int64(got.Number))
-	return got.Number, err
+	if _, err := made(r, int64(got.Number)); err != nil {
+		return 0, err
+	}
+	return h.onlyIssue(ctx, repo, bot, wanted.Marker, got.Number)
+}
+
+// onlyIssue is the oldest open issue with the marker now that one was opened. Another server may have opened one at the same moment: the
+// newer of the two is closed by who opened it.
+func (h *Hub) onlyIssue(ctx context.Context, repo operation.Repository, bot, marker string, opened int) (int, error) {
+	oldest, err := h.findIssue(ctx, repo, bot, marker)
+	if err != nil || oldest == 0 || oldest >= int64(opened) {
+		return opened, err
+	}
+	_, err = h.call(ctx, repo.Installation, request{
+		method: http.MethodPatch, route: "repos/{owner}/{repo}/issues/{issue_number}",
+		args: []string{repo.Owner, repo.Name, strconv.Itoa(opened)}, body: map[string]string{"state": "closed", "state_reason": "not_planned"},
+		do: "close", thing: "an issue in " + repo.FullName(),
+	})
+	return int(oldest), err
 }
 
 // findIssue looks for the oldest open issue of the App with the marker; 0 is none.

@@ -39,7 +39,7 @@ type Runs interface {
 	RunsAround(ctx context.Context, repo operation.Repository, workflow string, run hub.Run, before, after time.Duration) ([]hub.Run, error)
 }
 
-// People is what GitHub knows about who wrote, reviewed and said something.
+// People is what GitHub knows about who wrote, pushed, reviewed and said something.
 type People interface {
 	Pull(ctx context.Context, repo operation.Repository, number int) (hub.Pull, error)
 	PullsOfCommit(ctx context.Context, repo operation.Repository, sha string) ([]hub.Pull, error)
@@ -48,6 +48,7 @@ type People interface {
 	Permission(ctx context.Context, repo operation.Repository, login string) (string, error)
 	Comment(ctx context.Context, repo operation.Repository, id int64) (hub.Written, error)
 	Retouched(ctx context.Context, repo operation.Repository, node string) (bool, error)
+	Activities(ctx context.Context, repo operation.Repository, branch string, each func(hub.Activity) bool) error
 }
 
 // History is the repository as git has it. *git.Mirrors does.
@@ -73,6 +74,10 @@ const (
 	maxCommits = 100 // on the first-parent line since the last apply
 	maxPulls   = 50
 	maxWords   = 50
+
+	// Where somebody said yes to something in more than that, for who wrote it: one call for each commit and each pull request.
+	maxNamedCommits = 300
+	maxNamedPulls   = 100
 )
 
 // mergeQueue is where GitHub keeps the branches of merge groups.
@@ -230,11 +235,14 @@ func (g *gatherer) apply(ctx context.Context, task operation.Task, config repoco
 			return f, fmt.Errorf("compare with what was applied before: %w", err)
 		}
 	}
-	held := slices.ContainsFunc(task.Targets, func(t operation.TargetTask) bool { return len(t.Approved) > 0 })
-	if environment.Approvals == 0 && !held {
+	if environment.Approvals == 0 && !holds(task) {
 		return f, nil
 	}
 	err = g.approvals(ctx, task, &f, config, environment.Approvals)
+	if err != nil || task.Confirmed == "" || !f.unreviewed(environment) {
+		return f, err
+	}
+	f.pushers, err = g.pushers(ctx, task, f.last)
 	return f, err
 }
 
@@ -329,12 +337,13 @@ func (g *gatherer) permission(ctx context.Context, login string) (string, error)
 
 // approvals finds out which pull requests an apply brings, who wrote them and who approved those that Terraform sees something of.
 func (g *gatherer) approvals(ctx context.Context, task operation.Task, f *applyFacts, config repoconfig.Config, needed int) error {
-	commits, err := g.brought(ctx, task, f.last)
+	most, _ := named(task)
+	commits, err := g.brought(ctx, task, f.last, most+1)
 	if err != nil {
 		return fmt.Errorf("list what is brought: %w", err)
 	}
-	if len(commits) > maxCommits {
-		f.cut = true
+	f.cut, f.hidden = len(commits) > maxCommits, len(commits) > most
+	if f.hidden {
 		return nil
 	}
 	straight, err := g.straight(ctx, f.last, commits)
@@ -348,12 +357,12 @@ func (g *gatherer) approvals(ctx context.Context, task operation.Task, f *applyF
 		return g.touches(ctx, task, config, commit)
 	}
 	pulls, matters, err := g.pullsOf(ctx, task, f, commits, look)
-	if err != nil || f.cut {
+	if err != nil || f.hidden {
 		return err
 	}
 	for _, one := range pulls {
 		people := 0
-		if matters[one.Number] {
+		if matters[one.Number] && !f.cut {
 			people = needed
 		}
 		known, err := g.pull(ctx, one, people, claimedFor(task, one.Number))
@@ -365,11 +374,26 @@ func (g *gatherer) approvals(ctx context.Context, task operation.Task, f *applyF
 	return nil
 }
 
+// named is in how many commits and pull requests it is looked for who wrote them: in more where somebody is said to have said yes to
+// something, because an author's yes is none.
+func named(task operation.Task) (commits, pulls int) {
+	if task.Confirmed != "" || holds(task) {
+		return maxNamedCommits, maxNamedPulls
+	}
+	return maxCommits, maxPulls
+}
+
+// holds reports whether changes that configuration holds back are said to be approved.
+func holds(task operation.Task) bool {
+	return slices.ContainsFunc(task.Targets, func(t operation.TargetTask) bool { return len(t.Approved) > 0 })
+}
+
 // pullsOf lists the pull requests of commits, and of which of them Terraform sees something, as look says of a commit. It notes
 // the commits without one, and that there are too many.
 func (g *gatherer) pullsOf(
 	ctx context.Context, task operation.Task, f *applyFacts, commits []string, look func(commit string) (seen bool, err error),
 ) (pulls []hub.Pull, matters map[int]bool, err error) {
+	_, most := named(task)
 	matters = map[int]bool{}
 	for _, commit := range commits {
 		seen, err := look(commit)
@@ -388,8 +412,9 @@ func (g *gatherer) pullsOf(
 			if _, known := matters[one.Number]; !known {
 				pulls = append(pulls, one)
 			}
-			if matters[one.Number] = matters[one.Number] || seen; len(pulls) > maxPulls {
-				f.cut = true
+			matters[one.Number] = matters[one.Number] || seen
+			f.cut, f.hidden = f.cut || len(pulls) > maxPulls, len(pulls) > most
+			if f.hidden {
 				return nil, nil, nil
 			}
 		}
@@ -400,8 +425,8 @@ func (g *gatherer) pullsOf(
 // brought lists the commits of the first-parent line since the last apply. Where GitHub knows of none, it is the commit alone, with
 // those since the commits that the server says were applied: deployments can be deleted, and more than it has to prove no claim
 // makes of it.
-func (g *gatherer) brought(ctx context.Context, task operation.Task, last string) ([]string, error) {
-	commits, err := g.git.FirstParents(ctx, g.repo, last, task.Commit, maxCommits+1)
+func (g *gatherer) brought(ctx context.Context, task operation.Task, last string, limit int) ([]string, error) {
+	commits, err := g.git.FirstParents(ctx, g.repo, last, task.Commit, limit)
 	if err != nil || last != "" {
 		return commits, err //nolint:wrapcheck // the caller says what was listed
 	}
@@ -410,7 +435,7 @@ func (g *gatherer) brought(ctx context.Context, task operation.Task, last string
 		if before == "" || before == task.Commit {
 			continue
 		}
-		more, err := g.git.FirstParents(ctx, g.repo, before, task.Commit, maxCommits+1)
+		more, err := g.git.FirstParents(ctx, g.repo, before, task.Commit, limit)
 		if err != nil {
 			return nil, err //nolint:wrapcheck // the caller says what was listed
 		}

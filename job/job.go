@@ -276,17 +276,24 @@ func (p Parts) equip(ctx context.Context, task *operation.Task, known facts, mir
 		claimed[target.Target.Root] = target
 	}
 	application := cmp.Or(p.Env.get("APPLICATION_NAME"), repo.Name) // where the configuration names none
+	unreviewed := task.Kind == operation.Apply && known.apply.unreviewed(environment)
 	task.Targets = known.config.Targets(task.Environment, application, roots)
 	for i, target := range task.Targets {
 		from := claimed[target.Target.Root]
 		target.Expected, target.Data, target.Protected, target.Approved = from.Expected, from.Data, from.Protected, from.Approved
 		target.Lineage, target.Serial = from.Lineage, from.Serial
+		if unreviewed {
+			target.Expected, target.Data = nil, nil // nil: nothing was reviewed
+		}
 		task.Targets[i] = target
 	}
 	task.Died = "" // no other job's directory is here
 	task.Stateful, task.Mask = known.config.Risk.Stateful, known.config.Mask
 	if task.Kind == operation.Apply {
 		task.Binding, task.Block = environment.Binding, known.config.Risk.Block
+		if unreviewed {
+			task.Binding = operation.BindStrict
+		}
 	}
 	if err := p.tree(ctx, task, mirror); err != nil {
 		return err

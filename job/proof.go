@@ -50,6 +50,8 @@ type planFacts struct {
 
 // applyFacts are about what an apply brings.
 type applyFacts struct {
+	pushers // of the branch; known only where a yes is claimed to what has no approvals
+
 	tip      string    // of the environment's branch
 	contains bool      // the tip contains the commit
 	last     string    // what a job has applied there before; "" where GitHub knows of none
@@ -57,7 +59,34 @@ type applyFacts struct {
 	descends bool      // the commit contains last
 	pulls    []pull    // that the commit brings, since last
 	loose    []string  // commits that it brings without a pull request
-	cut      bool      // it brings more than was looked at
+	cut      bool      // it brings more than is looked at for approvals
+	hidden   bool      // it brings more than is looked at for who wrote it, too
+}
+
+// pushers are who pushed to a branch since the last apply.
+type pushers struct {
+	logins []string
+	untold string // why anybody may be one; "" where logins are all of them
+}
+
+// pushed says why a person may have pushed what is applied; "" if that person did not.
+func (p pushers) pushed(login string) string {
+	switch {
+	case p.untold != "":
+		return p.untold + ", and it may be of who pushed this"
+	case slices.ContainsFunc(p.logins, func(pusher string) bool { return strings.EqualFold(pusher, login) }):
+		return "it is of somebody who pushed to the branch since the last apply"
+	default:
+		return ""
+	}
+}
+
+// unreviewed reports whether an apply brings what nobody could approve, or too much to look for who did, into an environment that asks
+// for approvals. Then nothing counts as reviewed, and a person who neither wrote nor pushed any of it is asked about every change. A yes
+// alters nothing of that: the question is the same in the job that is to heed the yes, and so no claim of what was reviewed, which the
+// job cannot prove, takes a change out of what the yes has to be to.
+func (f applyFacts) unreviewed(environment repoconfig.Environment) bool {
+	return environment.Approvals > 0 && (len(f.loose) > 0 || f.cut)
 }
 
 // pull is a pull request that is brought, with what people said about it.
@@ -199,7 +228,7 @@ func applyRefusals(task operation.Task, f facts, environment repoconfig.Environm
 			short(task.Commit), short(f.apply.last), task.Environment))
 	}
 	if environment.Approvals > 0 && f.apply.descends && !yes {
-		said = append(said, approvalRefusals(task, f.apply)...)
+		said = append(said, approvalRefusals(f.apply)...)
 	}
 	for _, target := range task.Targets {
 		for _, held := range target.Approved {
@@ -255,21 +284,13 @@ func because(reasons []string) string {
 // maxReasons bounds how many comments one sentence tells of.
 const maxReasons = 5
 
-// approvalRefusals says which of what an apply brings lacks approvals.
-func approvalRefusals(task operation.Task, f applyFacts) []string {
+// approvalRefusals says which of the pull requests that an apply brings lack approvals.
+func approvalRefusals(f applyFacts) []string {
 	var said []string
 	for _, p := range f.pulls {
-		if !p.approval.Approved {
+		if !f.cut && !p.approval.Approved {
 			said = append(said, fmt.Sprintf("#%d is %s. A review of it counts after the merge, too.", p.number, p.approval.Headline))
 		}
-	}
-	for _, commit := range f.loose {
-		said = append(said, fmt.Sprintf("Commit %s came without a pull request, so nobody can approve it: it is applied only while %s asks for "+
-			"no approvals of %s.", short(commit), repoconfig.Path, task.Environment))
-	}
-	if f.cut {
-		said = append(said, fmt.Sprintf("The apply brings more than %d commits or %d pull requests, which are too many to look for "+
-			"approvals of: they are applied only while %s asks for no approvals of %s.", maxCommits, maxPulls, repoconfig.Path, task.Environment))
 	}
 	return said
 }
@@ -294,9 +315,10 @@ func (f facts) confirmed(task operation.Task, environment repoconfig.Environment
 			why = "it names another digest"
 		case !w.made.After(f.apply.lastAt):
 			why = "it is older than what was applied last"
-		case environment.Approvals > 0 && f.apply.wrote(w.author):
-			why = "it is of an author"
-		default:
+		case environment.Approvals > 0:
+			why = cmp.Or(f.apply.wrote(w.author), f.apply.pushed(w.author))
+		}
+		if why == "" {
 			return true, nil
 		}
 		whyNot = append(whyNot, w.who()+" does not count, because "+why)
@@ -318,9 +340,10 @@ func (f facts) approved(target operation.Target, held operation.Held) (yes bool,
 			why = "it is about root " + quote(w.command.Root)
 		case !f.apply.brings(w.number) && !w.made.After(f.apply.lastAt):
 			why = "it is about an earlier apply"
-		case f.apply.wrote(w.author):
-			why = "it is of an author"
 		default:
+			why = f.apply.wrote(w.author)
+		}
+		if why == "" {
 			return true, nil
 		}
 		whyNot = append(whyNot, w.who()+" does not count, because "+why)
@@ -328,11 +351,19 @@ func (f facts) approved(target operation.Target, held operation.Held) (yes bool,
 	return false, whyNot
 }
 
-// wrote reports whether a person wrote a part of what an apply brings, as far as is known.
-func (f applyFacts) wrote(login string) bool {
-	return slices.ContainsFunc(f.pulls, func(p pull) bool {
+// wrote says why a person may have written a part of what an apply brings; "" if that person wrote none, as far as is known.
+func (f applyFacts) wrote(login string) string {
+	switch {
+	case f.hidden:
+		return fmt.Sprintf("the apply brings more than %d commits or %d pull requests, and it may be of an author",
+			maxNamedCommits, maxNamedPulls)
+	case slices.ContainsFunc(f.pulls, func(p pull) bool {
 		return p.everyone || slices.ContainsFunc(p.authors, func(author string) bool { return strings.EqualFold(author, login) })
-	})
+	}):
+		return "it is of an author"
+	default:
+		return ""
+	}
 }
 
 func (f applyFacts) brings(number int) bool {

@@ -1,7 +1,6 @@
 package job
 
 import (
-	"fmt"
 	"slices"
 	"strings"
 	"testing"
@@ -51,7 +50,6 @@ func TestWhatAnApplyHasToProve(t *testing.T) {
 			w.branches["develop"] = w.branches["main"]
 		}}, []string{
 			".github/switchyard.yml of the default branch does not let branch `develop` deploy to prod.",
-			"Commit `ccccccc` came without a pull request", "Commit `bbbbbbb` came without a pull request",
 		}},
 		"a run on another branch than it claims": {[]attack{func(w *world, _ *operation.Task) { w.run.Branch = "feature/evil" }}, []string{
 			"The run is on branch `feature/evil`, not on `main`.",
@@ -132,11 +130,6 @@ func TestWhatAnApplyHasToProve(t *testing.T) {
 		"claimed approvals that nobody gave": {[]attack{unapproved, func(_ *world, task *operation.Task) {
 			task.Job.Reviews = []operation.Review{{Pull: 42, Approved: []string{"cy", "root"}}}
 		}}, []string{"#42 is not approved"}},
-		"a commit that was pushed without a pull request": {
-			[]attack{func(w *world, _ *operation.Task) { delete(w.commitPulls, reviewed) }},
-			[]string{"Commit `bbbbbbb` came without a pull request, so nobody can approve it: it is applied only while .github/switchyard.yml asks for " +
-				"no approvals of prod."},
-		},
 		"a pull request that touches no root needs no approval": {[]attack{unapproved, func(w *world, _ *operation.Task) {
 			w.changed = map[string][]string{tip: {".github/switchyard.yml", "docs/infra.md"}}
 		}}, nil},
@@ -163,12 +156,6 @@ func TestWhatAnApplyHasToProve(t *testing.T) {
 			w.changed = map[string][]string{tip: {}}
 			w.parents = map[string][]string{reviewed: {stray, applied}}
 		}}, []string{"#42 is not approved"}},
-		"a pull request into another branch is not one into this": {[]attack{func(w *world, _ *operation.Task) {
-			other := w.pulls[41]
-			other.BaseRef = "develop"
-			w.pulls[41] = other
-		}}, []string{"Commit `bbbbbbb` came without a pull request"}},
-
 		"a yes of a person who may say so": {[]attack{unapproved, yes()}, nil},
 		"a yes that nobody is named for": {
 			[]attack{func(_ *world, task *operation.Task) { task.Confirmed = digest }},
@@ -336,27 +323,6 @@ func like(w *world, path string) hub.Run {
 		run.Path = path
 	}
 	return run
-}
-
-func TestTooMuchToLookAtIsRefused(t *testing.T) {
-	t.Parallel()
-	w, task := newWorld(), applyTask()
-	line := []string{applied}
-	for i := range maxCommits {
-		line = append(line, fmt.Sprintf("%040x", i+1))
-	}
-	w.branches["main"] = append(line, tip)
-	compare(t, []string{"The apply brings more than 100 commits or 50 pull requests"}, w.refusals(t, task))
-	w, task = newWorld(), applyTask()
-	for i := range maxPulls {
-		number := 1000 + i
-		w.pulls[number] = hub.Pull{Number: number, State: hub.Merged, BaseRef: "main", HeadSHA: "x", Author: "ana"}
-		w.reviews[number] = []hub.Review{{Login: "cy", Type: "User", State: "approved", Commit: "x", Submitted: noon}}
-		w.commitPulls[reviewed] = append(w.commitPulls[reviewed], number)
-	}
-	compare(t, []string{"The apply brings more than 100 commits or 50 pull requests"}, w.refusals(t, task))
-	w.commitPulls[reviewed] = w.commitPulls[reviewed][:maxPulls-1]
-	compare(t, nil, w.refusals(t, task))
 }
 
 func TestThePermissionOfAPersonIsAskedForOnce(t *testing.T) {

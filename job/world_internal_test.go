@@ -74,6 +74,8 @@ type world struct {
 	comments    map[int64]hub.Written
 	permissions map[string]string
 	machine     Machine
+	activities  []hub.Activity // newest first
+	quiet       error          // why GitHub does not tell of them
 	asked       []string
 	endless     error // why no token can be ended
 }
@@ -143,6 +145,16 @@ func (w *world) Deployed(_ context.Context, _ operation.Repository, environment 
 		}
 	}
 	return nil
+}
+
+func (w *world) Activities(_ context.Context, _ operation.Repository, branch string, each func(hub.Activity) bool) error {
+	w.notef("who moved %s", branch)
+	for _, one := range w.activities {
+		if !each(one) {
+			return nil
+		}
+	}
+	return w.quiet
 }
 
 func (w *world) IdentityToken(_ context.Context, _, _, audience string) (string, error) {

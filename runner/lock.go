@@ -66,6 +66,11 @@ func (j *job) openTarget(ctx context.Context, task operation.TargetTask, p *plan
 	if err != nil {
 		return nil, err
 	}
+	if j.task.Kind == operation.ExplainLock {
+		if store, is := j.absent(ctx, task); is {
+			return store, nil
+		}
+	}
 	// Init notes the backend before it reads the state, which fails where that is empty and locked, and before it asks for providers.
 	initErr := j.initBackend(ctx, task, p)
 	p.uninit = true
@@ -90,24 +95,45 @@ func (j *job) openTarget(ctx context.Context, task operation.TargetTask, p *plan
 	return j.openLock(ctx, p)
 }
 
-// denied is the error of an init, or, where that failed because the storage account lets the identity do nothing, which role is missing:
-// Terraform does not say.
-func (j *job) denied(ctx context.Context, task operation.TargetTask, initErr error) error {
-	exit, ok := errors.AsType[*terraform.Error](initErr)
+// absent reports whether a state is not there, and gives what says so: init would write an empty one, or fail without a container. That is
+// known beforehand where the task has all the settings that say where the state is; those of the configuration do not change them.
+func (j *job) absent(ctx context.Context, task operation.TargetTask) (statelock.Lock, bool) {
+	store, found, err := j.given(ctx, task)
+	return store, err == nil && found.Missing != ""
+}
+
+// given looks at the state by the settings of the task alone.
+func (j *job) given(ctx context.Context, task operation.TargetTask) (statelock.Lock, operation.StateLock, error) {
 	kind, err := terraform.Backend(terraform.TreeReader(j.tree), task.Dir)
-	if !ok || err != nil || kind != statelock.Azurerm || !strings.Contains(exit.Output, "403") {
-		return initErr
+	if err != nil {
+		return nil, operation.StateLock{}, fmt.Errorf("read which backend it is: %w", err)
 	}
 	config := map[string]any{}
 	for name, value := range task.Backend {
 		config[name] = value
 	}
+	where := []string{task.Backend["storage_account_name"], task.Backend["container_name"], task.Backend["key"]}
+	if kind != statelock.Azurerm || slices.Contains(where, "") {
+		return nil, operation.StateLock{}, errors.New("the task does not say where the state is")
+	}
 	limited, cancel := context.WithTimeout(ctx, metLimit)
 	defer cancel()
 	store, err := statelock.Open(limited, kind, config, j.task.Env)
-	if err == nil {
-		_, err = store.Inspect(limited)
+	if err != nil {
+		return nil, operation.StateLock{}, err //nolint:wrapcheck // a sentence for people
 	}
+	found, err := store.Inspect(limited)
+	return store, found, err //nolint:wrapcheck // says what is missing
+}
+
+// denied is the error of an init, or, where that failed because the storage account lets the identity do nothing, which role is missing:
+// Terraform does not say.
+func (j *job) denied(ctx context.Context, task operation.TargetTask, initErr error) error {
+	exit, ok := errors.AsType[*terraform.Error](initErr)
+	if !ok || !strings.Contains(exit.Output, "403") {
+		return initErr
+	}
+	_, _, err := j.given(ctx, task)
 	if denied, is := errors.AsType[*statelock.Denied](err); is {
 		return denied
 	}

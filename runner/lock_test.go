@@ -455,7 +455,7 @@ func TestALockIsBrokenWhereNothingCanBeFetched(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	response, err := http.DefaultClient.Do(request)
+	response, err := (&http.Client{Timeout: time.Minute}).Do(request)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -484,5 +484,22 @@ module "private" {
 	}
 	if now := l.explain(); now.Lease != operation.LeaseFree {
 		t.Errorf("found %+v", now)
+	}
+}
+
+func TestLookingAtAStateThatIsNotThereMakesNone(t *testing.T) {
+	t.Parallel()
+	s := newStorage(t)
+	w := newWorld(t)
+	tree := w.tree(map[string]string{"a/main.tf": "terraform {\n  backend \"azurerm\" {}\n}\n" + data("first", "1")})
+	l := &leftBehind{world: w, backend: s.Backend("gone"), env: s.Env(), kind: "azurerm", next: tree}
+	for range 2 {
+		if found := l.explain(); found.Missing != "state" || found.Lease != operation.LeaseFree {
+			t.Errorf("found %+v", found)
+		}
+	}
+	l.backend["container_name"] = "nosuchcontainer"
+	if found := l.explain(); found.Missing != "container" {
+		t.Errorf("found %+v", found)
 	}
 }
