@@ -271,7 +271,8 @@ func (d *Deploy) gateOperation(ctx context.Context, op operation.Operation, row 
 	return found, err
 }
 
-// missingApprovals says which approvals an apply lacks that its environment asks for, unless a person said yes to it instead.
+// missingApprovals says which approvals an apply lacks that its environment asks for, unless a person said yes to it instead. What came
+// without a pull request can have none: the job asks about all of it.
 func (d *Deploy) missingApprovals(ctx context.Context, op operation.Operation) ([]string, error) {
 	config, err := d.known(ctx, op.Repository)
 	if err != nil {

@@ -317,6 +317,7 @@ func TestWhichLocksAreStillLookedAt(t *testing.T) {
 
 func TestALockThatWasLeftBehindIsTold(t *testing.T) {
 	t.Parallel()
+	odd := "-->\x00" + strings.Repeat("x", 9000)
 	for name, test := range map[string]struct {
 		found  operation.StateLock
 		holder render.LockHolder
@@ -324,12 +325,14 @@ func TestALockThatWasLeftBehindIsTold(t *testing.T) {
 	}{
 		"one that an operation of ours left": {
 			operation.StateLock{Lease: operation.LeaseHeld, Info: &operation.LockInfo{ID: "l1"}},
-			render.LockHolder{Operation: &operation.Operation{ID: 1}, Life: render.Dead}, true,
+			render.LockHolder{Operation: &operation.Operation{ID: 1}, Life: render.Dead},
+			true,
 		},
 		"one that has no description": {operation.StateLock{Lease: operation.LeaseHeld}, render.LockHolder{Life: render.Unknown}, true},
 		"one with an id that no database keeps": {
-			operation.StateLock{Lease: operation.LeaseHeld, Info: &operation.LockInfo{ID: "-->\x00" + strings.Repeat("x", 9000)}},
-			render.LockHolder{Operation: &operation.Operation{ID: 1}, Life: render.Dead}, true,
+			operation.StateLock{Lease: operation.LeaseHeld, Info: &operation.LockInfo{ID: odd}},
+			render.LockHolder{Operation: &operation.Operation{ID: 1}, Life: render.Dead},
+			true,
 		},
 		"not that of somebody else": {
 			operation.StateLock{Lease: operation.LeaseHeld, Info: &operation.LockInfo{ID: "l1"}}, render.LockHolder{Life: render.Unknown}, false,

@@ -18,6 +18,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/jonboulle/clockwork"
 	"github.com/rs/zerolog"
 
 	"github.com/switchyard-dev/switchyard/executor"
@@ -68,7 +69,13 @@ type machines struct {
 
 func newMachines(t testing.TB) *machines {
 	t.Helper()
-	m := &machines{yard: newYard(t), logs: map[int64]string{}}
+	return newMachinesAt(t, nil)
+}
+
+// newMachinesAt is newMachines with a clock of GitHub's and the server's own; nil: the real one.
+func newMachinesAt(t testing.TB, clock clockwork.Clock) *machines {
+	t.Helper()
+	m := &machines{yard: newYardAt(t, clock), logs: map[int64]string{}}
 	m.environment(sandbox.Environment{Name: "dev-plan"})
 	m.jobs(m.act)
 	return m

@@ -39,10 +39,12 @@ func TestALockIsLookedAtAndBrokenByJobsOfTheRepository(t *testing.T) {
 	m.planned(number, "dev")
 	sha := m.merge(number)
 	m.checkIs(sha, "switchyard / apply (dev)", "failure")
-	moved := map[string]string{"README.md": "# It goes on\n"} // so the runs to come are of another commit than the dead apply
-	if _, err := m.repo.Push(m.ctx, story.Ana, "develop", moved, "go on", sandbox.PushOptions{}); err != nil {
+	// The branch goes on, so the runs to come are of another commit than the dead apply.
+	moved, err := m.repo.Push(m.ctx, story.Ana, "develop", map[string]string{"README.md": "# It goes on\n"}, "go on", sandbox.PushOptions{})
+	if err != nil {
 		t.Fatal(err)
 	}
+	m.checkIs(moved, "switchyard / apply (dev)", "failure")
 	m.comment(story.Ana, number, "/break-lease dev")
 	code := m.code(number)
 	m.said(number, held, "left no word of the lock that it took", "Another person has to confirm", "/confirm "+code)

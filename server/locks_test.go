@@ -341,8 +341,18 @@ func TestALockOfALaptopIsBrokenByTwoAndOnlyAsItWasExplained(t *testing.T) {
 	s.comment(story.Cleo, number, "/confirm ZZZZZZZZ")
 	answered("ZZZZZZZZ", "nothing asks for that code")
 	s.states.laptop("prod", first)
+	asked, err := s.repo.Comment(s.ctx, story.Ana, number, "/break-lease prod --reason the laptop was lost")
+	if err != nil {
+		t.Fatal(err)
+	}
+	taken := s.code(number, code, again)
+	if err := s.repo.DeleteComment(s.ctx, story.Ana, asked); err != nil { // who asked has taken it back
+		t.Fatal(err)
+	}
+	s.comment(story.Cleo, number, "/confirm "+taken)
+	answered(taken, "nothing asks for that code")
 	s.comment(story.Ana, number, "/break-lease prod --reason the laptop was lost")
-	late := s.code(number, code, again)
+	late := s.code(number, code, again, taken)
 	if _, err := s.database().ExecContext(s.ctx, `UPDATE confirmations SET expires = expires - 900001 WHERE taken = 0`); err != nil {
 		t.Fatal(err)
 	}

@@ -16,6 +16,7 @@ import (
 	"time"
 
 	"github.com/google/go-cmp/cmp"
+	"github.com/jonboulle/clockwork"
 
 	"github.com/switchyard-dev/switchyard/operation"
 	"github.com/switchyard-dev/switchyard/plan"
@@ -47,6 +48,12 @@ type yard struct {
 // newYard is made without Terraform on the server's host.
 func newYard(t testing.TB, change ...func(*settings.Settings)) *yard {
 	t.Helper()
+	return newYardAt(t, nil, change...)
+}
+
+// newYardAt is newYard with a clock of its own; nil: the real one.
+func newYardAt(t testing.TB, clock clockwork.Clock, change ...func(*settings.Settings)) *yard {
+	t.Helper()
 	y := &yard{}
 	y.work = func(_ context.Context, job *sandbox.Job, task operation.Task) string {
 		y.leave(job, task, resultFor(task))
@@ -54,7 +61,7 @@ func newYard(t testing.TB, change ...func(*settings.Settings)) *yard {
 	}
 	world := newWorldOn(t, func(o *sandbox.Options) {
 		o.Actions = &sandbox.ActionsOptions{Runner: sandbox.JobFunc(y.runJob)}
-	}, nil, quiet, append([]func(*settings.Settings){func(s *settings.Settings) {
+	}, clock, quiet, append([]func(*settings.Settings){func(s *settings.Settings) {
 		s.Executors = []string{settings.ExecutorActions}
 		s.Terraform.Path = ""
 		s.Drain = 100 * time.Millisecond

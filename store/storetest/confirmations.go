@@ -132,15 +132,15 @@ func confirmedLate(t *testing.T, w *world) {
 		t.Errorf("%d were queued all the same, %v", len(ops), err)
 	}
 	for _, after := range []struct {
-		days  time.Duration
+		later time.Duration
 		known bool
-	}{{80, true}, {20, false}} {
-		w.clock.Advance(after.days * 24 * time.Hour)
+	}{{80 * 24 * time.Hour, true}, {20 * 24 * time.Hour, false}} {
+		w.clock.Advance(after.later)
 		if _, err := w.Forget(ctx, 24*time.Hour); err != nil {
 			t.Fatal(err)
 		}
 		if _, known, err := w.Confirmation(ctx, acme.ID, "CODE"); err != nil || known != after.known {
-			t.Errorf("%d days later it is known: %v, %v", after.days, known, err)
+			t.Errorf("%s later it is known: %v, %v", after.later, known, err)
 		}
 	}
 }

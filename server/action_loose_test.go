@@ -1,0 +1,106 @@
+package server_test
+
+import (
+	"archive/zip"
+	"bytes"
+	"encoding/json"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/jonboulle/clockwork"
+
+	"github.com/switchyard-dev/switchyard/operation"
+	"github.com/switchyard-dev/switchyard/sandbox"
+	"github.com/switchyard-dev/switchyard/sandbox/story"
+)
+
+// Ben pushes to develop, where approvals are asked for, what nobody could approve: everything in it is asked about, and it is applied once
+// somebody else says yes to exactly that. The job proves that for itself.
+func TestTheActionAsksSomebodyElseAboutAPushWithoutAPullRequest(t *testing.T) {
+	t.Parallel()
+	clock := &aheadClock{Clock: clockwork.NewRealClock()}
+	m := newMachinesAt(t, clock)
+	m.repo.SetRole(story.Cleo, sandbox.Write)
+	m.push("main", map[string]string{".github/switchyard.yml": strings.ReplaceAll(strings.ReplaceAll(
+		inWorkflows, "branch: develop, ", "branch: develop, approvals: 1, "), "STATES", m.States)})
+	pull := m.open("feature/a", "develop", map[string]string{"infra/a.tf": "resource \"terraform_data\" \"a\" {}\n"})
+	m.planned(pull, "dev")
+	if _, err := m.repo.Review(m.ctx, story.Ana, pull, sandbox.Approved); err != nil {
+		t.Fatal(err)
+	}
+	m.checkIs(m.merge(pull), "switchyard / apply (dev)", "success")
+	clock.advance(2 * time.Second) // GitHub gives times in whole seconds, and a yes counts that is newer than the last apply
+
+	unapplied := func() {
+		t.Helper()
+		if strings.Contains(m.state("dev"), `"loose"`) {
+			t.Fatal("it was applied")
+		}
+	}
+	pushed := m.push("develop", map[string]string{"infra/loose.tf": "resource \"terraform_data\" \"loose\" {}\n"})
+	m.checkIs(pushed, "switchyard / apply (dev)", "action_required")
+	m.comment(story.Ben, pull, "/status")
+	_, digest, _ := strings.Cut(m.said(pull, "/apply dev ").Body, "/apply dev ")
+	digest, _, _ = strings.Cut(digest, "`")
+	m.comment(story.Ben, pull, "/apply dev "+digest)
+	m.said(pull, "ask somebody else")
+	unapplied()
+
+	t.Run("who has stolen the key is not believed that it was reviewed, or that who pushed may say yes", func(t *testing.T) {
+		view, _ := m.repo.PullView(pull)
+		own := view.Comments[slices.IndexFunc(view.Comments, func(c sandbox.Comment) bool { return c.Body == "/apply dev "+digest })]
+		forged, asked := m.applyOf(pushed)
+		placed := *forged.Job
+		forged.Job, forged.Operation, forged.Launch = &placed, 999, "stolen-key"
+		forged.Targets = slices.Clone(forged.Targets)
+		forged.Targets[0].Expected = &asked.Targets[0].ChangeSet
+		if run, log := m.dispatch(forged); run.Conclusion != "failure" || !strings.Contains(log, "Not reviewed in `infra`") {
+			t.Errorf("what is said to be reviewed ended with %s: %s", run.Conclusion, log)
+		}
+		unapplied()
+		forged.Operation, forged.Confirmed = 998, asked.Question
+		forged.Job.Words = []operation.Word{{Comment: own.ID, Login: story.Ben}}
+		if run, log := m.dispatch(forged); run.Conclusion != "failure" || !strings.Contains(log, "of somebody who pushed to the branch") {
+			t.Errorf("the yes of who pushed ended with %s: %s", run.Conclusion, log)
+		}
+		unapplied()
+	})
+
+	m.comment(story.Cleo, pull, "/apply dev "+digest)
+	m.checkIs(pushed, "switchyard / apply (dev)", "success")
+	if !strings.Contains(m.state("dev"), `"name": "loose"`) {
+		t.Errorf("the state is %s", m.state("dev"))
+	}
+}
+
+// applyOf is the task of the newest apply of a commit that a job was given, and the result that it left.
+func (m *machines) applyOf(commit string) (operation.Task, operation.Result) {
+	m.t.Helper()
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	for _, task := range slices.Backward(m.tasks) {
+		if task.Kind != operation.Apply || task.Commit != commit {
+			continue
+		}
+		runs := m.repo.Runs()
+		run := runs[slices.IndexFunc(runs, func(run sandbox.Run) bool { return run.Title == operation.RunName(task) })]
+		left := m.repo.Artifacts(run.ID)[0].Archive
+		archive, err := zip.NewReader(bytes.NewReader(left), int64(len(left)))
+		if err != nil {
+			m.t.Fatal(err)
+		}
+		file, err := archive.Open(operation.ResultFile)
+		if err != nil {
+			m.t.Fatal(err)
+		}
+		var result operation.Result
+		if err := json.NewDecoder(file).Decode(&result); err != nil {
+			m.t.Fatal(err)
+		}
+		return task, result
+	}
+	m.t.Fatalf("no apply of %s was given to a job", commit)
+	return operation.Task{}, operation.Result{}
+}
