@@ -79,7 +79,7 @@ format: $(BIN)/golangci-lint ## format the code
 
 .PHONY: demo
 demo: $(if $(filter actions,$(EXECUTOR)),$(BIN)/act) ## play the main job on this machine, in less than a minute (EXECUTOR=actions: in workflows; ARGS=--keep leaves it running, with its page)
-	@dir=$$(mktemp -d); trap 'rm -rf "$$dir"' EXIT; go build -o "$$dir/switchyard" ./cmd/app; "$$dir/switchyard" sandbox --executor $(EXECUTOR) $(ARGS)
+	@dir=$$(mktemp -d); trap 'rm -rf "$$dir"' EXIT; go build -o "$$dir/switchyard" ./cmd/app; TMPDIR="$$dir" "$$dir/switchyard" sandbox --executor $(EXECUTOR) $(ARGS)
 
 .PHONY: bench
 bench: ## print the numbers: calls, processes, times, load, memory and size (BENCH=Plan narrows it)

@@ -217,7 +217,7 @@ func (d *Deploy) askToBreak(ctx context.Context, op operation.Operation, view *r
 	if err != nil {
 		return fmt.Errorf("ask for a confirmation: %w", err)
 	}
-	view.Code, view.Until = asked.Code, asked.Expires
+	view.Code, view.Two, view.Until = asked.Code, asked.Two, asked.Expires
 	return nil
 }
 
@@ -263,21 +263,12 @@ func lockCommand(view render.LockView, facts commands.LockFacts) string {
 
 // confirmed answers /confirm CODE.
 func (d *Deploy) confirmed(ctx context.Context, r request) (string, error) {
-	if id, err := d.Store.Requested(ctx, r.Repository.ID, r.Comment); err != nil {
-		return "", fmt.Errorf("find what the comment confirmed: %w", err)
-	} else if id != 0 { // its answer broke off
-		op, err := d.Store.Operation(ctx, id)
-		if err != nil {
-			return "", fmt.Errorf("read what the comment confirmed: %w", err)
-		}
-		return "", errors.Join(d.show(ctx, op), d.enqueue(ctx, driveJob(op)))
-	}
 	asked, known, err := d.Store.Confirmation(ctx, r.Repository.ID, r.Command.Code)
 	if err != nil {
 		return "", err //nolint:wrapcheck // says what was looked for
 	}
-	if known && asked.Command == commandUnlock && asked.Taken == r.Comment {
-		return d.unlockTaken(ctx, r, asked)
+	if known && asked.Taken == r.Comment {
+		return d.confirmedBefore(ctx, r, asked)
 	}
 	asked.Two = asked.Two || twoNow(r.Config, asked)
 	view := render.ConfirmView{
@@ -299,8 +290,15 @@ func (d *Deploy) confirmed(ctx context.Context, r request) (string, error) {
 	switch {
 	case errors.Is(err, store.ErrExpired):
 		view.Kind = render.ConfirmExpired
-	case errors.Is(err, store.ErrTaken):
-		view.Kind = render.ConfirmTaken
+	case errors.Is(err, store.ErrTaken): // meanwhile
+		now, _, readErr := d.Store.Confirmation(ctx, r.Repository.ID, r.Command.Code)
+		if readErr != nil {
+			return "", readErr //nolint:wrapcheck // says what was looked for
+		}
+		if now.Taken == r.Comment {
+			return d.confirmedBefore(ctx, r, now)
+		}
+		view.Kind, view.By = render.ConfirmTaken, now.TakenBy
 	case errors.Is(err, store.ErrNotFound):
 		view.Kind = render.ConfirmUnknown
 	case errors.Is(err, errAnother):
@@ -309,6 +307,22 @@ func (d *Deploy) confirmed(ctx context.Context, r request) (string, error) {
 		return text, err
 	}
 	return render.ConfirmRefused(view), nil
+}
+
+// confirmedBefore answers a comment whose yes was taken before: its answer broke off, or another worker has begun it.
+func (d *Deploy) confirmedBefore(ctx context.Context, r request, asked store.Confirmation) (string, error) {
+	if asked.Command == commandUnlock {
+		return d.unlockTaken(ctx, r, asked)
+	}
+	id, err := d.Store.Requested(ctx, r.Repository.ID, r.Comment)
+	if err != nil {
+		return "", fmt.Errorf("find what the comment confirmed: %w", err)
+	}
+	op, err := d.Store.Operation(ctx, id)
+	if err != nil {
+		return "", fmt.Errorf("read what the comment confirmed: %w", err)
+	}
+	return "", errors.Join(d.show(ctx, op), d.enqueue(ctx, driveJob(op)))
 }
 
 // errAnother says that another person than who asked has to confirm.

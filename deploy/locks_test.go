@@ -10,6 +10,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"strconv"
 	"strings"
 	"testing"
 	"time"
@@ -363,10 +364,12 @@ func TestALockThatWasLeftBehindIsTold(t *testing.T) {
 	}
 }
 
+func codeOf(comment int64) string { return strings.Repeat(strconv.FormatInt(comment, 10), 8) }
+
 // broke is an operation that broke a lock, or was to, and was confirmed with a comment.
 func (w *lockWorld) broke(t *testing.T, comment int64) operation.Operation {
 	t.Helper()
-	code := strings.Repeat("A", int(comment))
+	code := codeOf(comment)
 	if _, err := w.Store.Ask(t.Context(), store.Confirmation{Repository: w.repo.ID, Code: code, Command: commandBreak}, time.Minute); err != nil {
 		t.Fatal(err)
 	}
@@ -386,6 +389,12 @@ func TestEveryBrokenLockIsShownWhateverComesAfterIt(t *testing.T) {
 	w.configured(t, locksConfig)
 	w.ends(t, operation.Interrupted)
 	first := w.broke(t, 5)
+	for range 2 { // its job is done anew
+		text, err := w.confirmed(t.Context(), w.said(t, 5, "ana", "/confirm "+codeOf(5)))
+		if answer := w.answerOf(t, 5); err != nil || text != "" || !strings.Contains(answer, "is broken next") {
+			t.Errorf("%v: %s%s", err, text, answer)
+		}
+	}
 	if _, taken, err := w.Store.TakeHold(t.Context(), w.repo.ID, "dev"); err != nil || !taken {
 		t.Fatal(taken, err)
 	}

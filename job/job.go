@@ -293,6 +293,8 @@ func (p Parts) equip(ctx context.Context, task *operation.Task, known facts, mir
 		task.Binding, task.Block = environment.Binding, known.config.Risk.Block
 		if unreviewed {
 			task.Binding = operation.BindStrict
+			p.note("notice", known.apply.unapproved()+" So nothing counts as reviewed, and a yes is needed to every change: "+
+				"of a person who neither wrote nor pushed any of it.")
 		}
 	}
 	if err := p.tree(ctx, task, mirror); err != nil {

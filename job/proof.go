@@ -89,6 +89,15 @@ func (f applyFacts) unreviewed(environment repoconfig.Environment) bool {
 	return environment.Approvals > 0 && (len(f.loose) > 0 || f.cut)
 }
 
+// unapproved says why what an apply brings could not be approved.
+func (f applyFacts) unapproved() string {
+	if len(f.loose) > 0 {
+		return fmt.Sprintf("Commit %s came without a pull request, so nobody could approve it.", short(f.loose[0]))
+	}
+	return fmt.Sprintf("The apply brings more than %d commits or %d pull requests, which are too many to look for approvals of.",
+		maxCommits, maxPulls)
+}
+
 // pull is a pull request that is brought, with what people said about it.
 type pull struct {
 	number   int

@@ -153,6 +153,9 @@ func TestWhatNobodyCouldApproveIsAskedAbout(t *testing.T) {
 			if asked := did.Targets[0].Expected == nil; asked != c.asked || (did.Targets[0].Data == nil) != asked || did.Confirmed != task.Confirmed {
 				t.Errorf("nothing counts as reviewed: %v, want %v: %+v", asked, c.asked, did)
 			}
+			if said := strings.Contains(s.log.String(), "So nothing counts as reviewed"); said != c.asked {
+				t.Errorf("the log says so: %v: %s", said, s.log.String())
+			}
 		})
 	}
 }

@@ -277,7 +277,12 @@ func (j *job) askLock(ctx context.Context, p *planned, result *operation.TargetR
 	if err != nil {
 		return "", false
 	}
-	found, err := store.Inspect(limited)
+	return askLockOf(limited, store, result)
+}
+
+// askLockOf is askLock of a store that was opened.
+func askLockOf(ctx context.Context, store statelock.Lock, result *operation.TargetResult) (said string, known bool) {
+	found, err := store.Inspect(ctx)
 	switch {
 	case err != nil:
 		return "", false
@@ -287,11 +292,22 @@ func (j *job) askLock(ctx context.Context, p *planned, result *operation.TargetR
 	result.Found, result.Lock = &found, &operation.LockInfo{}
 	said = "The state lock is still held"
 	if found.Info != nil {
-		result.Lock = found.Info
+		if result.Lock = found.Info; !takenHere(found.Info.Who) {
+			result.Lock = nil // somebody was quicker before this apply had it, or after it had given it back
+		}
 		if found.Info.Who != "" {
 			said += " by " + found.Info.Who
 		}
 	}
 	return said + ". Next, when nothing works on the state any more: `" +
 		operation.BreakLease.Again(result.Target.Environment) + " " + result.Target.Root + "`.", true
+}
+
+// takenHere reports whether a lock names this machine as the one of its holder, in the form in which Terraform does: a name, and behind
+// an at sign the machine's.
+// https://github.com/hashicorp/terraform/blob/v1.11.4/internal/states/statemgr/locker.go
+func takenHere(who string) bool {
+	machine, err := os.Hostname()
+	_, named, is := strings.Cut(who, "@")
+	return err == nil && is && named == machine
 }

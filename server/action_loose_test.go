@@ -73,6 +73,25 @@ func TestTheActionAsksSomebodyElseAboutAPushWithoutAPullRequest(t *testing.T) {
 	if !strings.Contains(m.state("dev"), `"name": "loose"`) {
 		t.Errorf("the state is %s", m.state("dev"))
 	}
+	m.verified()
+
+	// What was approved is asked about with what was pushed beside it, by the job that asks and by the one that heeds the yes.
+	clock.advance(2 * time.Second)
+	beside := m.open("feature/b", "develop", map[string]string{"infra/b.tf": "resource \"terraform_data\" \"b\" {}\n"})
+	m.planned(beside, "dev")
+	if _, err := m.repo.Review(m.ctx, story.Ana, beside, sandbox.Approved); err != nil {
+		t.Fatal(err)
+	}
+	pushed = m.push("develop", map[string]string{"infra/second.tf": secondFile})
+	m.checkIs(pushed, "switchyard / apply (dev)", "action_required")
+	merged := m.merge(beside)
+	m.checkIs(merged, "switchyard / apply (dev)", "action_required")
+	if _, asked := m.applyOf(merged); len(asked.Targets[0].Unexpected) != 2 {
+		t.Errorf("it asks about %+v", asked.Targets[0].Unexpected)
+	}
+	m.comment(story.Cleo, beside, "/apply dev "+m.digest(beside, "dev"))
+	m.checkIs(merged, "switchyard / apply (dev)", "success")
+	m.verified()
 }
 
 // applyOf is the task of the newest apply of a commit that a job was given, and the result that it left.

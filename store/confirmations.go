@@ -48,8 +48,8 @@ func scanConfirmation(row scanner) (Confirmation, error) {
 	return c, err //nolint:wrapcheck // list wraps it
 }
 
-// Ask has a command wait for a /confirm for so long. Where its code waits already, that one is returned and nothing changes: to explain
-// something twice gives no more time.
+// Ask has a command wait for a /confirm for so long. Where its code waits already, that one is returned: to explain something twice gives
+// no more time, and can only have two people asked where it was one.
 func (s *Store) Ask(ctx context.Context, c Confirmation, valid time.Duration) (Confirmation, error) {
 	wanted := c
 	err := s.change(ctx, "ask for a confirmation", func(t *tx) error {
@@ -61,7 +61,8 @@ func (s *Store) Ask(ctx context.Context, c Confirmation, valid time.Duration) (C
 		if _, err := exec(ctx, t, `
 			INSERT INTO confirmations (repository, code, command, environment, root, operation, attempt, number, comment, who, two, asked,
 				expires, taken, taken_by)
-			VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, 0, '') ON CONFLICT (repository, code) DO NOTHING`,
+			VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, 0, '')
+			ON CONFLICT (repository, code) DO UPDATE SET two = 1 WHERE excluded.two = 1 AND confirmations.taken = 0`,
 			c.Repository, c.Code, c.Command, c.Environment, c.Root, c.Operation, c.Attempt, c.Number, c.Comment, c.By, two, t.now,
 			t.now+valid.Milliseconds()); err != nil {
 			return err

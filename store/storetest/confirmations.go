@@ -86,6 +86,17 @@ func confirmedOnce(t *testing.T, w *world) {
 	if again, err := w.Ask(ctx, asked(explained), quarter); err != nil || !again.Expires.Equal(waiting.Expires) {
 		t.Errorf("asked again it counts until %s, not %s: %v", again.Expires, waiting.Expires, err)
 	}
+	alone := asked(explained)
+	alone.Code, alone.Two = "ALONE", false
+	for _, two := range []bool{false, true, false} {
+		alone.Two = two
+		if got, err := w.Ask(ctx, alone, quarter); err != nil || !got.Two && two {
+			t.Errorf("two are asked: %v, %v", got.Two, err)
+		}
+	}
+	if got, _, err := w.Confirmation(ctx, acme.ID, "ALONE"); err != nil || !got.Two {
+		t.Errorf("once two were asked, one is enough: %v", err)
+	}
 	if _, err := w.QueueConfirmed(ctx, breaking(explained), "OTHER", 10, "ben"); !errors.Is(err, store.ErrNotFound) {
 		t.Errorf("a code that nobody asked for: %v", err)
 	}
