@@ -38,7 +38,7 @@ func (d *Deploy) commentMade(ctx context.Context, seen CommentMade) error {
 	if err != nil || answered {
 		return err
 	}
-	if changes(command.Name) {
+	if d.Alone != nil && changes(command.Name) || speaksForItself(command) {
 		if genuine, err := d.genuine(ctx, seen); err != nil || !genuine {
 			return err
 		}
@@ -83,6 +83,12 @@ func (d *Deploy) commentMade(ctx context.Context, seen CommentMade) error {
 // changes reports whether a command needs a configuration that can be used. The others only tell.
 func changes(command string) bool {
 	return command != "help" && command != "status" && command != "why"
+}
+
+// speaksForItself reports whether what a command does rests on the person's word. A plan of this repository's own code does not: a webhook
+// that says that a branch was pushed has the same one made, and whoever waits for it gets it a call earlier.
+func speaksForItself(command commands.Command) bool {
+	return changes(command.Name) && (command.Name != "plan" || command.Fork != "")
 }
 
 // genuine reports whether a comment is at GitHub as the webhook told it: who has stolen the webhook's

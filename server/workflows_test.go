@@ -428,3 +428,33 @@ func TestACommentTakesFewCallsUntilItsWorkflowIsDispatched(t *testing.T) {
 		t.Errorf("-want +got:\n%s", diff)
 	}
 }
+
+func TestAPlanThatIsAskedForTakesFewCallsUntilItsWorkflowIsDispatched(t *testing.T) {
+	t.Parallel()
+	y := newYard(t)
+	y.environment(sandbox.Environment{Name: "dev-plan"})
+	pull := y.open("feature/a", "develop", map[string]string{"infra/a.tf": "# a\n"})
+	y.planned(pull, "dev")
+	seen := make(chan map[string]int, 1)
+	y.jobs(func(_ context.Context, job *sandbox.Job, task operation.Task) string {
+		seen <- y.Box.Calls()
+		y.leave(job, task, resultFor(task))
+		return "success"
+	})
+	before := y.Box.Calls()
+	y.comment(story.Ben, pull, "/plan")
+	needed := counted(before, await(y, "a workflow is dispatched", seen))
+	for route := range needed {
+		if !strings.HasPrefix(route, "GET ") && !strings.HasSuffix(route, "/dispatches") || strings.Contains(route, "/runs/") {
+			delete(needed, route) // what people read, and what follows the dispatch
+		}
+	}
+	want := map[string]int{
+		"GET /repos/{owner}/{repo}/collaborators/{username}/permission":         1,
+		"GET /repos/{owner}/{repo}/pulls/{pull_number}":                         1,
+		"POST /repos/{owner}/{repo}/actions/workflows/{workflow_id}/dispatches": 1,
+	}
+	if diff := cmp.Diff(want, needed); diff != "" {
+		t.Errorf("-want +got:\n%s", diff)
+	}
+}
