@@ -288,7 +288,7 @@ func (v LockView) afterHold() string {
 
 // askBanner says whether the holder is dead, and why somebody wants its lock broken.
 func (v LockView) askBanner(t LockedTarget) string {
-	banner := "**" + upper(lockOf(t.Target)) + " may be broken: its holder is dead.**"
+	banner := "**" + upper(lockOf(t.Target)) + " can be released: its holder is dead.**"
 	if t.Holder.Life != Dead {
 		banner = "**Is the holder of " + lockOf(t.Target) + " dead?** From here nobody can tell, so find out before you say yes."
 	}
