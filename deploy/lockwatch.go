@@ -81,6 +81,9 @@ func (d *Deploy) watchLock(ctx context.Context, op operation.Operation) error {
 	if len(roots) == 0 {
 		return nil
 	}
+	if _, _, known, err := d.Store.Repository(ctx, op.Repository.ID); err != nil || !known {
+		return wrap("find the repository", err) // the App is not there any more, or not now
+	}
 	if life, _, err := d.lifeOf(ctx, op); err != nil || life == render.Alive {
 		return err // it may be looked at when that is over
 	}

@@ -80,7 +80,7 @@ func (d *Deploy) unlockConfirmed(ctx context.Context, r request, asked store.Con
 	if !strings.EqualFold(by, r.Author) {
 		by += ", confirmed by " + r.Author
 	}
-	released, err := d.Store.ReleaseConfirmed(ctx, holder, asked.Code, r.Comment, r.Author,
+	released, err := d.Store.ReleaseHold(ctx, holder, asked.Code, r.Comment, r.Author,
 		"Its hold was released by "+by+"; it is not known how far it came.")
 	if errors.Is(err, store.ErrLost) {
 		return d.changedMeanwhile(ctx, r, view)

@@ -26,6 +26,9 @@ func TestASecondImplementationGetsTheSameDigests(t *testing.T) {
 	t.Parallel()
 	python, err := exec.LookPath("python3")
 	if err != nil {
+		if os.Getenv("CI") != "" {
+			t.Fatal(err)
+		}
 		t.Skip("THE DIGESTS ARE NOT COMPARED WITH A SECOND IMPLEMENTATION: python3 is not on PATH")
 	}
 	var all []asking

@@ -3,13 +3,13 @@ package runner_test
 import (
 	"io"
 	"net/http"
-	"os"
 	"strings"
 	"sync/atomic"
 	"testing"
 
 	"github.com/switchyard-dev/switchyard/operation"
 	standin "github.com/switchyard-dev/switchyard/sandbox/azure"
+	"github.com/switchyard-dev/switchyard/sandbox/azure/azuretest"
 )
 
 // azuriteKey is the blob that has the state.
@@ -24,13 +24,7 @@ type storage struct {
 
 func newStorage(t *testing.T) *storage {
 	t.Helper()
-	options, reason := standin.Find("..")
-	if reason != "" {
-		if os.Getenv("CI") != "" {
-			t.Fatal(reason)
-		}
-		t.Skip("NOTHING IS TESTED AGAINST AZURE'S STORAGE: " + reason)
-	}
+	options := azuretest.Find(t, "..")
 	options.Dir = t.TempDir()
 	started, err := standin.Start(t.Context(), options)
 	if err != nil {

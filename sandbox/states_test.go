@@ -92,7 +92,7 @@ func TestAKilledTerraformLeavesItsStateLocked(t *testing.T) {
 	t.Parallel()
 	program, err := exec.LookPath("terraform")
 	if err != nil {
-		t.Skipf("SKIPPED: %v", err)
+		t.Fatal(err)
 	}
 	w := newWorld(t)
 	w.SetStatePassword("terraform", "swordfish")

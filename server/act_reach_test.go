@@ -158,7 +158,7 @@ func (r *reached) wrapTerraform(t testing.TB, dir string) string {
 	t.Helper()
 	path, err := exec.LookPath("terraform")
 	if err != nil {
-		t.Skipf("SKIPPED: %v", err)
+		t.Fatal(err)
 	}
 	script := fmt.Sprintf("#!/bin/sh\n{ echo \"$*\"; env; } > '%s'/$$ 2>/dev/null\nexec '%s' \"$@\"\n", r.started, path)
 	for _, made := range []string{dir, r.started} {

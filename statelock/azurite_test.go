@@ -22,6 +22,7 @@ import (
 
 	"github.com/switchyard-dev/switchyard/operation"
 	"github.com/switchyard-dev/switchyard/sandbox/azure"
+	"github.com/switchyard-dev/switchyard/sandbox/azure/azuretest"
 	"github.com/switchyard-dev/switchyard/statelock"
 )
 
@@ -79,13 +80,7 @@ func TestMain(m *testing.M) {
 // enter skips a test where no cloud can be started, and gives what starts one with its files in a directory.
 func enter(t *testing.T) func(dir string) *cloud {
 	t.Helper()
-	options, reason := azure.Find("..")
-	if reason != "" {
-		if os.Getenv("CI") != "" {
-			t.Fatal(reason)
-		}
-		t.Skip("NO LEASE OF AZURE'S STORAGE IS TESTED: " + reason)
-	}
+	options := azuretest.Find(t, "..")
 	return func(dir string) *cloud {
 		options.Dir = dir
 		started, err := azure.Start(t.Context(), options)

@@ -129,8 +129,10 @@ func (s *Store) QueueConfirmed(
 	return op, err
 }
 
-// ReleaseConfirmed is ReleaseHold for a person who confirmed with a comment: both happen, or neither.
-func (s *Store) ReleaseConfirmed(
+// ReleaseHold takes the hold from the operation that was explained to a person, who confirmed with a comment; it becomes interrupted, as
+// its outcome is not known. It returns ErrExpired, ErrTaken or ErrNotFound where the code cannot be confirmed, and ErrLost where the hold
+// is not that operation's any more: it ended, is at another attempt, or its runner was started meanwhile. Then nothing happens.
+func (s *Store) ReleaseHold(
 	ctx context.Context, seen operation.Operation, code string, comment int64, by, message string,
 ) (operation.Operation, error) {
 	var op operation.Operation

@@ -478,18 +478,8 @@ func (s *Store) moveWaiting(
 	return op, err
 }
 
-// ReleaseHold takes the hold, for somebody, from the operation that they have seen to have it, which
-// becomes interrupted: its outcome is not known. It returns ErrLost when that is not so any more: the
-// operation ended, is at another attempt, or its runner was started meanwhile.
-func (s *Store) ReleaseHold(ctx context.Context, seen operation.Operation, by, message string) (operation.Operation, error) {
-	var op operation.Operation
-	err := s.change(ctx, "release hold", func(t *tx) (err error) {
-		op, err = releaseSeen(ctx, t, seen, by, message)
-		return err
-	})
-	return op, err
-}
-
+// releaseSeen takes the hold, for somebody, from the operation that they have seen to have it. It returns ErrLost when that is not so
+// any more: the operation ended, is at another attempt, or its runner was started meanwhile.
 func releaseSeen(ctx context.Context, t *tx, seen operation.Operation, by, message string) (operation.Operation, error) {
 	op, err := findRunning(ctx, t, seen.ID, seen.Attempt)
 	if err != nil {

@@ -6,7 +6,6 @@ import (
 	"maps"
 	"net/http"
 	"net/http/httptest"
-	"os"
 	"path/filepath"
 	"regexp"
 	"strings"
@@ -14,6 +13,7 @@ import (
 	"testing"
 
 	"github.com/switchyard-dev/switchyard/sandbox/azure"
+	"github.com/switchyard-dev/switchyard/sandbox/azure/azuretest"
 )
 
 // lockServer is one for Terraform's http backend. https://developer.hashicorp.com/terraform/language/backend/http
@@ -179,13 +179,7 @@ func TestLockOfWhatIsNoRoot(t *testing.T) {
 // TestLockInAzureIsShownAndBroken is the whole of it with a lease.
 func TestLockInAzureIsShownAndBroken(t *testing.T) {
 	t.Parallel()
-	options, reason := azure.Find(top)
-	if reason != "" {
-		if os.Getenv("CI") != "" {
-			t.Fatal(reason)
-		}
-		t.Skip("NO LEASE IS BROKEN FROM THE COMMAND LINE: " + reason)
-	}
+	options := azuretest.Find(t, top)
 	options.Dir = t.TempDir()
 	cloud, err := azure.Start(t.Context(), options)
 	if err != nil {

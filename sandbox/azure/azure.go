@@ -214,10 +214,7 @@ func (a *Azure) Backend(key string) map[string]string {
 // Key is the key of the account, base64.
 func (a *Azure) Key() string { return a.options.Key }
 
-// Service is a client that goes to Azurite itself: it is not intercepted.
-func (a *Azure) Service() *service.Client { return a.service }
-
-// Container is a client for the container, as Service.
+// Container is a client for the container that goes to Azurite itself: it is not intercepted.
 func (a *Azure) Container() *container.Client {
 	return a.service.NewContainerClient(a.options.Container)
 }

@@ -18,17 +18,12 @@ import (
 	"github.com/Azure/azure-sdk-for-go/sdk/storage/azblob/blockblob"
 
 	"github.com/switchyard-dev/switchyard/sandbox/azure"
+	"github.com/switchyard-dev/switchyard/sandbox/azure/azuretest"
 )
 
 func start(t *testing.T) *azure.Azure {
 	t.Helper()
-	options, reason := azure.Find("../..")
-	if reason != "" {
-		if os.Getenv("CI") != "" {
-			t.Fatal(reason)
-		}
-		t.Skip("THE STAND-IN FOR AZURE IS NOT TESTED: " + reason)
-	}
+	options := azuretest.Find(t, "../..")
 	options.Dir = t.TempDir()
 	a, err := azure.Start(t.Context(), options)
 	if err != nil {

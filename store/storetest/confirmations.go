@@ -2,6 +2,7 @@ package storetest
 
 import (
 	"errors"
+	"fmt"
 	"testing"
 	"time"
 
@@ -172,10 +173,10 @@ func releasedConfirmed(t *testing.T, w *world) {
 	}
 	older := holder
 	older.Attempt--
-	if _, err := w.ReleaseConfirmed(ctx, older, "CODE", 10, "ben", "gone"); !errors.Is(err, store.ErrLost) {
+	if _, err := w.ReleaseHold(ctx, older, "CODE", 10, "ben", "gone"); !errors.Is(err, store.ErrLost) {
 		t.Errorf("the hold of another attempt was released: %v", err)
 	}
-	released, err := w.ReleaseConfirmed(ctx, holder, "CODE", 10, "ben", "gone")
+	released, err := w.ReleaseHold(ctx, holder, "CODE", 10, "ben", "gone")
 	if err != nil || released.State != operation.Interrupted {
 		t.Fatalf("%s, %v: what could not be released must leave its code as it was", released.State, err)
 	}
@@ -217,4 +218,16 @@ func stopAnswers(t *testing.T, w *world) {
 			t.Errorf("operation %d (-want +got):\n%s", id, diff)
 		}
 	}
+}
+
+// release releases a hold as somebody who was asked about exactly that attempt.
+func (w *world) release(t *testing.T, seen operation.Operation, by, message string) (operation.Operation, error) {
+	t.Helper()
+	w.codes++
+	code := fmt.Sprintf("CODE%d", w.codes)
+	_, err := w.Ask(t.Context(), store.Confirmation{
+		Repository: seen.Repository.ID, Code: code, Command: "unlock", Environment: seen.Environment, Operation: seen.ID, Attempt: seen.Attempt,
+	}, quarter)
+	must(t, err)
+	return w.ReleaseHold(t.Context(), seen, code, int64(w.codes), by, message)
 }

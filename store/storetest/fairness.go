@@ -296,7 +296,7 @@ func auditedHolds(t *testing.T, w *world) {
 	must(t, w.Beat(ctx, "id-of-host-1", "host-1"))
 	must(t, w.Launch(ctx, op.ID, op.Attempt, "id-of-host-1", "a"))
 	op.Host = "id-of-host-1"
-	_, err := w.ReleaseHold(ctx, op, "ana", "unlocked by ana")
+	_, err := w.release(t, op, "ana", "unlocked by ana")
 	must(t, err)
 	second := w.queueApply(t, apply("main", "h2"))
 	op = w.takeHold(t)

@@ -110,6 +110,7 @@ type world struct {
 	*store.Store
 
 	clock *clockwork.FakeClock
+	codes int // that were given out
 }
 
 var acme = operation.Repository{ID: 7, Installation: 70, Owner: "acme", Name: "network"}
@@ -682,7 +683,7 @@ func refused(t *testing.T, w *world) {
 func released(t *testing.T, w *world) {
 	lost := func(name string, seen operation.Operation) {
 		t.Helper()
-		if _, err := w.ReleaseHold(t.Context(), seen, "ana", "m"); !errors.Is(err, store.ErrLost) {
+		if _, err := w.release(t, seen, "ana", "m"); !errors.Is(err, store.ErrLost) {
 			t.Errorf("%s gives %v", name, err)
 		}
 		if !w.held(t) {
@@ -698,7 +699,7 @@ func released(t *testing.T, w *world) {
 	must(t, w.Launch(t.Context(), next.ID, next.Attempt, "one", "nonce"))
 	lost("releasing what was not launched when it was seen", next)
 	next.Host = "one"
-	op, err := w.ReleaseHold(t.Context(), next, "ana", "ana unlocked dev")
+	op, err := w.release(t, next, "ana", "ana unlocked dev")
 	must(t, err)
 	if op.ID != next.ID || op.State != operation.Interrupted || op.Message != "ana unlocked dev" || w.held(t) {
 		t.Errorf("released: %+v", op)
