@@ -40,10 +40,14 @@ func (d *Deploy) strayRun(ctx context.Context, seen RunSeen) error {
 		if operation.RunName(row.Task) != seen.Name {
 			continue
 		}
-		if row.Run == 0 {
+		switch row.Run {
+		case 0:
 			return nil // it is looked for, and of several the first is taken
+		case seen.Run:
+			return d.runSeen(ctx, seen) // whoever asked for it has come to know its id since
+		default:
+			stray = max(seen.Run, row.Run) // whoever waits for the later one finds the first when that has ended
 		}
-		stray = max(seen.Run, row.Run) // whoever waits for the later one finds the first when that has ended
 	}
 	return runs.Dismiss(ctx, seen.Repository, stray, seen.Name) //nolint:wrapcheck // says what failed
 }

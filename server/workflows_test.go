@@ -86,6 +86,12 @@ func (y *yard) environment(e sandbox.Environment) {
 	}
 }
 
+// takenIn waits until Switchyard has looked at everything of the repository for the first time.
+func (y *yard) takenIn() {
+	y.t.Helper()
+	y.eventually("the repository is taken in", func() bool { return y.Box.Calls()["GET /repos/{owner}/{repo}/pulls"] >= 1 })
+}
+
 func (y *yard) plansBranch() {
 	y.t.Helper()
 	if _, err := y.repo.Push(y.ctx, story.Ana, "switchyard/plans", map[string]string{"plans.md": "plans run here\n"}, "plans",
@@ -391,6 +397,7 @@ func TestAnApplyInAWorkflowOutlivesTheServer(t *testing.T) {
 func TestACommentTakesFewCallsUntilItsWorkflowIsDispatched(t *testing.T) {
 	t.Parallel()
 	y := newYard(t)
+	y.takenIn()
 	pull := y.open("feature/a", "develop", map[string]string{"infra/a.tf": "# a\n"})
 	y.planned(pull, "dev")
 	y.jobs(func(_ context.Context, job *sandbox.Job, task operation.Task) string {
@@ -433,6 +440,7 @@ func TestAPlanThatIsAskedForTakesFewCallsUntilItsWorkflowIsDispatched(t *testing
 	t.Parallel()
 	y := newYard(t)
 	y.environment(sandbox.Environment{Name: "dev-plan"})
+	y.takenIn()
 	pull := y.open("feature/a", "develop", map[string]string{"infra/a.tf": "# a\n"})
 	y.planned(pull, "dev")
 	seen := make(chan map[string]int, 1)

@@ -1,0 +1,80 @@
+package deploy //nolint:testpackage // what is decided between two looks at the database is seen from inside only
+
+import (
+	"context"
+	"path/filepath"
+	"slices"
+	"testing"
+
+	"github.com/jonboulle/clockwork"
+
+	"github.com/switchyard-dev/switchyard/operation"
+	"github.com/switchyard-dev/switchyard/store"
+)
+
+// strays is an executor that notes which runs it was to cancel, and which it was told of.
+type strays struct {
+	orphan
+
+	dismissed, woken []int64
+}
+
+func (s *strays) Dismiss(_ context.Context, _ operation.Repository, run int64, _ string) error {
+	s.dismissed = append(s.dismissed, run)
+	return nil
+}
+
+func (s *strays) Wake(run int64) { s.woken = append(s.woken, run) }
+
+func TestWhichWorkflowRunIsCancelledBecauseNobodyWaitsForIt(t *testing.T) {
+	t.Parallel()
+	const first, later = 10, 20
+	repo := operation.Repository{ID: 7, Installation: 1, Owner: "acme", Name: "shop"}
+	for name, c := range map[string]struct {
+		waits     int64 // the run that the attempt is known to have, 0: none yet; below 0: it is not asked for (any more)
+		seen      int64
+		attempt   int // of the run's name, beyond the operation's
+		dismissed []int64
+		woken     []int64
+	}{
+		"none, whose id came to be known between two looks":            {waits: first, seen: first, woken: []int64{first}},
+		"none, while its attempt does not know its run":                {seen: first},
+		"the later one, when it is seen":                               {waits: first, seen: later, dismissed: []int64{later}},
+		"the later one, though it is waited for, when the first shows": {waits: later, seen: first, dismissed: []int64{later}},
+		"one whose attempt was given up":                               {waits: -1, seen: first, dismissed: []int64{first}},
+		"none of an attempt that this database does not have":          {waits: -1, seen: first, attempt: 1},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			clock := clockwork.NewFakeClock()
+			db, err := store.Open(t.Context(), "sqlite:"+filepath.Join(t.TempDir(), "switchyard.db"), clock)
+			if err != nil {
+				t.Fatal(err)
+			}
+			t.Cleanup(func() { _ = db.Close() })
+			op, err := db.CreateOperation(t.Context(), operation.Operation{Repository: repo, Kind: operation.Plan, Environment: "dev"})
+			if err != nil {
+				t.Fatal(err)
+			}
+			task := operation.Task{Operation: op.ID, Attempt: op.Attempt + c.attempt, Launch: "l", Repository: repo, Environment: "dev", Kind: op.Kind}
+			if c.waits >= 0 {
+				row, err := db.AskForRun(t.Context(), operation.WorkflowRun{Task: task})
+				if err != nil {
+					t.Fatal(err)
+				}
+				row.Run = c.waits
+				if err := db.SaveRun(t.Context(), row); err != nil {
+					t.Fatal(err)
+				}
+			}
+			runs := &strays{}
+			d := &Deploy{Options: Options{Store: db, Actions: runs, Clock: clock}}
+			if err := d.strayRun(t.Context(), RunSeen{Repository: repo, Run: c.seen, Name: operation.RunName(task)}); err != nil {
+				t.Fatal(err)
+			}
+			if !slices.Equal(runs.dismissed, c.dismissed) || !slices.Equal(runs.woken, c.woken) {
+				t.Errorf("cancelled: %v, want %v; told: %v, want %v", runs.dismissed, c.dismissed, runs.woken, c.woken)
+			}
+		})
+	}
+}
