@@ -435,6 +435,9 @@ func (d *Deploy) breakConfirmed(ctx context.Context, r request, asked store.Conf
 	if err := d.show(ctx, queued); err != nil { // before it can end, and be shown as that
 		return err
 	}
+	if err := d.showWaiting(ctx, queued.Repository, queued.Environment); err != nil { // each is one further back
+		return err
+	}
 	return wrap("queue the breaking of a lock", d.enqueue(ctx, driveJob(queued)))
 }
 

@@ -19,6 +19,7 @@ import (
 
 	"github.com/switchyard-dev/switchyard/commands"
 	"github.com/switchyard-dev/switchyard/git"
+	"github.com/switchyard-dev/switchyard/hub"
 	"github.com/switchyard-dev/switchyard/operation"
 	"github.com/switchyard-dev/switchyard/render"
 	"github.com/switchyard-dev/switchyard/repoconfig"
@@ -413,5 +414,49 @@ func TestEveryBrokenLockIsShownWhateverComesAfterIt(t *testing.T) {
 	}
 	if _, told, err := w.Store.Surface(t.Context(), w.repo.ID, incidentKey("dev", brokenEntry(first))); err != nil || !told {
 		t.Errorf("it has no entry: %v", err)
+	}
+}
+
+func TestALockThatIsToBeBrokenIsFirstInTheLine(t *testing.T) {
+	t.Parallel()
+	w := newLockWorld(t, "here", false)
+	client, err := hub.New(hub.Options{Bearer: "t"}) // asked for nothing, it knows of no limits
+	if err != nil {
+		t.Fatal(err)
+	}
+	w.Hub = client
+	w.configured(t, locksConfig)
+	config, err := repoconfig.Parse([]byte(locksConfig))
+	if err != nil {
+		t.Fatal(err)
+	}
+	w.ends(t, operation.Interrupted)
+	for _, pull := range []int{51, 52} {
+		if _, _, err := w.Store.QueueApply(t.Context(), operation.Operation{
+			Kind: operation.Apply, Repository: w.repo, Environment: "dev", Branch: "develop", Head: strconv.Itoa(pull), Pull: pull, Pulls: []int{pull},
+			Roots: []string{"infra"}, Actor: "ben", Priority: 1,
+		}); err != nil {
+			t.Fatal(err)
+		}
+		if pull == 51 { // it has the environment, and the other one waits
+			if _, taken, err := w.Store.TakeHold(t.Context(), w.repo.ID, "dev"); err != nil || !taken {
+				t.Fatal(taken, err)
+			}
+		}
+	}
+	w.broke(t, 5)
+	line, err := w.waiting(t.Context(), w.repo.ID, "dev")
+	if err != nil || len(line) != 2 || line[0].Kind != operation.BreakLease || line[1].Pull != 52 {
+		t.Errorf("%v: %v", line, err)
+	}
+	view, err := w.applyView(t.Context(), line[1], 52)
+	if err != nil || view.Position != 3 {
+		t.Errorf("the apply behind it is said to be number %d: %v", view.Position, err)
+	}
+	status, err := w.status(t.Context(), request{
+		CommentMade: CommentMade{Repository: w.repo}, Config: configured{Config: config}, Command: commands.Command{Environment: "dev"},
+	})
+	if err != nil || !strings.Contains(status, "- 2nd in line: the breaking of the state lock of `infra` in dev") {
+		t.Errorf("%v: %s", err, status)
 	}
 }

@@ -237,14 +237,14 @@ func (d *Deploy) applyView(ctx context.Context, op operation.Operation, pull int
 	return view, nil
 }
 
-// waiting lists the queued applies of an environment in the order in which they will run.
+// waiting lists what is queued for the hold of an environment, in the order in which it will run.
 func (d *Deploy) waiting(ctx context.Context, repo int64, environment string) ([]operation.Operation, error) {
 	line, err := d.Store.Operations(ctx, store.Filter{
-		Repository: repo, Environment: environment, Kinds: []operation.Kind{operation.Apply},
+		Repository: repo, Environment: environment, Kinds: []operation.Kind{operation.Apply, operation.BreakLease},
 		States: []operation.State{operation.Queued},
 	})
 	if err != nil {
-		return nil, fmt.Errorf("list waiting applies: %w", err)
+		return nil, fmt.Errorf("list what waits for %s: %w", environment, err)
 	}
 	slices.SortStableFunc(line, func(a, b operation.Operation) int {
 		if a.Priority != b.Priority {
@@ -258,13 +258,16 @@ func (d *Deploy) waiting(ctx context.Context, repo int64, environment string) ([
 	return line, nil
 }
 
-// showWaiting shows the new positions of those that wait for an environment.
+// showWaiting shows the new positions of the applies that wait for an environment.
 func (d *Deploy) showWaiting(ctx context.Context, repo operation.Repository, environment string) error {
 	line, err := d.waiting(ctx, repo.ID, environment)
 	if err != nil {
 		return err
 	}
 	for _, op := range line {
+		if op.Kind != operation.Apply {
+			continue // a lock is broken next, whoever waits besides
+		}
 		if err := d.keepShown(ctx, &op, func(ctx context.Context) error { return d.showApply(ctx, op) }); err != nil {
 			return err
 		}
