@@ -88,8 +88,7 @@ func newFleet(t testing.TB, roots int, change ...func(*settings.Settings)) *flee
 	t.Helper()
 	files, dirs := fleetFiles(roots)
 	f := &fleet{shop: newShopOn(t, newWorld(t, change...), files), roots: dirs}
-	f.eventually("both repositories are taken in", func() bool { return f.Box.Calls()["GET /repos/{owner}/{repo}/pulls"] == 2 })
-	f.quiet()
+	f.takenIn()
 	return f
 }
 
@@ -142,16 +141,26 @@ func seedFleet(t testing.TB, box *sandbox.Sandbox, files map[string]string) *san
 	return repo
 }
 
+// takenIn waits until Switchyard has looked at everything of both repositories for the first time.
+func (s *shop) takenIn() {
+	s.t.Helper()
+	s.eventually("both repositories are taken in", func() bool {
+		calls := s.Box.Calls()
+		return calls["GET /repos/{owner}/{repo}/pulls"] >= 2 && calls["GET /app/hook/deliveries"] >= 1
+	})
+	s.quiet()
+}
+
 // quiet waits until the server has nothing left to do: no job, and nothing that GitHub does not show
 // yet. Neither gives a signal when it is recorded as done, so the database is asked.
-func (f *fleet) quiet() {
-	f.t.Helper()
-	db, err := sql.Open("sqlite", "file:"+filepath.Join(f.data, "switchyard.db")+"?_pragma=query_only(1)&_pragma=busy_timeout(5000)")
+func (s *shop) quiet() {
+	s.t.Helper()
+	db, err := sql.Open("sqlite", "file:"+filepath.Join(s.data, "switchyard.db")+"?_pragma=query_only(1)&_pragma=busy_timeout(5000)")
 	if err != nil {
-		f.t.Fatal(err)
+		s.t.Fatal(err)
 	}
 	defer func() { _ = db.Close() }()
-	ctx, cancel := context.WithTimeout(f.ctx, patience)
+	ctx, cancel := context.WithTimeout(s.ctx, patience)
 	defer cancel()
 	ticker := time.NewTicker(5 * time.Millisecond) //nolint:forbidigo // another process gives no signal
 	defer ticker.Stop()
@@ -160,7 +169,7 @@ func (f *fleet) quiet() {
 		err := db.QueryRowContext(ctx, `SELECT (SELECT COUNT(*) FROM jobs WHERE state <> 'dead')
 			+ (SELECT COUNT(*) FROM surfaces WHERE version > written OR claimed_until > 0)`).Scan(&open)
 		if err != nil {
-			f.t.Fatalf("ask whether the server is done: %v", err)
+			s.t.Fatalf("ask whether the server is done: %v", err)
 		}
 		if open == 0 {
 			return
@@ -168,7 +177,7 @@ func (f *fleet) quiet() {
 		select {
 		case <-ticker.C:
 		case <-ctx.Done():
-			f.t.Fatalf("the server is not done: %d things are left", open)
+			s.t.Fatalf("the server is not done: %d things are left", open)
 		}
 	}
 }

@@ -50,7 +50,7 @@ func oneAppliedOfThree(t *testing.T, change ...func(*settings.Settings)) (s *sho
 		s.planned(number, "dev")
 		s.said(number, "Plan for dev")
 	}
-	(&fleet{shop: s}).quiet()
+	s.quiet()
 	effects = len(s.Box.Effects())
 	s.checkIs(s.merge(merged), "switchyard / apply (dev)", "success")
 	return s, sameRoot, otherRoot, effects
@@ -83,7 +83,7 @@ func planWrites(effects []string) (checks, comments int) {
 // wroteOnce fails the test unless one check and one comment were brought up to date for one plan since so many effects.
 func (s *shop) wroteOnce(since int) {
 	s.t.Helper()
-	(&fleet{shop: s}).quiet()
+	s.quiet()
 	effects := s.Box.Effects()[since:]
 	if checks, comments := planWrites(effects); checks != 1 || comments != 1 {
 		s.t.Errorf("%d checks and %d comments were written; want one each:\n%s", checks, comments, strings.Join(effects, "\n"))
@@ -106,7 +106,7 @@ func TestAPlanWhoseStateAnApplyFromAnotherBranchMovedSaysSo(t *testing.T) {
 		s.planned(number, "dev")
 		s.said(number, "Plan for dev")
 	}
-	(&fleet{shop: s}).quiet()
+	s.quiet()
 	since, from := len(s.Box.Effects()), s.serial("one-dev.tfstate")
 	sha := s.merge(merged)
 	s.checkIs(sha, "switchyard / apply (dev)", "success")
@@ -158,7 +158,7 @@ func TestAPlanWhoseBaseMovedToWhatWaitsForAYesSaysSoAndIsPlannedAgainOnceThatIsA
 		s.planned(number, "dev")
 		s.said(number, "Plan for dev")
 	}
-	(&fleet{shop: s}).quiet()
+	s.quiet()
 	since := len(s.Box.Effects())
 	sha := s.push("develop", map[string]string{"infra/one/unreviewed.tf": adds("unreviewed")})
 	check := s.checkIs(sha, "switchyard / apply (dev)", "action_required")
@@ -172,7 +172,7 @@ func TestAPlanWhoseBaseMovedToWhatWaitsForAYesSaysSoAndIsPlannedAgainOnceThatIsA
 	s.comment(story.Ana, sameRoot, "/apply dev "+digest)
 	s.checkIs(sha, "switchyard / apply (dev)", "success")
 	s.said(sameRoot, "Plan for dev", "has newer code of a root that it plans")
-	(&fleet{shop: s}).quiet()
+	s.quiet()
 	if same, other := s.plans(sameRoot), s.plans(otherRoot); same != 2 || other != 1 {
 		t.Errorf("%d and %d plans, want two and one", same, other)
 	}
@@ -185,7 +185,7 @@ func TestAfterAnApplyOnlyWhatItMadeOutOfDateIsPlannedAgain(t *testing.T) {
 	t.Parallel()
 	s, sameRoot, otherRoot, _ := oneAppliedOfThree(t)
 	s.said(sameRoot, "Plan for dev", "has newer code of a root that it plans")
-	(&fleet{shop: s}).quiet()
+	s.quiet()
 	if same, other := s.plans(sameRoot), s.plans(otherRoot); same != 2 || other != 1 {
 		t.Errorf("the pull request of the same root was planned %d times, want 2; that of another %d, want 1", same, other)
 	}
@@ -204,7 +204,7 @@ func TestAfterAnApplyOnlyWhatItMadeOutOfDateIsPlannedAgain(t *testing.T) {
 	}
 	next := s.open("feature/d", "develop", map[string]string{"infra/two/d.tf": adds("d")})
 	s.planned(next, "dev")
-	(&fleet{shop: s}).quiet()
+	s.quiet()
 	if other := s.plans(otherRoot); other != 1 {
 		t.Errorf("it was planned %d times, want once", other)
 	}

@@ -77,10 +77,9 @@ var shownValue = regexp.MustCompile(`"(one|two|three)-\d+-`)
 func TestAPlanThatFitsNowhereIsShownInFurtherCommentsWhichAreEditedInPlace(t *testing.T) {
 	t.Parallel()
 	s := newShop(t, nil)
-	f := &fleet{shop: s}
 	number := s.open("feature/large", "develop", large(500, "one"))
 	pages := s.pagesAre(number, 4)
-	f.quiet()
+	s.quiet()
 	var all strings.Builder
 	for _, page := range pages {
 		all.WriteString(page.Body)
@@ -92,7 +91,7 @@ func TestAPlanThatFitsNowhereIsShownInFurtherCommentsWhichAreEditedInPlace(t *te
 		before := effectsOn(s, "issues/comments")
 		s.comment(story.Ben, number, "/plan")
 		s.said(number, "**Planning dev.**")
-		f.quiet()
+		s.quiet()
 		for _, page := range s.further(number) {
 			if page.Edits != 0 {
 				t.Errorf("comment %d was edited:\n%s", page.ID, strings.Join(effectsOn(s, "issues/comments")[len(before):], "\n"))
@@ -102,7 +101,7 @@ func TestAPlanThatFitsNowhereIsShownInFurtherCommentsWhichAreEditedInPlace(t *te
 	t.Run("the plan of another head edits them", func(t *testing.T) {
 		s.push("feature/large", large(500, "two"))
 		s.pagesAre(number, 4)
-		f.quiet()
+		s.quiet()
 		for _, page := range s.further(number) {
 			if page.Edits != 1 {
 				t.Errorf("comment %d was edited %d times", page.ID, page.Edits)
@@ -112,7 +111,7 @@ func TestAPlanThatFitsNowhereIsShownInFurtherCommentsWhichAreEditedInPlace(t *te
 	t.Run("a shorter plan leaves one line in those that it does not need", func(t *testing.T) {
 		s.push("feature/large", large(5, "two"))
 		s.planned(number, "dev")
-		f.quiet()
+		s.quiet()
 		head := s.head(number)
 		for _, page := range s.further(number) {
 			if !page.Minimized || page.Edits != 2 || !strings.HasPrefix(page.Body, "**Not needed by the plan of [`"+head[:7]+"`](") || strings.Count(page.Body, "\n") > 2 {
@@ -124,7 +123,7 @@ func TestAPlanThatFitsNowhereIsShownInFurtherCommentsWhichAreEditedInPlace(t *te
 		}
 		s.push("feature/large", large(4, "two"))
 		s.planned(number, "dev")
-		f.quiet()
+		s.quiet()
 		for _, page := range s.further(number) {
 			if page.Edits != 2 {
 				t.Errorf("comment %d was edited again", page.ID)
@@ -134,7 +133,7 @@ func TestAPlanThatFitsNowhereIsShownInFurtherCommentsWhichAreEditedInPlace(t *te
 	t.Run("a long one again uses them again", func(t *testing.T) {
 		s.push("feature/large", large(360, "three"))
 		again := s.pagesAre(number, 3)
-		f.quiet()
+		s.quiet()
 		if len(again) != 4 || again[0].ID != pages[0].ID || !again[3].Minimized {
 			t.Errorf("%d further comments; the first is %d, and was %d; the fourth is minimised: %t",
 				len(again), again[0].ID, pages[0].ID, again[3].Minimized)
@@ -153,14 +152,12 @@ func effectsOn(s *shop, word string) []string {
 	return found
 }
 
-func TestFurtherCommentsTakeOneCallEachAndTwoThatLeadToThem(t *testing.T) {
-	t.Parallel()
+func TestFurtherCommentsTakeOneCallEachAndTwoThatLeadToThem(t *testing.T) { //nolint:paralleltest // what goes on for long is told in further calls: the others must not slow it down
 	s := newShop(t, nil)
-	f := &fleet{shop: s}
-	f.quiet()
+	s.takenIn()
 	before := s.Box.Calls()
 	s.pagesAre(s.open("feature/large", "develop", large(500, "one")), 4)
-	f.quiet()
+	s.quiet()
 	got := counted(before, s.Box.Calls())
 	want := map[string]int{
 		"GET /repos/{owner}/{repo}/pulls/{pull_number}":             1,

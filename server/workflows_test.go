@@ -86,12 +86,6 @@ func (y *yard) environment(e sandbox.Environment) {
 	}
 }
 
-// takenIn waits until Switchyard has looked at everything of the repository for the first time.
-func (y *yard) takenIn() {
-	y.t.Helper()
-	y.eventually("the repository is taken in", func() bool { return y.Box.Calls()["GET /repos/{owner}/{repo}/pulls"] >= 1 })
-}
-
 func (y *yard) plansBranch() {
 	y.t.Helper()
 	if _, err := y.repo.Push(y.ctx, story.Ana, "switchyard/plans", map[string]string{"plans.md": "plans run here\n"}, "plans",
