@@ -1,6 +1,7 @@
 package commands
 
 import (
+	"cmp"
 	"crypto/sha256"
 	"encoding/base32"
 	"fmt"
@@ -131,7 +132,7 @@ func decideHeld(cfg repoconfig.Config, environment string, f LockFacts, chosen i
 	default:
 		d.Verdict = render.LockAsk
 		d.Two, d.Why = TwoForBreakLease(cfg, environment, target.Holder.Life)
-		if (target.Found.Info == nil || target.Found.Info.ID == "") && !slices.Contains(d.Why, lifeUnknown) {
+		if (target.Found.Info == nil || target.Found.Info.ID == "") && target.Holder.Lock == "" && !slices.Contains(d.Why, lifeUnknown) {
 			d.Two, d.Why = true, append(d.Why, "The lock has no description, so nothing proves whose it is.")
 		}
 	}
@@ -168,7 +169,11 @@ func two(cfg repoconfig.Config, command, environment string, life render.Life) (
 }
 
 func hasID(target render.LockedTarget, id string) bool {
-	return target.Found.Info != nil && strings.EqualFold(target.Found.Info.ID, id)
+	held := target.Holder.Lock
+	if target.Found.Info != nil {
+		held = cmp.Or(target.Found.Info.ID, held)
+	}
+	return strings.EqualFold(held, id)
 }
 
 // only is the one of some indices; -1 where there is none, or more than one.

@@ -42,6 +42,11 @@ func heldBy(id int64) func(*render.LockedTarget) {
 	return func(t *render.LockedTarget) { t.Holder.Operation = &operation.Operation{ID: id} }
 }
 
+// takenFrom is a lock that an operation had taken over from another one when it ended.
+func takenFrom(id string) func(*render.LockedTarget) {
+	return func(t *render.LockedTarget) { t.Holder.Lock = id }
+}
+
 func TestWhatMayBeBrokenAndByWhoseYes(t *testing.T) {
 	t.Parallel()
 	const unknown = "It is not known whether the holder still works."
@@ -178,6 +183,14 @@ func TestWhatMayBeBrokenAndByWhoseYes(t *testing.T) {
 			want: commands.LockDecision{Verdict: render.LockAsk, Two: true, Why: []string{
 				"The lock has no description, so nothing proves whose it is.",
 			}},
+		},
+		"a lock that was taken over to be released is its holder's, and has a name": {
+			facts: facts{Targets: targets{lock("a", "", render.Dead, undescribed, takenFrom(lockID))}, Named: strings.ToUpper(lockID)},
+			want:  commands.LockDecision{Verdict: render.LockAsk},
+		},
+		"a lock that was taken over from another one is another lock": {
+			facts: facts{Targets: targets{lock("a", "", render.Dead, undescribed, takenFrom(lockID))}, Named: otherID},
+			want:  commands.LockDecision{Verdict: render.LockOther},
 		},
 		"both reasons for two are told": {
 			facts: facts{Targets: targets{lock("a", "", render.Unknown, undescribed)}}, approvals: 1,

@@ -137,7 +137,8 @@ main() {
       continue
     fi
     printf 'downloaded %s bytes: %s\n' "$(wc -c <"$dir/$file" | tr -d ' ')" "$source/$version/$file"
-    tar -xzf "$dir/$file" -C "$dir" "$name" || fail "$file could not be unpacked: is tar with gzip on this machine, and the disk not full?"
+    # In the directory, as GNU tar takes D:\a\_temp, where Windows has it, for a machine of the name D.
+    (cd "$dir" && tar -xzf "$file" "$name") || fail "$file could not be unpacked: is tar with gzip on this machine, and the disk not full?"
     rm -f "$dir/$file"
     use "$dir/$name"
     return

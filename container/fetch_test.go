@@ -86,7 +86,9 @@ func fetch(t *testing.T, checksums string, env ...string) fetched {
 	write(t, filepath.Join(dir, "checksums.txt"), checksums)
 	write(t, filepath.Join(dir, "bin", "sleep"), "#!/bin/sh\necho \"$1\" >> "+filepath.Join(dir, "slept")+"\n")
 	write(t, filepath.Join(dir, "temp", "another-job"), "")
+	write(t, filepath.Join(dir, `D:\a\_temp`, "another-job"), "")
 	run := exec.CommandContext(t.Context(), "bash", filepath.Join(dir, "fetch.sh"))
+	run.Dir = dir
 	run.Env = append([]string{
 		"PATH=" + filepath.Join(dir, "bin") + ":" + os.Getenv("PATH"), "RUNNER_OS=Linux", "RUNNER_ARCH=X64",
 		"RUNNER_TEMP=" + filepath.Join(dir, "temp"), "GITHUB_OUTPUT=" + filepath.Join(dir, "output"), "GITHUB_SERVER_URL=https://github.com",
@@ -230,6 +232,18 @@ func TestAServerOfOnesOwnIsAskedFirst(t *testing.T) {
 	got := fetch(t, listed(good), "GITHUB_SERVER_URL="+server.URL, "RUNNER_OS=Windows", "RUNNER_ARCH=ARM64")
 	if !got.ok || !strings.HasSuffix(got.outputs, "/switchyard.exe\n") || len(server.asked) != 1 {
 		t.Errorf("asked %q\n%s%s", server.asked, got.log, got.outputs)
+	}
+}
+
+// TestAPathOfWindowsIsNoMachine has the paths of GitHub's machines with Windows. Here they are names of one part, in the directory that the
+// script starts in; what begins with a letter and a colon means to GNU tar, which Git Bash has, a file on another machine.
+func TestAPathOfWindowsIsNoMachine(t *testing.T) {
+	t.Parallel()
+	good := archive(t, "switchyard.exe")
+	server := serve(t, func(w http.ResponseWriter, _ *http.Request) { _, _ = w.Write(good) })
+	got := fetch(t, listed(good), "SWITCHYARD_RELEASES="+server.URL, "RUNNER_OS=Windows", "RUNNER_ARCH=ARM64", `RUNNER_TEMP=D:\a\_temp`)
+	if !got.ok || !strings.HasPrefix(got.outputs, `binary=D:\a\_temp/switchyard.`) || !strings.HasSuffix(got.outputs, "/switchyard.exe\n") {
+		t.Errorf("%s%s", got.log, got.outputs)
 	}
 }
 

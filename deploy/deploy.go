@@ -56,6 +56,8 @@ type Options struct {
 	// executor kills it earlier than that where it can. 0: two minutes.
 	Overdue time.Duration
 
+	Dispatched Dispatched // nil: nobody wants to know
+
 	Alone *Alone // where it works for one event in a job of a workflow, without an App; nil elsewhere
 }
 
@@ -67,7 +69,8 @@ type Deploy struct {
 	running map[int64]*watched // operations that this process sees to
 
 	environments environments // that GitHub had a moment ago
-	incidents    sync.Mutex   // one entry at a time
+	stopwatches  stopwatches
+	incidents    sync.Mutex // one entry at a time
 }
 
 // New makes a Deploy. Register gives its jobs to a queue.
@@ -81,7 +84,7 @@ func New(o Options) *Deploy {
 // Register tells the queue which function does which kind of job.
 func (d *Deploy) Register(q *queue.Queue) {
 	for kind, handler := range d.handlers() {
-		q.Handle(kind, handler)
+		q.Handle(kind, d.timed(handler))
 	}
 }
 
@@ -168,7 +171,7 @@ func (d *Deploy) stop(id int64) bool {
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	w, ok := d.running[id]
-	if ok {
+	if ok && !w.stop {
 		w.stop = true
 		if w.run != nil {
 			w.run.Stop()
@@ -187,6 +190,7 @@ func (d *Deploy) watch(ctx context.Context, task operation.Task) (operation.Resu
 	if err != nil {
 		return operation.Result{}, &startError{err}
 	}
+	d.noteDispatch(ctx, task)
 	return d.wait(ctx, task.Operation, run)
 }
 

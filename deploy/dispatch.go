@@ -360,7 +360,7 @@ func (d *Deploy) runView(ctx context.Context, op operation.Operation) (render.Ru
 	if errors.Is(err, store.ErrNotFound) {
 		return render.RunView{}, nil // it was refused
 	}
-	return render.RunView{URL: run.URL, Where: run.Said}, wrap("find its workflow run", err)
+	return render.RunView{ID: run.Run, URL: run.URL, Where: run.Said}, wrap("find its workflow run", err)
 }
 
 // tell has what a run says about itself shown while somebody waits for it.

@@ -76,14 +76,11 @@ func (d *Deploy) gateAsked(ctx context.Context, seen GateAsked) error {
 		return nil
 	}
 	run, err := d.Hub.Run(ctx, seen.Repository, seen.Run)
-	if gone := (*hub.Gone)(nil); errors.As(err, &gone) {
-		return nil
+	if gone := (*hub.Gone)(nil); errors.As(err, &gone) || err == nil && (run.ID != seen.Run || run.Status == hub.RunCompleted) {
+		return d.Store.EndGates(ctx, seen.Repository.ID, seen.Run) //nolint:wrapcheck // says what was to be kept
 	}
 	if err != nil {
 		return fmt.Errorf("look at the run that waits: %w", err)
-	}
-	if run.ID != seen.Run || run.Status == hub.RunCompleted {
-		return nil // nothing waits any more
 	}
 	said, err := d.Store.Gate(ctx, seen.Repository.ID, run.ID, run.Attempt, seen.Environment)
 	if err != nil {
@@ -131,7 +128,8 @@ func (d *Deploy) answerGate(ctx context.Context, seen GateAsked, said store.Gate
 		return nil
 	case errors.As(err, &person):
 		zerolog.Ctx(ctx).Error().Err(err).Int64(keyRun, seen.Run).Msg("GitHub takes no answer to a job that waits; the next sweep tries again")
-		return nil
+		said.Answer = before
+		return wrap("keep that there is no answer", d.Store.SaveGate(ctx, said))
 	case err != nil:
 		return fmt.Errorf("answer run %d: %w", seen.Run, err)
 	}
@@ -240,13 +238,23 @@ func (d *Deploy) runFor(ctx context.Context, repo operation.Repository, run hub.
 	if err != nil {
 		return row, false, fmt.Errorf("ask for the App's name: %w", err)
 	}
+	row, known = rowOf(rows, run, bot)
+	return row, known, nil
+}
+
+// rowOf finds the run among those of an attempt: the one whose id has come to be known since it was looked for by that, or the one that
+// the App has started whose id is not known yet.
+func rowOf(rows []operation.WorkflowRun, run hub.Run, bot string) (operation.WorkflowRun, bool) {
 	for _, row := range rows {
+		if row.Run == run.ID {
+			return row, true
+		}
 		if row.Run == 0 && operation.RunName(row.Task) == run.Name && strings.EqualFold(run.Actor.Login, bot) {
 			row.Run = run.ID
-			return row, true, nil
+			return row, true
 		}
 	}
-	return row, false, nil
+	return operation.WorkflowRun{}, false
 }
 
 // gateOperation is what the gate has to know about the operation that a run was dispatched for.
@@ -271,15 +279,15 @@ func (d *Deploy) gateOperation(ctx context.Context, op operation.Operation, row 
 	return found, err
 }
 
-// missingApprovals says which approvals an apply lacks that its environment asks for, unless a person said yes to it instead. What came
-// without a pull request can have none: the job asks about all of it.
+// missingApprovals says which approvals an apply lacks that its environment asks for. A yes to the apply stands in for none of them: it is
+// to what its plan shows beside what was approved. What came without a pull request can have none: the job asks about all of it.
 func (d *Deploy) missingApprovals(ctx context.Context, op operation.Operation) ([]string, error) {
 	config, err := d.known(ctx, op.Repository)
 	if err != nil {
 		return nil, err
 	}
 	environment, known := config.Environment(op.Environment)
-	if !known || environment.Approvals == 0 || op.Confirmed != "" {
+	if !known || environment.Approvals == 0 {
 		return nil, nil
 	}
 	evidence, err := d.Store.Evidence(ctx, op.ID, op.Attempt)

@@ -78,7 +78,7 @@ func (d *Deploy) ConfirmApply(ctx context.Context, token string, asked JobAsked)
 	}
 	return wrap("record that it may begin", d.Store.Append(ctx, store.Audit{
 		Repository: op.Repository.ID, Environment: op.Environment, Operation: op.ID, Who: "switchyard", What: string(op.Kind) + " confirmed",
-		Why: fmt.Sprintf("run %d asked before it began", run.Run),
+		Why: fmt.Sprintf("run %d asked whether it may go on", run.Run),
 	}))
 }
 

@@ -82,11 +82,40 @@ func (d *Deploy) lifeOfRun(ctx context.Context, op operation.Operation) (render.
 		return render.Unknown, "GitHub does not say what its workflow run does.", nil
 	case err != nil:
 		return "", "", fmt.Errorf("ask what its workflow run does: %w", err)
-	case run.Status == hub.RunCompleted:
-		return render.Dead, fmt.Sprintf("GitHub says that its workflow run has ended (%s).", cmp.Or(run.Conclusion, "without a conclusion")), nil
-	default:
+	case run.Status != hub.RunCompleted:
 		return render.Alive, fmt.Sprintf("GitHub says that its workflow run is %s.", strings.ReplaceAll(run.Status, "_", " ")), nil
 	}
+	because := fmt.Sprintf("GitHub says that its workflow run has ended (%s)", cmp.Or(run.Conclusion, "without a conclusion"))
+	twin, err := d.twinOf(ctx, row)
+	switch {
+	case errors.As(err, &gone), errors.As(err, &person):
+		return render.Unknown, because + ", and does not say whether there is another one of it.", nil
+	case err != nil:
+		return "", "", err
+	case twin != "":
+		return render.Unknown, because + ", but " + twin + " is another one of it, which has not.", nil
+	default:
+		return render.Dead, because + ".", nil
+	}
+}
+
+// dispatched is how long before it was last asked for, by GitHub's clock, a run may have been made. A dispatch that gets no answer is
+// repeated for a minute.
+const dispatched = 5 * time.Minute
+
+// twinOf gives the page of another run for the same attempt that has not ended: one whose dispatch got no answer and was repeated. It may
+// be the one that works. Empty where there is none.
+func (d *Deploy) twinOf(ctx context.Context, row operation.WorkflowRun) (string, error) {
+	runs, err := d.Hub.RunsNamed(ctx, row.Task.Repository, row.Task.Job.Workflow, operation.RunName(row.Task), row.At.Add(-dispatched))
+	if err != nil {
+		return "", fmt.Errorf("look for another workflow run of it: %w", err)
+	}
+	for _, run := range runs {
+		if run.ID != row.Run && run.Status != hub.RunCompleted {
+			return run.URL, nil
+		}
+	}
+	return "", nil
 }
 
 // lifeElsewhere asks the rows about an attempt that another server has started.
@@ -115,6 +144,13 @@ func (d *Deploy) holderOf(
 		return holder, nil
 	}
 	if found.Info == nil || found.Info.ID == "" {
+		if op, err := d.brokeOff(ctx, repo, target, *found, but); err != nil || op != nil {
+			if err != nil {
+				return holder, err
+			}
+			holder.Lock = op.Lock.Break.ID
+			return d.withLife(ctx, holder, *op)
+		}
 		holder.Because = "The lock has no description: whoever took it ended before writing one, or is about to write it."
 		return holder, nil
 	}
@@ -126,11 +162,7 @@ func (d *Deploy) holderOf(
 		holder.Because = "No operation of Switchyard took it, so nothing here can tell whether who did still works."
 		return holder, nil
 	}
-	holder.Operation = op
-	if holder.Life, holder.Because, err = d.lifeOf(ctx, *op); err != nil {
-		return holder, err
-	}
-	if holder.Run, err = d.runView(ctx, *op); err != nil {
+	if holder, err = d.withLife(ctx, holder, *op); err != nil {
 		return holder, err
 	}
 	if !sure && holder.Life == render.Dead {
@@ -138,6 +170,56 @@ func (d *Deploy) holderOf(
 		holder.Because += " It left no word of the lock that it took. This one was taken while it ran, and may be somebody else's all the same."
 	}
 	return holder, nil
+}
+
+// withLife says of an operation that holds a lock whether it lives, and where it runs.
+func (d *Deploy) withLife(ctx context.Context, holder render.LockHolder, op operation.Operation) (render.LockHolder, error) {
+	holder.Operation = &op
+	var err error
+	if holder.Life, holder.Because, err = d.lifeOf(ctx, op); err != nil {
+		return holder, err
+	}
+	if holder.Life == render.Alive && op.Host != "" && op.Host == d.Host {
+		holder.Machine = d.HostName
+	}
+	holder.Run, err = d.runView(ctx, op)
+	return holder, err
+}
+
+// brokeOff finds the operation that had taken a lock over, cleared its description, and ended before it had released it; nil for none. The
+// lease has an id then that follows from the one of that lock, so whoever goes on touches nobody else's, should one be taken since.
+func (d *Deploy) brokeOff(
+	ctx context.Context, repo operation.Repository, target operation.Target, found operation.StateLock, but []int64,
+) (*operation.Operation, error) {
+	if found.Backend != "azurerm" {
+		return nil, nil //nolint:nilnil // that there is none is no error
+	}
+	ops, err := d.Store.Operations(ctx, store.Filter{
+		Repository: repo.ID, Environment: target.Environment, Kinds: []operation.Kind{operation.Apply, operation.BreakLease},
+		Newest: true, Limit: maxHolders,
+	})
+	if err != nil {
+		return nil, fmt.Errorf("find who broke off: %w", err)
+	}
+	for _, op := range ops { // the newest first
+		if slices.Contains(but, op.ID) || op.Result == nil {
+			continue
+		}
+		i := slices.IndexFunc(op.Result.Targets, func(result operation.TargetResult) bool { return result.Target == target })
+		if i < 0 {
+			continue
+		}
+		switch result := op.Result.Targets[i]; {
+		case result.Outcome == operation.Applied, result.Outcome == operation.Released, result.Outcome == operation.OtherLock:
+			return nil, nil //nolint:nilnil // what was before is over
+		case result.Broken == nil:
+		case result.Broken.How != operation.ReleasedNot:
+			return nil, nil //nolint:nilnil // it was released
+		case result.Broken.Taken && op.Lock != nil && op.Lock.Break != nil && op.Lock.Break.ID != "":
+			return &op, nil
+		}
+	}
+	return nil, nil //nolint:nilnil // that there is none is no error
 }
 
 // takerOf finds the operation of ours that took a lock; nil for none. It is sure where the runner has named the lock, or where the lock

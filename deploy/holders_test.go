@@ -203,13 +203,20 @@ func TestWhatMayHaveLeftALock(t *testing.T) {
 		op   operation.Operation
 		want bool
 	}{
-		"an apply that left no word":           {ended(operation.Apply, operation.Interrupted), true},
-		"an apply whose runner says it did":    {ended(operation.Apply, operation.Failed, operation.TargetResult{Outcome: operation.TargetFailed, Lock: &operation.LockInfo{}}), true},
-		"an apply that failed and released it": {ended(operation.Apply, operation.Failed, operation.TargetResult{Outcome: operation.TargetFailed}), false},
-		"an apply that met one":                {ended(operation.Apply, operation.Failed, operation.TargetResult{Outcome: operation.Locked, Lock: &operation.LockInfo{}}), false},
-		"an apply that was never started":      {never, false},
-		"breaking one, in the middle":          {ended(operation.BreakLease, operation.Failed, operation.TargetResult{Outcome: operation.TargetFailed}), true},
-		"a plan takes none":                    {ended(operation.Plan, operation.Failed), false},
+		"an apply that left no word": {ended(operation.Apply, operation.Interrupted), true},
+		"an apply whose runner names the lock that it left": {
+			ended(operation.Apply, operation.Failed, operation.TargetResult{Outcome: operation.TargetFailed, Lock: &operation.LockInfo{ID: "l1"}}), true,
+		},
+		"an apply whose runner could not ask for the lock when Terraform was killed": {
+			ended(operation.Apply, operation.Failed, operation.TargetResult{Outcome: operation.TargetFailed, Lock: &operation.LockInfo{}}), true,
+		},
+		"an apply whose Terraform failed by itself, so that it gave the lock back": {
+			ended(operation.Apply, operation.Failed, operation.TargetResult{Outcome: operation.TargetFailed}), false,
+		},
+		"an apply that met one":           {ended(operation.Apply, operation.Failed, operation.TargetResult{Outcome: operation.Locked, Lock: &operation.LockInfo{}}), false},
+		"an apply that was never started": {never, false},
+		"breaking one, in the middle":     {ended(operation.BreakLease, operation.Failed, operation.TargetResult{Outcome: operation.TargetFailed}), true},
+		"a plan takes none":               {ended(operation.Plan, operation.Failed), false},
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()

@@ -2,8 +2,11 @@ package deploy
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"time"
+
+	"github.com/rs/zerolog"
 
 	"github.com/switchyard-dev/switchyard/hub"
 	"github.com/switchyard-dev/switchyard/operation"
@@ -14,11 +17,13 @@ import (
 type incident struct {
 	Environment string `json:"environment"`
 	Body        string `json:"body"`
+	Pull        int    `json:"pull,omitempty"` // the pull request that has the entry where the repository has no issues; 0: none
 }
 
-// wantIncident wants an entry. The same key is the same entry.
-func (d *Deploy) wantIncident(ctx context.Context, repo operation.Repository, environment, key, body string) error {
-	return d.want(ctx, repo, surfaceIncident, incidentKey(environment, key), incident{Environment: environment, Body: body}, time.Time{})
+// wantIncident wants an entry. The same key is the same entry. Where GitHub takes no issue, it is written to a pull request.
+func (d *Deploy) wantIncident(ctx context.Context, repo operation.Repository, environment, key, body string, pull int) error {
+	wanted := incident{Environment: environment, Body: body, Pull: pull}
+	return d.want(ctx, repo, surfaceIncident, incidentKey(environment, key), wanted, time.Time{})
 }
 
 // incidentKey is the key of the surface that shows an entry.
@@ -38,7 +43,14 @@ func (d *Deploy) writeIncident(ctx context.Context, repo operation.Repository, k
 		Title: render.IncidentTitle(wanted.Environment), Body: render.IncidentBody(wanted.Environment),
 		Marker: render.IncidentMarker(wanted.Environment),
 	})
-	if err != nil {
+	gone, person := (*hub.Gone)(nil), (*hub.NeedsPerson)(nil)
+	switch {
+	case err == nil:
+	case wanted.Pull != 0 && (errors.As(err, &gone) || errors.As(err, &person)): // issues are switched off, or refused
+		zerolog.Ctx(ctx).Warn().Err(err).Msg("the entry about an incident is written to a pull request, as there can be no issue")
+		number = wanted.Pull
+		entry.Body = marked(number, render.IncidentWithoutIssue(wanted.Body, wanted.Environment), key).Body
+	default:
 		return ids, fmt.Errorf("open the issue for incidents: %w", err)
 	}
 	ids.Issue, entry.Number = number, number

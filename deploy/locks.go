@@ -124,7 +124,7 @@ func (d *Deploy) showLocks(ctx context.Context, op operation.Operation) error {
 func (d *Deploy) lockView(ctx context.Context, op operation.Operation) (render.LockView, error) {
 	view := render.LockView{
 		Repository: op.Repository, WebURL: d.WebURL, Environment: op.Environment, By: op.Actor, Named: op.Lock.ID, Now: d.Clock.Now(),
-		Reason: op.Lock.Reason, Chosen: -1, Looking: !op.State.Ended(),
+		Reason: op.Lock.Reason, Number: op.Lock.Number, Chosen: -1, Looking: !op.State.Ended(),
 	}
 	var err error
 	if view.Run, err = d.runView(ctx, op); err != nil || view.Looking {
@@ -137,14 +137,8 @@ func (d *Deploy) lockView(ctx context.Context, op operation.Operation) (render.L
 	}
 	view.Mask = config.Mask
 	facts := commands.LockFacts{Targets: view.Targets, Named: op.Lock.ID, Reason: op.Lock.Reason}
-	if hold, held, err := d.Store.Holder(ctx, op.Repository.ID, op.Environment); err != nil {
-		return view, fmt.Errorf("find who has the hold: %w", err)
-	} else if held {
-		facts.Hold = &hold
-		if facts.HoldOf, _, err = d.lifeOf(ctx, hold); err != nil {
-			zerolog.Ctx(ctx).Warn().Err(err).Msg("could not find out whether what has the hold lives")
-			facts.HoldOf = render.Unknown
-		}
+	if facts.Hold, facts.HoldOf, err = d.holdNow(ctx, op); err != nil {
+		return view, err
 	}
 	decision := decideLock(config, op.Environment, facts)
 	view.Targets = facts.Targets
@@ -159,6 +153,20 @@ func (d *Deploy) lockView(ctx context.Context, op operation.Operation) (render.L
 	}
 	view.Command = lockCommand(view, facts)
 	return view, nil
+}
+
+// holdNow is what has the environment of an operation, and whether that lives; nil where nothing has it.
+func (d *Deploy) holdNow(ctx context.Context, op operation.Operation) (*operation.Operation, render.Life, error) {
+	hold, held, err := d.Store.Holder(ctx, op.Repository.ID, op.Environment)
+	if err != nil || !held {
+		return nil, "", wrap("find who has the hold", err)
+	}
+	life, _, err := d.lifeOf(ctx, hold)
+	if err != nil {
+		zerolog.Ctx(ctx).Warn().Err(err).Msg("could not find out whether what has the hold lives")
+		life = render.Unknown
+	}
+	return &hold, life, nil
 }
 
 // decideLock decides about a lock by the configuration as it is now. One that cannot be used does not say whose yes is needed, so nobody
@@ -209,7 +217,7 @@ const holderNotKnown = "It could not be found out who holds it."
 // askToBreak has the breaking of the chosen lock wait for a /confirm.
 func (d *Deploy) askToBreak(ctx context.Context, op operation.Operation, view *render.LockView) error {
 	chosen := view.Targets[view.Chosen]
-	subject := lockSubject(op, chosen.Target.Root, *chosen.Found)
+	subject := lockSubject(op, chosen.Target.Root, *chosen.Found, chosen.Holder)
 	asked, err := d.Store.Ask(ctx, store.Confirmation{
 		Repository: op.Repository.ID, Code: subject.Code(), Command: commandBreak, Environment: op.Environment, Root: chosen.Target.Root,
 		Operation: op.ID, Attempt: op.Attempt, Number: op.Lock.Number, Comment: op.Lock.Comment, By: op.Actor, Two: view.Two,
@@ -221,12 +229,14 @@ func (d *Deploy) askToBreak(ctx context.Context, op operation.Operation, view *r
 	return nil
 }
 
-func lockSubject(op operation.Operation, root string, found operation.StateLock) commands.LockSubject {
+func lockSubject(
+	op operation.Operation, root string, found operation.StateLock, holder render.LockHolder,
+) commands.LockSubject {
 	subject := commands.LockSubject{
 		Repository: op.Repository.ID, Environment: op.Environment, Root: root, ETag: found.ETag, Request: op.Lock.Comment,
 	}
-	if found.Info != nil {
-		subject.ID = found.Info.ID
+	if subject.ID = holder.Lock; found.Info != nil {
+		subject.ID = cmp.Or(found.Info.ID, holder.Lock)
 	}
 	return subject
 }
@@ -244,6 +254,9 @@ func lockCommand(view render.LockView, facts commands.LockFacts) string {
 	case render.LockAsk:
 		return "/confirm " + view.Code
 	case render.LockAlive:
+		if holder := view.Targets[view.Chosen].Holder.Operation; holder == nil || holder.State.Ended() {
+			return "" // it is stopped where it runs
+		}
 		return "/cancel " + view.Environment
 	case render.LockHeldHere:
 		if facts.HoldOf == render.Alive {
@@ -402,8 +415,15 @@ func (d *Deploy) breakConfirmed(ctx context.Context, r request, asked store.Conf
 	if found == nil || looked.Lock == nil {
 		return fmt.Errorf("%s has nothing about %s", looked, asked.Root)
 	}
-	subject := lockSubject(looked, asked.Root, *found)
 	target := operation.Target{Root: asked.Root, Environment: asked.Environment}
+	holder, err := d.holderOf(ctx, looked.Repository, target, found)
+	if err != nil {
+		return err
+	}
+	subject := lockSubject(looked, asked.Root, *found, holder)
+	if subject.Code() != asked.Code { // what was said of the holder then is not true any more
+		return store.ErrNotFound
+	}
 	op := operation.Operation{
 		Kind: operation.BreakLease, Repository: looked.Repository, Environment: asked.Environment, Branch: looked.Branch, Head: looked.Head,
 		Tree: looked.Tree, Roots: []string{asked.Root}, Actor: asked.By, Priority: priorityLocks,
@@ -415,11 +435,13 @@ func (d *Deploy) breakConfirmed(ctx context.Context, r request, asked store.Conf
 			},
 		},
 	}
-	holder, err := d.holderOf(ctx, looked.Repository, target, found)
-	if err != nil {
-		return err
+	dead := holder.Operation
+	if dead != nil && holder.Lock != "" { // who held the lock that it was to release
+		if dead, err = d.heldBefore(ctx, *dead); err != nil {
+			return err
+		}
 	}
-	if dead := holder.Operation; dead != nil {
+	if dead != nil {
 		op.Lock.Of = dead.ID
 		if there, err := d.Git.Has(ctx, op.Repository, dead.Head); err == nil && there && dead.Kind == operation.Apply {
 			op.Branch, op.Head = dead.Branch, dead.Head // what it was to do is seen from its own commit
@@ -439,6 +461,18 @@ func (d *Deploy) breakConfirmed(ctx context.Context, r request, asked store.Conf
 		return err
 	}
 	return wrap("queue the breaking of a lock", d.enqueue(ctx, driveJob(queued)))
+}
+
+// heldBefore is the operation that held the lock which another one was to release; nil where it was none of ours.
+func (d *Deploy) heldBefore(ctx context.Context, broke operation.Operation) (*operation.Operation, error) {
+	if broke.Lock == nil || broke.Lock.Of == 0 {
+		return nil, nil //nolint:nilnil // that nobody is known is no error
+	}
+	held, err := d.Store.Operation(ctx, broke.Lock.Of)
+	if err != nil {
+		return nil, fmt.Errorf("read who held the lock: %w", err)
+	}
+	return &held, nil
 }
 
 // priorityLocks is that of breaking a lock: whatever waits for the environment would meet it.
@@ -549,6 +583,11 @@ func (d *Deploy) showBroken(ctx context.Context, op operation.Operation) error {
 		return err
 	}
 	view.Mask = config.Mask
+	if op.State == operation.Queued {
+		if view.Hold, view.HoldOf, err = d.holdNow(ctx, op); err != nil {
+			return err
+		}
+	}
 	if op.Lock.Of != 0 {
 		dead, err := d.Store.Operation(ctx, op.Lock.Of)
 		if err != nil {
@@ -565,7 +604,11 @@ func (d *Deploy) showBroken(ctx context.Context, op operation.Operation) error {
 	if !op.State.Ended() || op.Attempt == 0 {
 		return nil
 	}
-	return d.wantIncident(ctx, op.Repository, op.Environment, brokenEntry(op), render.IncidentBroken(view))
+	pull := 0
+	if view.Dead != nil && view.Dead.Pull != op.Lock.SaidIn { // there the answer says it all
+		pull = view.Dead.Pull
+	}
+	return d.wantIncident(ctx, op.Repository, op.Environment, brokenEntry(op), render.IncidentBroken(view), pull)
 }
 
 // unsavedArtifact looks for a state that a dead apply left, encrypted, in the artifacts of its run; nil where there is none.
@@ -601,14 +644,35 @@ func (d *Deploy) lockTask(ctx context.Context, op operation.Operation, task *ope
 		return
 	}
 	task.Lock = op.Lock.Break
-	of := op.Lock.Of
-	if of == 0 {
-		return
-	}
-	dead, err := d.Store.Operation(ctx, of)
-	if err == nil && dead.Host == d.Host && d.Host != "" {
+	dead, found, err := d.diedBefore(ctx, op)
+	if err == nil && found && dead.Host == d.Host && d.Host != "" {
 		task.Died = filepath.Join(d.WorkDir, filepath.FromSlash(workKey(dead)))
 	}
+}
+
+// diedBefore is the operation whose work directory may have a state that it could not save: the holder of the lock or, before anybody has
+// looked who that is, the newest one that may have left its lock in one of the roots.
+func (d *Deploy) diedBefore(ctx context.Context, op operation.Operation) (operation.Operation, bool, error) {
+	if op.Lock.Of != 0 {
+		dead, err := d.Store.Operation(ctx, op.Lock.Of)
+		return dead, err == nil, wrap("read who held the lock", err)
+	}
+	if op.Kind != operation.ExplainLock {
+		return operation.Operation{}, false, nil
+	}
+	newest, err := d.Store.Operations(ctx, store.Filter{
+		Repository: op.Repository.ID, Environment: op.Environment, Kinds: []operation.Kind{operation.Apply}, Newest: true, Limit: maxHolders,
+	})
+	if err != nil {
+		return operation.Operation{}, false, fmt.Errorf("find who may have left a lock: %w", err)
+	}
+	i := slices.IndexFunc(newest, func(one operation.Operation) bool {
+		return mayHaveLeftLock(one) && slices.ContainsFunc(op.Roots, func(root string) bool { return slices.Contains(one.Roots, root) })
+	})
+	if i < 0 {
+		return operation.Operation{}, false, nil
+	}
+	return newest[i], true, nil
 }
 
 // brokenEntry is the key of the entry about the breaking of a lock.

@@ -277,13 +277,14 @@ func TestOnAPullRequestCancelMeansWhatHasTheEnvironmentThatIsNamed(t *testing.T)
 
 func TestWhichLocksAreStillLookedAt(t *testing.T) {
 	t.Parallel()
+	noon := time.Date(2026, 11, 21, 12, 0, 0, 0, time.UTC)
 	dead := operation.Operation{ID: 5, Kind: operation.Apply, State: operation.Interrupted, Roots: []string{"app", "db"}}
 	later := func(kind operation.Kind, state operation.State, roots ...string) operation.Operation {
 		return operation.Operation{ID: 6, Kind: kind, State: state, Roots: roots}
 	}
 	look := func(state operation.State, found ...string) operation.Operation {
 		op := later(operation.ExplainLock, state, "app", "db")
-		op.Lock, op.Result = &operation.LockRequest{Of: 5, Watch: true}, &operation.Result{}
+		op.Lock, op.Result, op.Ended = &operation.LockRequest{Of: 5, Watch: true}, &operation.Result{}, noon.Add(-24*time.Hour)
 		for _, root := range found {
 			op.Result.Targets = append(op.Result.Targets, operation.TargetResult{
 				Target: operation.Target{Root: root}, Found: &operation.StateLock{},
@@ -291,6 +292,13 @@ func TestWhichLocksAreStillLookedAt(t *testing.T) {
 		}
 		return op
 	}
+	failed := func(ago time.Duration) operation.Operation {
+		op := look(operation.Failed)
+		op.Ended = noon.Add(-ago)
+		return op
+	}
+	asked := look(operation.Failed)
+	asked.Lock.Watch, asked.Ended = false, noon
 	before := later(operation.Apply, operation.Succeeded, "app", "db")
 	before.ID = 4
 	for name, test := range map[string]struct {
@@ -305,12 +313,17 @@ func TestWhichLocksAreStillLookedAt(t *testing.T) {
 		"none while it is looked":                            {[]operation.Operation{look(operation.Queued)}, nil},
 		"none that were looked at":                           {[]operation.Operation{look(operation.Succeeded, "app", "db")}, []string{}},
 		"one that could not be looked at beside another":     {[]operation.Operation{look(operation.Succeeded, "db")}, []string{"app"}},
-		"none after too many tries":                          {[]operation.Operation{look(operation.Failed), look(operation.Failed), look(operation.Failed)}, nil},
+		"all again a while after a look that failed":         {[]operation.Operation{failed(15 * time.Minute)}, []string{"app", "db"}},
+		"none right after a look that failed":                {[]operation.Operation{failed(15*time.Minute - time.Second)}, nil},
+		"all again, after a longer while":                    {[]operation.Operation{failed(60 * time.Minute), failed(2 * time.Hour), failed(3 * time.Hour)}, []string{"app", "db"}},
+		"none before that":                                   {[]operation.Operation{failed(59 * time.Minute), failed(2 * time.Hour), failed(3 * time.Hour)}, nil},
+		"none after too many tries":                          {[]operation.Operation{failed(9 * time.Hour), failed(9 * time.Hour), failed(9 * time.Hour), failed(9 * time.Hour)}, nil},
+		"all whatever a person has looked at":                {[]operation.Operation{asked}, []string{"app", "db"}},
 		"a failed apply says nothing of the locks that left": {[]operation.Operation{later(operation.Apply, operation.Failed, "app")}, []string{"app", "db"}},
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
-			if diff := cmp.Diff(test.want, toWatch(dead, test.since)); diff != "" {
+			if diff := cmp.Diff(test.want, toWatch(dead, test.since, noon)); diff != "" {
 				t.Error(diff)
 			}
 		})

@@ -68,39 +68,61 @@ func (d *Deploy) tend(ctx context.Context) error {
 	return d.lookElsewhere(ctx)
 }
 
-// stopAsked stops the runners on this host that another replica was asked to stop.
+// stopAsked stops what somebody asked to stop and this process sees to. The order is kept until the attempt has ended: whoever goes on
+// with it after this process gives it again, and a job that asks whether it may begin is told.
 func (d *Deploy) stopAsked(ctx context.Context) error {
-	var ids []int64
 	for _, host := range []string{d.Host, operation.HostActions} {
-		some, err := d.Store.ToStop(ctx, host)
+		ids, err := d.Store.ToStop(ctx, host)
 		if err != nil {
 			return fmt.Errorf("find what has to be stopped: %w", err)
 		}
-		ids = append(ids, some...)
-	}
-	for _, id := range ids {
-		if !d.stop(id) {
-			if err := d.stopLeft(ctx, id); err != nil {
+		for _, id := range ids {
+			if d.stop(id) {
+				continue
+			}
+			if err := d.stopUnwatched(ctx, id); err != nil {
 				return err
 			}
-		}
-		if err := d.Store.Stopped(ctx, id); err != nil {
-			return fmt.Errorf("stop operation %d: %w", id, err)
 		}
 	}
 	return nil
 }
 
-// stopLeft stops a runner of an earlier process that nobody waits for: of a plan that was superseded.
-func (d *Deploy) stopLeft(ctx context.Context, id int64) error {
+// stopUnwatched sees to an order to stop an operation that nobody here sees to.
+func (d *Deploy) stopUnwatched(ctx context.Context, id int64) error {
 	op, err := d.Store.Operation(ctx, id)
 	if err != nil {
 		return fmt.Errorf("read operation %d: %w", id, err)
 	}
-	if run, err := d.executorOf(op).Resume(ctx, op.ID, op.Attempt, op.Launch); err == nil { // else there is nothing to stop
-		run.Stop()
+	switch {
+	case op.State == operation.Running: // whoever takes it up stops it then
+	case !op.State.Ended(): // it asks for a yes by now: its runner has reported
+		return wrap("take back the order to stop "+op.String(), d.Store.Stopped(ctx, op.ID, op.Attempt))
+	case d.begin(op.ID) == nil:
+		go func() {
+			defer d.end(op.ID)
+			if err := d.stopLeft(ctx, op); err != nil && ctx.Err() == nil {
+				zerolog.Ctx(ctx).Warn().Err(err).Int64(keyOperation, op.ID).Msg("could not stop what is left of an operation; it is tried again")
+			}
+		}()
 	}
 	return nil
+}
+
+// stopLeft stops what still runs of an operation that has ended for everybody else, as a plan that was superseded, and waits until
+// nothing of it is left. The caller has begun it.
+func (d *Deploy) stopLeft(ctx context.Context, op operation.Operation) error {
+	run, err := d.executorOf(op).Resume(ctx, op.ID, op.Attempt, op.Launch)
+	if err != nil && passing(err) && !errors.Is(err, executor.ErrUnknown) {
+		return fmt.Errorf("find what is left of %s: %w", op, err)
+	}
+	if err == nil {
+		d.stop(op.ID)
+		if _, err := d.wait(ctx, op.ID, run); err != nil && ctx.Err() != nil {
+			return fmt.Errorf("wait for what is left of %s: %w", op, context.Cause(ctx))
+		}
+	}
+	return wrap("record that nothing is left of "+op.String(), d.Store.Stopped(ctx, op.ID, op.Attempt))
 }
 
 // lookElsewhere has those applies seen to whose server does not answer: once when that is found, so
@@ -143,17 +165,18 @@ func (d *Deploy) certain(op operation.Operation, replica store.Replica) time.Tim
 	return from.Add(d.ApplyLimit + d.StopGrace + d.Overdue)
 }
 
-// stopAnywhere asks the runner of an operation to stop, on whichever host it is. It reports false when
-// that host does not answer.
+// stopAnywhere has an operation stopped, on whichever host its runner is. The order is kept before anybody acts on it, so that it is not
+// lost with this process. It reports false when that host does not answer.
 func (d *Deploy) stopAnywhere(ctx context.Context, op operation.Operation) (bool, error) {
-	if d.stop(op.ID) {
-		return true, nil
-	}
 	answers, err := d.answers(ctx, op.Host)
 	if err != nil || !answers {
 		return false, err
 	}
-	return true, wrap("ask to stop "+op.String(), d.Store.AskToStop(ctx, op.ID))
+	if err := d.Store.AskToStop(ctx, op.ID, op.Attempt); err != nil {
+		return false, fmt.Errorf("ask to stop %s: %w", op, err)
+	}
+	d.stop(op.ID) // else whoever sees to it does that in a moment
+	return true, nil
 }
 
 // answers reports whether a host is alive; a runner that was not started yet is on none.
@@ -303,13 +326,20 @@ func (d *Deploy) showHeld(ctx context.Context, op operation.Operation) error {
 	return d.showWaiting(ctx, op.Repository, op.Environment)
 }
 
-// putBack has an apply begin anew whose runner was never started. It reports false when somebody else was quicker.
+// putBack has an apply begin anew whose runner was never started; one that somebody asked to stop ends instead. It reports false when
+// somebody else was quicker.
 func (d *Deploy) putBack(ctx context.Context, op operation.Operation) (bool, error) {
-	_, err := d.Store.Requeue(ctx, op.ID, op.Attempt, op.Host, "its runner was not started")
+	back, err := d.Store.Requeue(ctx, op.ID, op.Attempt, op.Host, "its runner was not started")
 	if errors.Is(err, store.ErrLost) {
 		return false, nil
 	}
-	return err == nil, wrap("put back "+op.String(), err)
+	if err != nil {
+		return false, fmt.Errorf("put back %s: %w", op, err)
+	}
+	if back.State.Ended() { // which the next job of its environment shows
+		return true, wrap("go on", d.enqueue(ctx, driveJob(op)))
+	}
+	return true, nil
 }
 
 // resumePlan takes up a plan that this host started in an earlier process. It reports false when there

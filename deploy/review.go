@@ -222,13 +222,16 @@ func (d *Deploy) reviewedPull(ctx context.Context, ask *asking, op operation.Ope
 	if environment.Approvals == 0 {
 		return pull, nil
 	}
-	approval, err := d.approval(ctx, ask, facts, environment.Approvals, pull.plan)
+	approval, err := d.approval(ctx, ask, facts, config, environment.Approvals, pull.plan)
 	if err != nil {
 		return pull, err
 	}
 	pull.Authors, pull.Approved = approval.authors, approval.By
 	if !approval.Approved {
 		pull.Missing = fmt.Sprintf("#%d is %s.", number, approval.Headline)
+	}
+	if approval.Unknown {
+		pull.Missing += " " + approval.Remedy
 	}
 	return pull, nil
 }
@@ -263,7 +266,9 @@ type approved struct {
 
 // approval asks GitHub who wrote and who reviewed a pull request. A review counts where the plan that was shown when
 // it was given, be it of an earlier commit, covers the one that counts now: it approves these very changes.
-func (d *Deploy) approval(ctx context.Context, ask *asking, facts pullFacts, needed int, shown operation.Operation) (approved, error) {
+func (d *Deploy) approval(
+	ctx context.Context, ask *asking, facts pullFacts, config repoconfig.Config, needed int, shown operation.Operation,
+) (approved, error) {
 	authors, err := ask.authorsOf(ctx, facts.Number)
 	if err != nil {
 		return approved{}, err
@@ -273,7 +278,11 @@ func (d *Deploy) approval(ctx context.Context, ask *asking, facts pullFacts, nee
 		return approved{}, err
 	}
 	known := gitflow.Reviews{
-		Needed: needed, Head: facts.Head, Authors: authors.Logins, AuthorsCut: authors.More, ReviewsCut: more, AuthorsNoname: authors.Noname,
+		Needed: needed, Head: facts.Head, Authors: authors.Logins, AuthorsCut: authors.More, ReviewsCut: more,
+		AuthorsNoname: config.People(authors.Noname),
+	}
+	if executor, err := d.chosen(config); err == nil {
+		known.Proven = executor == repoconfig.ExecutorActions
 	}
 	if facts.Author != "" && !slices.Contains(known.Authors, facts.Author) {
 		known.Authors = append(known.Authors, facts.Author)
@@ -352,7 +361,7 @@ func (d *Deploy) lookAtApprovals(ctx context.Context, repo operation.Repository,
 		if err != nil {
 			return err
 		}
-		approval, err := d.approval(ctx, d.asking(repo), facts, environment.Approvals, newest)
+		approval, err := d.approval(ctx, d.asking(repo), facts, config.Config, environment.Approvals, newest)
 		if err != nil {
 			return err
 		}

@@ -315,10 +315,22 @@ func ended(op operation.Operation, result operation.Result, evidence operation.E
 			end.Question = result.Question
 		}
 		end.Message = unconfirmedBecause(result, blocked)
+	case outcomes[operation.TargetStopped] > 0:
+		end.State, end.Message = operation.Failed, notConfirmed(result)
 	default:
 		end.State = operation.Succeeded
 	}
 	return end
+}
+
+// notConfirmed is why not all of an apply was done that nobody stopped and that asks nothing: its job was told not to, or got no answer.
+func notConfirmed(result operation.Result) string {
+	for _, target := range result.Targets {
+		if target.Outcome == operation.TargetStopped && target.Error != "" {
+			return target.Error
+		}
+	}
+	return "Not all of it was applied."
 }
 
 // lockEnd is how a look at locks, or the breaking of one, ended. A look counts where any of the locks could be looked at.

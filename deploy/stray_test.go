@@ -8,6 +8,7 @@ import (
 
 	"github.com/jonboulle/clockwork"
 
+	"github.com/switchyard-dev/switchyard/hub"
 	"github.com/switchyard-dev/switchyard/operation"
 	"github.com/switchyard-dev/switchyard/store"
 )
@@ -56,8 +57,14 @@ func TestWhichWorkflowRunIsCancelledBecauseNobodyWaitsForIt(t *testing.T) {
 			if err != nil {
 				t.Fatal(err)
 			}
+			if op, _, err = db.Start(t.Context(), op.ID); err != nil {
+				t.Fatal(err)
+			}
 			task := operation.Task{Operation: op.ID, Attempt: op.Attempt + c.attempt, Launch: "l", Repository: repo, Environment: "dev", Kind: op.Kind}
 			if c.waits >= 0 {
+				if err := db.Launch(t.Context(), op.ID, op.Attempt, operation.HostActions, task.Launch); err != nil {
+					t.Fatal(err)
+				}
 				row, err := db.AskForRun(t.Context(), operation.WorkflowRun{Task: task})
 				if err != nil {
 					t.Fatal(err)
@@ -74,6 +81,31 @@ func TestWhichWorkflowRunIsCancelledBecauseNobodyWaitsForIt(t *testing.T) {
 			}
 			if !slices.Equal(runs.dismissed, c.dismissed) || !slices.Equal(runs.woken, c.woken) {
 				t.Errorf("cancelled: %v, want %v; told: %v, want %v", runs.dismissed, c.dismissed, runs.woken, c.woken)
+			}
+		})
+	}
+}
+
+func TestWhichRunIsOneThatSwitchyardStarted(t *testing.T) {
+	t.Parallel()
+	const bot = "switchyard[bot]"
+	task := operation.Task{Operation: 5, Attempt: 1, Launch: "launched", Kind: operation.Apply, Environment: "prod"}
+	for name, c := range map[string]struct {
+		row  int64
+		seen hub.Run
+		ours bool
+	}{
+		"one whose id came to be known between two looks":             {10, hub.Run{ID: 10, Name: operation.RunName(task)}, true},
+		"one of the App, while its id is not known":                   {0, hub.Run{ID: 10, Name: operation.RunName(task), Actor: hub.Account{Login: bot}}, true},
+		"not one of a person who gave it that name":                   {0, hub.Run{ID: 10, Name: operation.RunName(task), Actor: hub.Account{Login: "eve"}}, false},
+		"not a second one of the App, once the id of one is known":    {9, hub.Run{ID: 10, Name: operation.RunName(task), Actor: hub.Account{Login: bot}}, false},
+		"not one of another attempt, while the ids are not known yet": {0, hub.Run{ID: 10, Name: "another", Actor: hub.Account{Login: bot}}, false},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			row, ours := rowOf([]operation.WorkflowRun{{Task: task, Run: c.row}}, c.seen, bot)
+			if ours != c.ours || ours && row.Run != c.seen.ID {
+				t.Errorf("%v, run %d", ours, row.Run)
 			}
 		})
 	}

@@ -114,12 +114,12 @@ func (d *Deploy) tidyOne(ctx context.Context, root *os.Root, repo int64, entry f
 		return false, err
 	}
 	defer unlock()
-	kept, err := fs.ReadDir(root.FS(), path.Join(name, "errored"))
-	if err != nil && !errors.Is(err, fs.ErrNotExist) {
+	kept, err := unsavedIn(root, name)
+	if err != nil {
 		return false, fmt.Errorf("look for states that could not be saved: %w", err)
 	}
-	if len(kept) > 0 {
-		zerolog.Ctx(ctx).Warn().Str("directory", filepath.Join(root.Name(), name, "errored")).
+	if kept != "" {
+		zerolog.Ctx(ctx).Warn().Str("path", filepath.Join(root.Name(), filepath.FromSlash(kept))).
 			Msg("Terraform could not save a state, and nobody has picked it up: push it with `terraform state push`, or delete it")
 		return false, nil
 	}
@@ -127,6 +127,41 @@ func (d *Deploy) tidyOne(ctx context.Context, root *os.Root, repo int64, entry f
 		return false, fmt.Errorf("rename: %w", err)
 	}
 	return true, removeTree(root, gone+name)
+}
+
+// maxLooked bounds the files of a checkout among which a state is looked for that could not be saved. A larger one is kept.
+const maxLooked = 200_000
+
+// unsavedIn finds a state in a work directory that an apply could not save: where its runner keeps such states, and, of a runner that was
+// killed before it could do that, in the checkout, where Terraform writes them. Plans write none: what is there came with a pull request.
+func unsavedIn(root *os.Root, name string) (string, error) {
+	kept := path.Join(name, "errored")
+	switch found, err := fs.ReadDir(root.FS(), kept); {
+	case err != nil && !errors.Is(err, fs.ErrNotExist):
+		return "", fmt.Errorf("list: %w", err)
+	case len(found) > 0:
+		return kept, nil
+	case !strings.HasPrefix(name, "apply-"):
+		return "", nil
+	}
+	tree, unsaved, looked := path.Join(name, "tree"), "", 0
+	err := fs.WalkDir(root.FS(), tree, func(file string, entry fs.DirEntry, err error) error {
+		looked++
+		switch {
+		case errors.Is(err, fs.ErrNotExist), errors.Is(err, fs.ErrPermission): // of a directory that was made like that
+			return nil
+		case err != nil:
+			return err
+		case looked > maxLooked:
+			unsaved = tree
+			return fs.SkipAll
+		case entry.Type().IsRegular() && entry.Name() == "errored.tfstate":
+			unsaved = file
+			return fs.SkipAll
+		}
+		return nil
+	})
+	return unsaved, wrap("look through the checkout", err)
 }
 
 // doneWith reports whether nothing will use a work directory any more: its operation has ended, or its

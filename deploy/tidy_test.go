@@ -188,6 +188,10 @@ func TestWhatARunnerUsesAndStatesThatNobodyHasPickedUpAreNeverRemoved(t *testing
 	d.put(d.work, "7", "pull-2", "lock")
 	d.put(d.work, "7", "apply-1-1", "lock")
 	d.put(d.work, "7", "apply-1-1", "errored/1-1-abc.tfstate")
+	d.put(d.work, "7", "apply-2-1", "lock")
+	d.put(d.work, "7", "apply-2-1", "tree/stacks/infra/errored.tfstate") // its runner was killed, too
+	d.put(d.work, "7", "apply-3-1", "tree/stacks/infra/main.tf")
+	d.put(d.work, "7", "pull-2", "tree/errored.tfstate") // a pull request has it among its files
 	d.put(d.runs, "9-1-a", "alive")
 	for _, path := range []string{filepath.Join(d.work, "7", "pull-1", "lock"), filepath.Join(d.runs, "9-1-a", "alive")} {
 		lock, err := os.OpenFile(path, os.O_RDWR, 0)
@@ -201,11 +205,13 @@ func TestWhatARunnerUsesAndStatesThatNobodyHasPickedUpAreNeverRemoved(t *testing
 	}
 	d.unused(10 * retention)
 	d.tidy()
-	if diff := cmp.Diff([]string{"7/apply-1-1", "7/pull-1", "runs/9-1-a"}, d.left()); diff != "" {
+	if diff := cmp.Diff([]string{"7/apply-1-1", "7/apply-2-1", "7/pull-1", "runs/9-1-a"}, d.left()); diff != "" {
 		t.Error(diff)
 	}
-	if err := os.Remove(filepath.Join(d.work, "7", "apply-1-1", "errored", "1-1-abc.tfstate")); err != nil { // picked up
-		t.Fatal(err)
+	for _, name := range []string{"apply-1-1/errored/1-1-abc.tfstate", "apply-2-1/tree/stacks/infra/errored.tfstate"} {
+		if err := os.Remove(filepath.Join(d.work, "7", name)); err != nil { // picked up
+			t.Fatal(err)
+		}
 	}
 	d.unused(10 * retention)
 	d.tidy()

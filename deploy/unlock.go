@@ -16,7 +16,7 @@ import (
 // unlock explains who has the hold of an environment, and asks for a /confirm where what has it is dead, or may be. It never touches
 // Terraform's own lock.
 func (d *Deploy) unlock(ctx context.Context, r request) (string, error) {
-	view := render.UnlockAnswerView{Environment: r.Command.Environment, By: r.Author, Now: d.Clock.Now()}
+	view := render.UnlockAnswerView{Environment: r.Command.Environment, Number: r.Number, By: r.Author, Now: d.Clock.Now()}
 	holder, held, err := d.Store.Holder(ctx, r.Repository.ID, r.Command.Environment)
 	if err != nil {
 		return "", fmt.Errorf("find who has the hold: %w", err)
@@ -52,7 +52,9 @@ func (d *Deploy) unlock(ctx context.Context, r request) (string, error) {
 // unlockConfirmed releases the hold of exactly the attempt that was explained, unless it turns out to live.
 func (d *Deploy) unlockConfirmed(ctx context.Context, r request, asked store.Confirmation) (string, error) {
 	r.Command.Environment = asked.Environment
-	view := render.UnlockAnswerView{Environment: asked.Environment, By: asked.By, Confirmed: r.Author, Now: d.Clock.Now()}
+	view := render.UnlockAnswerView{
+		Environment: asked.Environment, Number: r.Number, By: asked.By, Confirmed: r.Author, Now: d.Clock.Now(),
+	}
 	holder, held, err := d.Store.Holder(ctx, r.Repository.ID, asked.Environment)
 	if err != nil {
 		return "", fmt.Errorf("find who has the hold: %w", err)

@@ -112,7 +112,7 @@ func (m *Mirrors) command(ctx context.Context, mir *mirror, c call) (*exec.Cmd, 
 			return nil, nil, err
 		}
 		config, secrets, protocol = append(config, remote.settings...), remote.secrets, remote.protocol
-		for name, value := range m.options.Env {
+		for name, value := range platform.WithGitTrust(m.options.Env) {
 			env = append(env, name+"="+value)
 		}
 	}

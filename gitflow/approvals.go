@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"github.com/switchyard-dev/switchyard/operation"
+	"github.com/switchyard-dev/switchyard/repoconfig"
 )
 
 // Reviews is what was observed about who wrote a pull request and who reviewed it.
@@ -21,6 +22,8 @@ type Reviews struct {
 
 	Reviews    []Review `yaml:"reviews"`     // in any order
 	ReviewsCut bool     `yaml:"reviews_cut"` // it has more reviews than were read, so somebody's newest one may be missing
+
+	Proven bool `yaml:"proven"` // a workflow's job has to prove the approvals: there, nobody's yes to the apply stands in for them
 }
 
 // Review is one review of a pull request.
@@ -59,6 +62,7 @@ type Approval struct {
 	Headline string   // how many have approved, and who: a sentence without its capital and its full stop
 	Reasons  []string // whole sentences: why each other review does not count, and what is not known about the authors
 	Remedy   string   // the one next step when not approved; else ""
+	Unknown  bool     // who wrote it, or who reviewed it, is not known in full: no review can approve it
 }
 
 // DecideApproval decides whether enough people have approved a pull request: people who wrote no commit of it, who have write
@@ -100,7 +104,12 @@ func DecideApproval(facts Reviews) Approval {
 
 // notKnown refuses what would be a guess.
 func notKnown(facts Reviews, d Approval) Approval {
-	d.Remedy = "Say yes to its changes when the apply asks."
+	d.Unknown = true
+	otherwise := "say yes to its changes when the apply asks."
+	if facts.Proven {
+		otherwise = "set approvals to 0 for this apply: a yes does not stand in for them in a workflow."
+	}
+	d.Remedy = strings.ToUpper(otherwise[:1]) + otherwise[1:]
 	if facts.ReviewsCut {
 		d.Headline = "not approved: not all of its reviews are known"
 		d.Reasons = append(d.Reasons, "It has so many reviews that they are not all read, so an approval may have been taken back since.")
@@ -109,12 +118,13 @@ func notKnown(facts Reviews, d Approval) Approval {
 		d.Headline = "not approved: not all of its authors are known"
 		d.Reasons = append(d.Reasons, "GitHub knows no account for "+some(facts.AuthorsNoname)+
 			", so each of its reviewers may have written these commits.")
-		d.Remedy = "Have them add these addresses to their accounts at GitHub, or say yes to its changes when the apply asks."
+		d.Remedy = "Have them add these addresses to their accounts at GitHub, list those that are no person's under machine_authors in " +
+			repoconfig.Path + ", or " + otherwise
 	}
 	if facts.AuthorsCut {
 		d.Headline = "not approved: not all of its authors are known"
 		d.Reasons = append(d.Reasons, "It has more commits than GitHub lists, so each of its reviewers may be an author.")
-		d.Remedy = "Split it into smaller pull requests, or say yes to its changes when the apply asks."
+		d.Remedy = "Split it into smaller pull requests before it is merged, or " + otherwise
 	}
 	return d
 }

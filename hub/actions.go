@@ -146,24 +146,41 @@ type WorkflowJob struct {
 	Began      bool     // a runner has taken it
 	Labels     []string // that its runner must have
 	URL        string   // its page
+	Runner     string   // the name of the one that has taken it
+	Started    time.Time
 }
 
 // WorkflowJobs lists the jobs of the newest attempt of a run.
 // See https://docs.github.com/en/rest/actions/workflow-jobs#list-jobs-for-a-workflow-run.
 func (h *Hub) WorkflowJobs(ctx context.Context, repo operation.Repository, run int64) ([]WorkflowJob, error) {
+	return h.jobs(ctx, repo, request{
+		route: "repos/{owner}/{repo}/actions/runs/{run_id}/jobs", args: []string{repo.Owner, repo.Name, strconv.FormatInt(run, 10)},
+		thing: fmt.Sprintf("the jobs of workflow run %d of %s", run, repo.FullName()),
+	})
+}
+
+// FirstJobs lists the jobs that a run had before anybody started it again.
+// See https://docs.github.com/en/rest/actions/workflow-jobs#list-jobs-for-a-workflow-run-attempt.
+func (h *Hub) FirstJobs(ctx context.Context, repo operation.Repository, run int64) ([]WorkflowJob, error) {
+	return h.jobs(ctx, repo, request{
+		route: "repos/{owner}/{repo}/actions/runs/{run_id}/attempts/{attempt_number}/jobs",
+		args:  []string{repo.Owner, repo.Name, strconv.FormatInt(run, 10), "1"},
+		thing: fmt.Sprintf("the jobs of the first attempt of workflow run %d of %s", run, repo.FullName()),
+	})
+}
+
+// jobs lists the jobs that a request names.
+func (h *Hub) jobs(ctx context.Context, repo operation.Repository, of request) ([]WorkflowJob, error) {
 	var got github.Jobs
 	var all []WorkflowJob
-	_, err := h.list(ctx, repo.Installation, request{
-		method: http.MethodGet, route: "repos/{owner}/{repo}/actions/runs/{run_id}/jobs",
-		args: []string{repo.Owner, repo.Name, strconv.FormatInt(run, 10)}, out: &got,
-		do: "list", thing: fmt.Sprintf("the jobs of workflow run %d of %s", run, repo.FullName()),
-	}, maxJobPages, func() bool {
+	of.method, of.do, of.out = http.MethodGet, "list", &got
+	_, err := h.list(ctx, repo.Installation, of, maxJobPages, func() bool {
 		for _, job := range got.Jobs {
 			began := job.GetRunnerID() != 0 || job.GetRunnerName() != "" || job.GetStatus() == RunInProgress ||
 				slices.ContainsFunc(job.Steps, func(s *github.TaskStep) bool { return s.GetStatus() != RunQueued && s.GetStatus() != RunPending })
 			all = append(all, WorkflowJob{
 				Name: harmless(job.GetName()), Status: job.GetStatus(), Conclusion: job.GetConclusion(), Began: began,
-				Labels: job.Labels, URL: job.GetHTMLURL(),
+				Labels: job.Labels, URL: job.GetHTMLURL(), Runner: job.GetRunnerName(), Started: job.GetStartedAt().Time,
 			})
 		}
 		got = github.Jobs{}

@@ -199,9 +199,12 @@ func TestWhichJobsOfARunBegan(t *testing.T) {
 		{"name":"skipped","status":"completed","conclusion":"skipped","runner_id":null,"steps":[]},
 		{"name":"taken","status":"completed","conclusion":"failure","runner_id":3,"runner_name":"vm","steps":[]},
 		{"name":"with a step","status":"completed","runner_id":0,"steps":[{"name":"x","status":"completed"}]}]}`))
-	jobs, err := w.hub.WorkflowJobs(t.Context(), network, 7)
+	jobs, err := w.hub.FirstJobs(t.Context(), network, 7)
 	if err != nil {
 		t.Fatal(err)
+	}
+	if want := "GET /api/v3/repos/acme/network/actions/runs/7/attempts/1/jobs?per_page=100"; w.asked[0] != want {
+		t.Errorf("asked %q, want %q: what somebody starts again says nothing of what began before", w.asked[0], want)
 	}
 	got := map[string]bool{}
 	for _, job := range jobs {

@@ -66,17 +66,25 @@ func (h *Hub) ChecksOfJobs(ctx context.Context, repo operation.Repository, sha s
 }
 
 // RunsGoing lists the runs of a workflow file that have begun and not ended: the newest 100 of those that were made since then.
-// See https://docs.github.com/en/rest/actions/workflow-runs#list-workflow-runs-for-a-workflow.
 func (h *Hub) RunsGoing(ctx context.Context, repo operation.Repository, workflow string, since time.Time) ([]Run, error) {
+	return h.runsSince(ctx, repo, workflow, since, url.Values{"status": {RunInProgress}})
+}
+
+// RunsFor lists the runs of a workflow file for an event: the newest 100 of those that were made since then.
+func (h *Hub) RunsFor(ctx context.Context, repo operation.Repository, workflow, event string, since time.Time) ([]Run, error) {
+	return h.runsSince(ctx, repo, workflow, since, url.Values{"event": {event}})
+}
+
+// See https://docs.github.com/en/rest/actions/workflow-runs#list-workflow-runs-for-a-workflow.
+func (h *Hub) runsSince(ctx context.Context, repo operation.Repository, workflow string, since time.Time, only url.Values) ([]Run, error) {
 	var got struct {
 		Runs []Run `json:"workflow_runs"`
 	}
+	only.Set("created", ">="+since.UTC().Format(time.RFC3339))
+	only.Set("per_page", strconv.Itoa(perPage))
 	_, err := h.call(ctx, repo.Installation, request{
 		method: http.MethodGet, route: "repos/{owner}/{repo}/actions/workflows/{workflow_id}/runs",
-		args: []string{repo.Owner, repo.Name, workflow}, out: &got,
-		query: url.Values{
-			"status": {RunInProgress}, "created": {">=" + since.UTC().Format(time.RFC3339)}, "per_page": {strconv.Itoa(perPage)},
-		},
+		args: []string{repo.Owner, repo.Name, workflow}, out: &got, query: only,
 		do: "list", thing: "the runs of " + harmless(workflow) + " of " + repo.FullName(),
 	})
 	return got.Runs, err

@@ -211,6 +211,7 @@ const maxCursor = 256
 // call makes one call with a deadline, decodes what it answers, and says by the error's type what
 // happens next.
 func (h *Hub) call(ctx context.Context, installation int64, r request) (page, error) {
+	defer h.timed(ctx)()
 	c, err := h.client(installation)
 	if err != nil {
 		return page{}, err

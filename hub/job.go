@@ -31,6 +31,13 @@ const (
 	maxStatuses        = 100 // of how many of them the statuses are read: one call each
 )
 
+// maxListedRuns is how many runs GitHub lists of those that a search finds, and maxListedPages in how many pages.
+// See https://docs.github.com/en/rest/actions/workflow-runs#list-workflow-runs-for-a-workflow.
+const (
+	maxListedRuns  = 1000
+	maxListedPages = maxListedRuns / perPage
+)
+
 // runOfLog finds the run in the address of a deployment's log.
 var runOfLog = regexp.MustCompile(`/actions/runs/(\d{1,18})(?:/|$)`)
 
@@ -39,17 +46,63 @@ var runOfLog = regexp.MustCompile(`/actions/runs/(\d{1,18})(?:/|$)`)
 // That there are more than are looked through is an error: what each did not get to see must not be taken for missing.
 // See https://docs.github.com/en/rest/deployments/deployments#list-deployments.
 func (h *Hub) Deployed(ctx context.Context, repo operation.Repository, environment string, each func(Deployed) (bool, error)) error {
+	left := maxStatuses
+	_, err := h.deployed(ctx, repo, environment, "", &left, each)
+	return err
+}
+
+// DeployedBy is Deployed for what the dispatched runs of one workflow file on one branch have deployed, those of the newest run first:
+// however often others deploy to that environment, they are not looked through. Of a run that failed at its only attempt nothing is given.
+// See https://docs.github.com/en/rest/actions/workflow-runs#list-workflow-runs-for-a-workflow.
+func (h *Hub) DeployedBy(
+	ctx context.Context, repo operation.Repository, environment, workflow, branch string, each func(Deployed) (bool, error),
+) error {
+	var failed error
+	left, seen, done := maxStatuses, 0, false
+	more, err := h.dispatchedRuns(ctx, repo, workflow, url.Values{"branch": {branch}}, maxListedPages, func(run Run) bool {
+		seen++
+		if run.Attempt == 1 && run.Status == RunCompleted && run.Conclusion != RunSucceeded {
+			return true
+		}
+		goOn, err := h.deployed(ctx, repo, environment, run.SHA, &left, func(d Deployed) (bool, error) {
+			if d.Run != run.ID {
+				return true, nil
+			}
+			return each(d)
+		})
+		failed, done = err, !goOn
+		return err == nil && goOn
+	})
+	switch {
+	case err != nil:
+		return err
+	case failed != nil || done:
+		return failed
+	case more || seen >= maxListedRuns:
+		return fmt.Errorf("%s has more runs of %s on branch %s than are looked through: delete those that did not succeed",
+			repo.FullName(), harmless(workflow), harmless(branch))
+	default:
+		return nil
+	}
+}
+
+// deployed is Deployed, of one commit where sha names one. Of at most left more deployments it reads the statuses, and counts them off.
+// goOn is false once each has had enough.
+func (h *Hub) deployed(
+	ctx context.Context, repo operation.Repository, environment, sha string, left *int, each func(Deployed) (bool, error),
+) (goOn bool, err error) {
 	var got []deployment
 	var failed error
-	asked, done := 0, false
+	done, enough := false, false
 	look := func() bool {
 		page := got
 		got = nil
 		for _, d := range page {
-			if d.Environment != environment || d.App.Slug != actionsApp {
+			if d.Environment != environment || d.App.Slug != actionsApp || sha != "" && d.SHA != sha {
 				continue
 			}
-			if asked++; asked > maxStatuses {
+			if *left--; *left < 0 {
+				enough = true
 				return false
 			}
 			if more, err := h.showDeployed(ctx, repo, d, each); err != nil || !more {
@@ -59,20 +112,25 @@ func (h *Hub) Deployed(ctx context.Context, repo operation.Repository, environme
 		}
 		return true
 	}
+	query := url.Values{"environment": {environment}}
+	if sha != "" {
+		query.Set("sha", sha)
+	}
 	more, err := h.list(ctx, repo.Installation, request{
 		method: http.MethodGet, route: "repos/{owner}/{repo}/deployments", args: []string{repo.Owner, repo.Name},
-		query: url.Values{"environment": {environment}}, out: &got, do: "list", thing: "the deployments of " + repo.FullName(),
+		query: query, out: &got, do: "list", thing: "the deployments of " + repo.FullName(),
 	}, maxDeploymentPages, look)
 	switch {
 	case err != nil:
-		return err
+		return false, err
 	case done:
-		return failed
-	case more || asked > maxStatuses:
-		return fmt.Errorf("%s has more deployments to %s than are looked through: delete those that did not succeed",
+		return false, failed
+	case more || enough:
+		return false, fmt.Errorf("%s has more deployments to %s than are looked through for the last apply: "+
+			"let other workflows deploy to a GitHub Environment of their own, and delete their deployments to this one",
 			repo.FullName(), harmless(environment))
 	default:
-		return nil
+		return true, nil
 	}
 }
 
@@ -97,8 +155,8 @@ func (h *Hub) showDeployed(
 	return each(Deployed{SHA: d.SHA, Run: run})
 }
 
-// succeeded reports whether a deployment has ever had the state success by the job that made it, and which run that was. A newer one
-// makes it inactive.
+// succeeded reports whether a deployment has ever had the state success by the job that made it, and which run that was: by the oldest
+// status, which nobody can go before, and which cannot be taken away. A newer deployment makes it inactive.
 // See https://docs.github.com/en/rest/deployments/statuses#list-deployment-statuses.
 func (h *Hub) succeeded(ctx context.Context, repo operation.Repository, id int64) (run int64, succeeded bool, err error) {
 	var got []struct {
@@ -108,7 +166,7 @@ func (h *Hub) succeeded(ctx context.Context, repo operation.Repository, id int64
 			Slug string `json:"slug"`
 		} `json:"performed_via_github_app"`
 	}
-	_, err = h.call(ctx, repo.Installation, request{
+	next, err := h.call(ctx, repo.Installation, request{
 		method: http.MethodGet, route: "repos/{owner}/{repo}/deployments/{deployment_id}/statuses",
 		args:  []string{repo.Owner, repo.Name, strconv.FormatInt(id, 10)},
 		query: url.Values{"per_page": {strconv.Itoa(perPage)}}, out: &got,
@@ -119,9 +177,13 @@ func (h *Hub) succeeded(ctx context.Context, repo operation.Repository, id int64
 			continue // whoever may write deployments can call any of them a success
 		}
 		succeeded = succeeded || status.State == "success"
-		if match := runOfLog.FindStringSubmatch(status.Log); match != nil && run == 0 {
+		if match := runOfLog.FindStringSubmatch(status.Log); match != nil {
 			run, _ = strconv.ParseInt(match[1], 10, 64) // 18 digits always fit
 		}
+	}
+	if err == nil && next != (page{}) { // a job gives a handful
+		err = fmt.Errorf("deployment %d of %s has more than %d statuses: delete the deployment if its job did not succeed",
+			id, repo.FullName(), perPage)
 	}
 	return run, succeeded, err
 }
@@ -163,10 +225,12 @@ func (h *Hub) RunsAround(
 ) ([]Run, error) {
 	stamp := func(at time.Time) string { return at.UTC().Format(time.RFC3339) }
 	var found []Run
-	err := h.dispatchedRuns(ctx, repo, workflow, stamp(run.Created.Add(-before))+".."+stamp(run.Created.Add(after)), func(other Run) {
+	during := url.Values{"created": {stamp(run.Created.Add(-before)) + ".." + stamp(run.Created.Add(after))}}
+	_, err := h.dispatchedRuns(ctx, repo, workflow, during, maxRunPages, func(other Run) bool {
 		if other.ID != run.ID {
 			found = append(found, other)
 		}
+		return true
 	})
 	return found, err
 }

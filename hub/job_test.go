@@ -6,6 +6,8 @@ import (
 	"fmt"
 	"net/http"
 	"net/http/httptest"
+	"path"
+	"slices"
 	"strconv"
 	"strings"
 	"sync/atomic"
@@ -38,6 +40,7 @@ jobs:
 // seenFromWithin is what a job learns with its own token.
 type seenFromWithin struct {
 	deployed []hub.Deployed
+	ours     []hub.Deployed // by its workflow
 	others   []hub.Run
 	run      hub.Run
 	claims   map[string]any
@@ -54,6 +57,10 @@ func lookFromWithin(ctx context.Context, s *standIn, job *sandbox.Job) (seen see
 	fail := func(err error) { seen.err = errors.Join(seen.err, err) }
 	fail(inJob.Deployed(ctx, repo, "prod", func(d hub.Deployed) (bool, error) {
 		seen.deployed = append(seen.deployed, d)
+		return true, nil
+	}))
+	fail(inJob.DeployedBy(ctx, repo, "prod", "deploy.yml", "main", func(d hub.Deployed) (bool, error) {
+		seen.ours = append(seen.ours, d)
 		return true, nil
 	}))
 	seen.run, err = inJob.Run(ctx, repo, job.RunID)
@@ -121,6 +128,9 @@ func TestAJobLearnsWithItsOwnTokenWhatWasDeployed(t *testing.T) {
 	must(got.err)
 	if diff := cmp.Diff([]hub.Deployed{{SHA: first, Run: deployed}}, got.deployed); diff != "" {
 		t.Errorf("deployed: -want +got:\n%s", diff)
+	}
+	if diff := cmp.Diff([]hub.Deployed{{SHA: first, Run: deployed}}, got.ours); diff != "" {
+		t.Errorf("deployed by its workflow: -want +got:\n%s", diff)
 	}
 	if got.run.ID != now || got.run.Name != "deploy two" || got.run.Event != "workflow_dispatch" || got.run.Branch != "main" {
 		t.Errorf("the run is %+v", got.run)
@@ -344,5 +354,107 @@ func TestATokenIsEndedBeforeItsTime(t *testing.T) {
 	cancel()
 	if err := inJob.RevokeToken(ctx, token); err == nil || strings.Contains(err.Error(), token) {
 		t.Errorf("without an answer: %v", err)
+	}
+}
+
+// ran is a page of the runs of a workflow.
+func ran(runs ...string) string { return `{"workflow_runs":[` + strings.Join(runs, ",") + `]}` }
+
+// run is one of them.
+func run(id, attempt int, status, conclusion, sha string) string {
+	return fmt.Sprintf(`{"id":%d,"run_attempt":%d,"status":%q,"conclusion":%q,"head_sha":%q}`, id, attempt, status, conclusion, sha)
+}
+
+func TestWhatOthersDeployIsNotInTheWayOfWhatAWorkflowHasDeployed(t *testing.T) {
+	t.Parallel()
+	const (
+		byActions = `{"id":%d,"sha":%q,"environment":"prod","performed_via_github_app":{"slug":"github-actions"}}`
+		success   = `[{"state":"inactive"},{"state":"success","log_url":"https://github.com/a/b/actions/runs/%d/job/8"}]`
+	)
+	failed := slices.Repeat([]string{run(50, 1, "completed", "failure", "f")}, 98)
+	others := []string{fmt.Sprintf(byActions, 1, "ours"), fmt.Sprintf(byActions, 2, "ours"), `{"id":3,"sha":"ours","environment":"PROD"}`}
+	for name, c := range map[string]struct {
+		runs  string
+		next  bool
+		list  []string          // deployments of the commit "ours"
+		ends  map[string]string // statuses of a deployment, by its id
+		want  []hub.Deployed
+		fails string
+		calls int
+	}{
+		"no run at all": {runs: ran(), calls: 1},
+		"its newest run, after many that failed": {
+			runs: ran(append(failed, run(7, 1, "completed", "success", "ours"))...), next: true, list: others,
+			ends: map[string]string{"1": fmt.Sprintf(success, 9), "2": fmt.Sprintf(success, 7)}, want: []hub.Deployed{{SHA: "ours", Run: 7}}, calls: 4,
+		},
+		"a run that somebody started again, whose first attempt deployed": {
+			runs: ran(run(7, 2, "completed", "failure", "ours")), list: others[:1],
+			ends: map[string]string{"1": fmt.Sprintf(success, 7)}, want: []hub.Deployed{{SHA: "ours", Run: 7}}, calls: 3,
+		},
+		"a run of which the search does not know yet that it has ended": {
+			runs: ran(run(7, 1, "in_progress", "", "ours")), list: others[:1],
+			ends: map[string]string{"1": fmt.Sprintf(success, 7)}, want: []hub.Deployed{{SHA: "ours", Run: 7}}, calls: 3,
+		},
+		"a deployment to whose statuses somebody has added another run": {
+			runs: ran(run(7, 1, "completed", "success", "ours")), list: others[:1], want: []hub.Deployed{{SHA: "ours", Run: 7}}, calls: 3,
+			ends: map[string]string{"1": `[{"state":"failure","log_url":"https://github.com/a/b/actions/runs/6"},` + fmt.Sprintf(success, 7)[1:]},
+		},
+		"more deployments of that commit than are looked through": {
+			runs: ran(run(7, 1, "completed", "success", "ours")), list: slices.Repeat(others[:1], 101),
+			ends: map[string]string{"1": fmt.Sprintf(success, 9)}, fails: "has more deployments to prod", calls: 102,
+		},
+		"more runs than are looked through": {runs: ran(slices.Repeat(failed, 2)[:100]...), next: true, fails: "has more runs of a.yml on branch main", calls: 10},
+		"as many runs as GitHub lists":      {runs: ran(slices.Repeat(failed, 11)[:1000]...), fails: "has more runs of a.yml on branch main", calls: 1},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			w := newWorld(t, func(w http.ResponseWriter, r *http.Request, nth int) {
+				query := r.URL.Query()
+				switch {
+				case strings.HasSuffix(r.URL.Path, "/actions/workflows/a.yml/runs"):
+					if query.Get("event") != "workflow_dispatch" || query.Get("branch") != "main" {
+						t.Errorf("asked for %s", r.URL)
+					}
+					if c.next {
+						w.Header().Set("Link", fmt.Sprintf(`<https://api.github.com/x?page=%d>; rel="next"`, nth+1))
+					}
+					says(http.StatusOK, c.runs)(w, r, nth)
+				case strings.HasSuffix(r.URL.Path, "/statuses"):
+					says(http.StatusOK, c.ends[path.Base(path.Dir(r.URL.Path))])(w, r, nth)
+				default:
+					if query.Get("sha") != "ours" || query.Get("environment") != "prod" {
+						t.Errorf("asked for %s", r.URL)
+					}
+					says(http.StatusOK, "["+strings.Join(c.list, ",")+"]")(w, r, nth)
+				}
+			})
+			var got []hub.Deployed
+			err := w.hub.DeployedBy(t.Context(), network, "prod", "a.yml", "main", func(d hub.Deployed) (bool, error) {
+				got = append(got, d)
+				return false, nil
+			})
+			if (err == nil) != (c.fails == "") || err != nil && !strings.Contains(err.Error(), c.fails) {
+				t.Errorf("it gives %v, not %q", err, c.fails)
+			}
+			if diff := cmp.Diff(c.want, got); diff != "" || len(w.asked) != c.calls {
+				t.Errorf("%d calls, not %d; -want +got:\n%s", len(w.asked), c.calls, diff)
+			}
+		})
+	}
+}
+
+func TestADeploymentWithTooManyStatusesIsNotTakenForAFailedOne(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t, func(w http.ResponseWriter, r *http.Request, nth int) {
+		if strings.HasSuffix(r.URL.Path, "/statuses") {
+			w.Header().Set("Link", `<https://api.github.com/x?page=2>; rel="next"`)
+			says(http.StatusOK, `[{"state":"failure","log_url":"https://github.com/a/b/actions/runs/6"}]`)(w, r, nth)
+			return
+		}
+		says(http.StatusOK, `[{"id":1,"sha":"x","environment":"prod","performed_via_github_app":{"slug":"github-actions"}}]`)(w, r, nth)
+	})
+	err := w.hub.Deployed(t.Context(), network, "prod", func(hub.Deployed) (bool, error) { return true, nil })
+	if err == nil || !strings.Contains(err.Error(), "statuses") {
+		t.Errorf("it gives %v", err)
 	}
 }

@@ -3,8 +3,10 @@ package hub
 import (
 	"context"
 	"fmt"
+	"maps"
 	"net/http"
 	"net/url"
+	"slices"
 	"strconv"
 	"time"
 
@@ -40,8 +42,11 @@ type Account struct {
 	Type  string `json:"type"` // User, Bot …
 }
 
-// RunCompleted is the status of a run that has ended.
-const RunCompleted = "completed"
+// RunCompleted is the status of a run that has ended, and RunSucceeded the conclusion of one that ended well.
+const (
+	RunCompleted = "completed"
+	RunSucceeded = "success"
+)
 
 // maxRunPages bounds the runs that are looked through for those of one name: at most 300.
 const maxRunPages = 3
@@ -62,32 +67,35 @@ func (h *Hub) Run(ctx context.Context, repo operation.Repository, id int64) (Run
 // See https://docs.github.com/en/rest/actions/workflow-runs#list-workflow-runs-for-a-workflow.
 func (h *Hub) RunsNamed(ctx context.Context, repo operation.Repository, workflow, name string, since time.Time) ([]Run, error) {
 	var found []Run
-	err := h.dispatchedRuns(ctx, repo, workflow, ">="+since.UTC().Format(time.RFC3339), func(run Run) {
+	created := url.Values{"created": {">=" + since.UTC().Format(time.RFC3339)}}
+	_, err := h.dispatchedRuns(ctx, repo, workflow, created, maxRunPages, func(run Run) bool {
 		if run.Name == name {
 			found = append(found, run)
 		}
+		return true
 	})
 	return found, err
 }
 
-// dispatchedRuns gives the dispatched runs of a workflow file that were made at some time, the newest first.
-func (h *Hub) dispatchedRuns(ctx context.Context, repo operation.Repository, workflow, created string, each func(Run)) error {
+// dispatchedRuns gives the dispatched runs of a workflow file that a search finds to each, the newest first, until that returns false,
+// and reports whether there are more than on so many pages of 100.
+func (h *Hub) dispatchedRuns(
+	ctx context.Context, repo operation.Repository, workflow string, search url.Values, pages int, each func(Run) bool,
+) (more bool, err error) {
 	var got struct {
 		Runs []Run `json:"workflow_runs"`
 	}
-	_, err := h.list(ctx, repo.Installation, request{
+	query := url.Values{"event": {"workflow_dispatch"}}
+	maps.Copy(query, search)
+	return h.list(ctx, repo.Installation, request{
 		method: http.MethodGet, route: "repos/{owner}/{repo}/actions/workflows/{workflow_id}/runs",
-		args: []string{repo.Owner, repo.Name, workflow}, out: &got,
-		query: url.Values{"event": {"workflow_dispatch"}, "created": {created}},
-		do:    "list", thing: "the runs of " + harmless(workflow) + " of " + repo.FullName(),
-	}, maxRunPages, func() bool {
-		for _, run := range got.Runs {
-			each(run)
-		}
+		args: []string{repo.Owner, repo.Name, workflow}, out: &got, query: query,
+		do: "list", thing: "the runs of " + harmless(workflow) + " of " + repo.FullName(),
+	}, pages, func() bool {
+		runs := got.Runs
 		got.Runs = nil
-		return true
+		return !slices.ContainsFunc(runs, func(run Run) bool { return !each(run) })
 	})
-	return err
 }
 
 // Artifact is one archive that a run has left.

@@ -25,7 +25,6 @@ const maxEvent = 25 << 20
 
 // The inputs of the action that a job alone reads, beside those of room operation.
 const (
-	inputConfig  = "config"
 	inputRoot    = "root"
 	commandAuto  = "auto"
 	commandPlan  = string(operation.Plan)
@@ -55,8 +54,8 @@ func ReadEvent(env Environ) (Event, error) {
 	if e.Command == "" {
 		e.Command = commandAuto
 	}
-	if config := env.input(inputConfig); config != "" && config != repoconfig.Path {
-		return e, fmt.Errorf("input config is %q; the configuration is read from %s of the default branch", config, repoconfig.Path)
+	if err := usualConfig(env); err != nil {
+		return e, err
 	}
 	name := env.get("GITHUB_EVENT_PATH")
 	file, err := os.Open(name) //nolint:gosec // GitHub's runner names it
@@ -256,17 +255,6 @@ func TerraformEnv(env Environ, all []string) (map[string]string, error) {
 	return terraformEnv(env, all)
 }
 
-// Equip gives a task what is of this machine: the settings of its backends, and Terraform.
-func Equip(ctx context.Context, p Parts, task *operation.Task, config repoconfig.Config) error {
-	if err := withBackend(p.Env, task.Targets, nil); err != nil {
-		return err
-	}
-	if err := p.keepUnsaved(task); err != nil {
-		return err
-	}
-	return p.terraform(ctx, task, facts{config: config}, filepath.Join(p.dir(), "tools"))
-}
-
 // Dir is where a job keeps what it makes.
 func (p Parts) Dir() string { return p.dir() }
 
@@ -310,13 +298,18 @@ func (p Parts) TellNothing(why string) error {
 }
 
 // TellFailed says why nothing was begun, and gives ErrNotDone.
-func (p Parts) TellFailed(why string) error {
+func (p Parts) TellFailed(why string) error { return p.tellNotDone(operation.Failed, why) }
+
+// TellStopped is TellFailed of a job that GitHub has cancelled.
+func (p Parts) TellStopped(why string) error { return p.tellNotDone(operation.Cancelled, why) }
+
+func (p Parts) tellNotDone(state operation.State, why string) error {
 	why = clip(p.withoutToken(why))
 	p.note("error", why)
 	if err := p.summarize(why); err != nil {
 		return err
 	}
-	if err := p.outputs(map[string]string{"result": string(operation.Failed), "changed": "false"}); err != nil {
+	if err := p.outputs(map[string]string{"result": string(state), "changed": "false"}); err != nil {
 		return err
 	}
 	return ErrNotDone

@@ -56,10 +56,7 @@ func Locks(ctx context.Context, p Parts) error {
 	}
 	result, err := p.locks(ctx, &task)
 	if err != nil {
-		result = operation.Result{
-			Version: operation.ContractVersion, Operation: task.Operation, Attempt: task.Attempt, Commit: task.Commit,
-			Error: "Nothing was done: " + clip(p.withoutToken(err.Error())), Started: begun, Ended: p.Clock.Now(),
-		}
+		result = p.nothingBegun(ctx, task, begun, err)
 	}
 	if err := p.leave(task, 0, result); err != nil {
 		return err
@@ -83,6 +80,9 @@ func (p Parts) locks(ctx context.Context, task *operation.Task) (operation.Resul
 		return operation.Result{}, errors.New("this run was started again: start the workflow anew, which looks at the lock again")
 	case !isBranch:
 		return operation.Result{}, fmt.Errorf("this run was started on %s: start it on the branch of the environment", quote(p.Machine.Ref))
+	}
+	if err := usualConfig(p.Env); err != nil {
+		return operation.Result{}, err
 	}
 	task.Job.Ref, task.Job.Branch = branch, branch
 	repo := p.Machine.Repository

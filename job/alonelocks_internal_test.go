@@ -130,6 +130,7 @@ func TestWhatBreakingALockWithoutAServerHasToProve(t *testing.T) {
 		"any root":                        {map[string]string{"INPUT_ROOT": ""}, nil, "the input root says which one is meant."},
 		"any lock":                        {map[string]string{"INPUT_LOCK_ID": ""}, nil, "The input lock-id says which lock is broken"},
 		"one without description or etag": {map[string]string{"INPUT_LOCK_ID": "none", "INPUT_LOCK_ETAG": ""}, nil, "with its lock-etag."},
+		"another configuration":           {map[string]string{"INPUT_CONFIG": "x.yml"}, nil, "input config is `x.yml`"},
 		"no reason where one is asked for": {map[string]string{"INPUT_REASON": ""}, func(s *step) {
 			s.config += "commands: { break-lease: { reason: true } }\n"
 		}, "The input reason is empty, and the configuration asks for one."},

@@ -13,8 +13,8 @@ import (
 // confirmPath is below a server's address.
 const confirmPath = "/api/job/confirm"
 
-// confirm asks the server, where the job is told to, whether the operation still has its hold: just before the first apply, or the
-// breaking of a lock. Nothing is changed without its yes. It is nil where no server is to be asked; the workflow's word for that goes
+// confirm asks the server, where the job is told to, whether the operation still has its hold: just before each root is applied, or
+// a lock is broken. Nothing is changed without its yes. It is nil where no server is to be asked; the workflow's word for that goes
 // before the dispatch's.
 func (p Parts) confirm(task operation.Task) (func(context.Context) error, error) {
 	server := cmp.Or(p.Env.input(inputServer), task.Job.Server)
@@ -43,7 +43,7 @@ func (p Parts) confirm(task operation.Task) (func(context.Context) error, error)
 		case ok:
 			return fmt.Errorf("the server %s does not confirm the %s: it answers %s", audience, task.Kind, denied.status)
 		default:
-			return fmt.Errorf("the server %s did not confirm the %s: %w", audience, task.Kind, err)
+			return fmt.Errorf("the server %s did not confirm the %s: %w: %w", audience, task.Kind, operation.ErrNoAnswer, err)
 		}
 	}, nil
 }

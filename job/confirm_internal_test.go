@@ -59,7 +59,7 @@ func TestAServerThatWasNamedHasToConfirmAnApply(t *testing.T) {
 		"it is another program":                        {[]int{404}, 1, "does not confirm the apply: it answers 404"},
 		"it sends the job elsewhere":                   {[]int{302}, 1, "does not confirm the apply: it answers 302"},
 		"it says yes at last":                          {[]int{502, 429, 200}, 3, ""},
-		"it has no answer, and nothing is applied":     {[]int{503}, 3, "did not confirm the apply: it answers 503"},
+		"it has no answer, and nothing is applied":     {[]int{503}, 3, "did not confirm the apply: no answer: it answers 503"},
 		"an empty yes of a proxy that made it no JSON": {[]int{204}, 1, "it answers 204"},
 	} {
 		t.Run(name, func(t *testing.T) {
@@ -70,6 +70,9 @@ func TestAServerThatWasNamedHasToConfirmAnApply(t *testing.T) {
 			err := s.confirmed(t, task)
 			if (err == nil) != (c.want == "") || err != nil && !strings.Contains(err.Error(), c.want) {
 				t.Errorf("it gives %v, not %q", err, c.want)
+			}
+			if errors.Is(err, operation.ErrNoAnswer) != strings.Contains(c.want, "no answer") {
+				t.Errorf("%v is taken for another kind of answer", err)
 			}
 			if len(server.asked) != c.asked || server.asked[0] != question || !strings.HasPrefix(server.tokens[0], "Bearer ey") {
 				t.Errorf("asked %q with %d tokens", server.asked, len(server.tokens))
@@ -109,7 +112,7 @@ func TestAServerThatCannotBeReachedIsNoYes(t *testing.T) {
 	server.Close()
 	s, task := newStep(t), applyTask()
 	task.Job.Server = server.URL
-	if err := s.confirmed(t, task); err == nil || !strings.Contains(err.Error(), "did not confirm the apply: ask it:") {
+	if err := s.confirmed(t, task); err == nil || !strings.Contains(err.Error(), "did not confirm the apply: no answer: ask it:") {
 		t.Errorf("it gives %v", err)
 	}
 }

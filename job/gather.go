@@ -24,15 +24,18 @@ type GitHub interface {
 	Repository(ctx context.Context, repo operation.Repository) (hub.Info, error)
 	LetBegin(ctx context.Context, repo operation.Repository, run int64, environment string) ([]string, error)
 	Environment(ctx context.Context, repo operation.Repository, name string) (hub.Environment, bool, error)
-	Deployed(ctx context.Context, repo operation.Repository, environment string, each func(hub.Deployed) (bool, error)) error
 	IdentityToken(ctx context.Context, address, secret, audience string) (string, error)
 	RevokeToken(ctx context.Context, token string) error
 	People
 	Runs
 }
 
-// Runs is what GitHub knows about the runs of a workflow.
+// Runs is what GitHub knows about the runs of workflows, and what they have deployed.
 type Runs interface {
+	Deployed(ctx context.Context, repo operation.Repository, environment string, each func(hub.Deployed) (bool, error)) error
+	DeployedBy(
+		ctx context.Context, repo operation.Repository, environment, workflow, branch string, each func(hub.Deployed) (bool, error),
+	) error
 	Run(ctx context.Context, repo operation.Repository, id int64) (hub.Run, error)
 	Artifacts(ctx context.Context, repo operation.Repository, run int64) ([]hub.Artifact, error)
 	FirstSucceeded(ctx context.Context, repo operation.Repository, id int64) (bool, error)
@@ -113,6 +116,11 @@ func (g *gatherer) gather(ctx context.Context, machine Machine, run hub.Run, tas
 	if f.words, err = g.words(ctx, task); err != nil {
 		return f, err
 	}
+	if task.Job.Environment != "" {
+		if f.protection, _, err = g.github.Environment(ctx, g.repo, task.Job.Environment); err != nil {
+			return f, fmt.Errorf("look at the job's GitHub Environment: %w", err)
+		}
+	}
 	if task.Kind == operation.Plan {
 		f.plan, err = g.plan(ctx, task)
 		return f, err
@@ -120,9 +128,6 @@ func (g *gatherer) gather(ctx context.Context, machine Machine, run hub.Run, tas
 	if task.Kind == operation.ExplainLock {
 		err = g.lock(ctx, task, &f)
 		return f, err
-	}
-	if f.protection, _, err = g.github.Environment(ctx, g.repo, task.Job.Environment); err != nil {
-		return f, fmt.Errorf("look at the job's GitHub Environment: %w", err)
 	}
 	if task.Kind == operation.BreakLease {
 		err = g.lock(ctx, task, &f)
@@ -239,7 +244,7 @@ func (g *gatherer) apply(ctx context.Context, task operation.Task, config repoco
 		return f, nil
 	}
 	err = g.approvals(ctx, task, &f, config, environment.Approvals)
-	if err != nil || task.Confirmed == "" || !f.unreviewed(environment) {
+	if err != nil || task.Confirmed == "" || environment.Approvals == 0 || !f.unreviewed(environment) {
 		return f, err
 	}
 	f.pushers, err = g.pushers(ctx, task, f.last)
@@ -247,9 +252,11 @@ func (g *gatherer) apply(ctx context.Context, task operation.Task, config repoco
 }
 
 // last is the commit that the newest job has applied, and when its run was made. What other workflows deploy does not count, nor
-// does what a run has deployed that is not there any more: whoever may delete runs could make any workflow's one count.
+// does what a run has deployed that is not there any more: whoever may delete runs could make any workflow's one count. A job that broke
+// a lock has deployed nothing. Where no branch of the environment is a pattern, the runs on it are looked for, so that it does not matter
+// how often others deploy; GitHub finds none by a pattern, and then all deployments are looked through.
 func (g *gatherer) last(ctx context.Context, environment repoconfig.Environment, workflow string) (sha string, at time.Time, err error) {
-	err = g.github.Deployed(ctx, g.repo, environment.Name, func(d hub.Deployed) (bool, error) {
+	look := func(d hub.Deployed) (bool, error) {
 		run, err := g.github.Run(ctx, g.repo, d.Run)
 		succeeded := run.Conclusion == succeededRun
 		if err == nil && run.Attempt > 1 { // attempts that people start by hand are refused
@@ -262,12 +269,21 @@ func (g *gatherer) last(ctx context.Context, environment repoconfig.Environment,
 			return false, err //nolint:wrapcheck // says what was asked
 		}
 		if !isOf(run.Path, workflow) || run.Event != dispatchEvent || run.SHA != d.SHA || !succeeded ||
-			!environment.Takes(run.Branch) {
+			!environment.Takes(run.Branch) || operation.IsRunOf(run.Name, operation.BreakLease) {
 			return true, nil
 		}
-		sha, at = d.SHA, run.Created
+		if sha == "" || run.Created.After(at) {
+			sha, at = d.SHA, run.Created
+		}
 		return false, nil
-	})
+	}
+	if strings.Contains(strings.Join(environment.Branches, ""), "*") {
+		err = g.github.Deployed(ctx, g.repo, environment.Name, look)
+	} else {
+		for _, branch := range environment.Branches {
+			err = errors.Join(err, g.github.DeployedBy(ctx, g.repo, environment.Name, workflow, branch, look))
+		}
+	}
 	if err != nil {
 		return "", time.Time{}, fmt.Errorf("ask what was applied to %s before: %w", environment.Name, err)
 	}
@@ -365,7 +381,7 @@ func (g *gatherer) approvals(ctx context.Context, task operation.Task, f *applyF
 		if matters[one.Number] && !f.cut {
 			people = needed
 		}
-		known, err := g.pull(ctx, one, people, claimedFor(task, one.Number))
+		known, err := g.pull(ctx, config, one, people, claimedFor(task, one.Number))
 		if err != nil {
 			return err
 		}
@@ -461,11 +477,12 @@ func claimedFor(task operation.Task, number int) []string {
 
 // pull finds out who wrote a pull request, and whether enough people approved it. Whether an approval of an earlier commit was of the
 // same changes only the server knows; that it was given, by whom, and not taken back is seen here.
-func (g *gatherer) pull(ctx context.Context, one hub.Pull, needed int, claimed []string) (pull, error) {
+func (g *gatherer) pull(ctx context.Context, config repoconfig.Config, one hub.Pull, needed int, claimed []string) (pull, error) {
 	authors, err := g.github.PullAuthors(ctx, g.repo, one.Number)
 	if err != nil {
 		return pull{}, fmt.Errorf("ask who wrote #%d: %w", one.Number, err)
 	}
+	authors.Noname = config.People(authors.Noname)
 	p := pull{number: one.Number, authors: append(authors.Logins, one.Author), everyone: authors.More || len(authors.Noname) > 0}
 	if needed == 0 {
 		p.approval = gitflow.DecideApproval(gitflow.Reviews{})
@@ -477,6 +494,7 @@ func (g *gatherer) pull(ctx context.Context, one hub.Pull, needed int, claimed [
 	}
 	known := gitflow.Reviews{
 		Needed: needed, Head: one.HeadSHA, Authors: p.authors, AuthorsCut: authors.More, ReviewsCut: more, AuthorsNoname: authors.Noname,
+		Proven: true,
 	}
 	for _, review := range reviews {
 		said := gitflow.Review{

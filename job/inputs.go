@@ -13,6 +13,7 @@ import (
 	"strings"
 
 	"github.com/switchyard-dev/switchyard/operation"
+	"github.com/switchyard-dev/switchyard/repoconfig"
 )
 
 // Environ looks up a variable of the process: os.LookupEnv.
@@ -46,7 +47,18 @@ const (
 	inputClientKey   = "allow-client-secret"
 	inputServer      = "server"   // address of the server that has to confirm an apply; empty: what the dispatch says
 	inputDirectories = "work-dir" // where checkouts and mirrors are made; empty: RUNNER_TEMP
+	inputConfig      = "config"   // nothing but repoconfig.Path
 )
+
+// usualConfig is an error where somebody expects that the job reads another configuration: it never does, as the one of the default branch
+// is what people have reviewed and a server goes by.
+func usualConfig(env Environ) error {
+	if config := env.input(inputConfig); config != "" && config != repoconfig.Path {
+		return fmt.Errorf("input config is %s, and the configuration is always %s of the default branch: leave the input out",
+			quote(config), repoconfig.Path)
+	}
+	return nil
+}
 
 // IsDispatched reports whether a server dispatched this run; else the action works alone. What an App dispatches is a server's: whoever
 // has stolen an App's key must not get by without a task what a task has to prove.

@@ -26,6 +26,7 @@ import (
 	"github.com/switchyard-dev/switchyard/git"
 	"github.com/switchyard-dev/switchyard/hub"
 	"github.com/switchyard-dev/switchyard/operation"
+	"github.com/switchyard-dev/switchyard/repoconfig"
 	"github.com/switchyard-dev/switchyard/terraform"
 )
 
@@ -86,12 +87,50 @@ func Dispatched(ctx context.Context, p Parts) error {
 		return p.standBack(task, other)
 	}
 	if err != nil {
-		result = operation.Result{
-			Version: operation.ContractVersion, Operation: task.Operation, Attempt: task.Attempt, Launch: task.Launch, Commit: task.Commit,
-			Error: "Nothing was begun: " + clip(p.withoutToken(err.Error())), Started: begun, Ended: p.Clock.Now(),
-		}
+		result = p.nothingBegun(ctx, task, begun, err)
 	}
 	return p.leave(task, number, result)
+}
+
+// Equip gives a task what is of this machine: access to private modules, the settings of its backends, a place for a state that cannot
+// be saved, and Terraform.
+func (p Parts) Equip(ctx context.Context, task *operation.Task, want repoconfig.Terraform, files Contents, modules Modules) error {
+	modules.give(task)
+	read := func(dir string) (map[string][]byte, error) {
+		return filesOf(ctx, files, p.Machine.Repository, task.Tree, dir)
+	}
+	if err := withBackend(p.Env, task.Targets, func(dir string) (string, error) { return terraform.Backend(read, dir) }); err != nil {
+		return err
+	}
+	if err := p.keepUnsaved(task); err != nil {
+		return err
+	}
+	return p.terraform(ctx, task, want)
+}
+
+// nothingBegun is the result of a job that could not begin its task, or was stopped before it did.
+func (p Parts) nothingBegun(ctx context.Context, task operation.Task, started time.Time, err error) operation.Result {
+	if ctx.Err() != nil { // whatever failed, failed because of that
+		return StoppedBefore(task, started, p.Clock.Now())
+	}
+	return operation.Result{
+		Version: operation.ContractVersion, Operation: task.Operation, Attempt: task.Attempt, Launch: task.Launch, Commit: task.Commit,
+		Error: "Nothing was begun: " + clip(p.withoutToken(err.Error())), Started: started, Ended: p.Clock.Now(),
+	}
+}
+
+// StoppedBefore is the result of a task that was stopped before it was begun.
+func StoppedBefore(task operation.Task, started, ended time.Time) operation.Result {
+	result := operation.Result{
+		Version: operation.ContractVersion, Operation: task.Operation, Attempt: task.Attempt, Launch: task.Launch, Commit: task.Commit,
+		Stopped: "cancelled", Started: started, Ended: ended,
+	}
+	for _, target := range task.Targets {
+		result.Targets = append(result.Targets, operation.TargetResult{
+			Target: target.Target, Outcome: operation.TargetStopped, Error: "Stopped before it was begun.",
+		})
+	}
+	return result
 }
 
 // otherRunError says that another run works on the operation.
@@ -101,6 +140,9 @@ func (e *otherRunError) Error() string { return "another run works on this opera
 
 // dispatched proves the task and does it. An error means that nothing was begun.
 func (p Parts) dispatched(ctx context.Context, task *operation.Task) (operation.Result, error) {
+	if err := usualConfig(p.Env); err != nil {
+		return operation.Result{}, err
+	}
 	repo := p.Machine.Repository
 	if task.Repository.FullName() != repo.FullName() || task.Repository.ID != repo.ID {
 		return operation.Result{}, fmt.Errorf("the task is of repository %s (%d), and this job is of %s (%d): was it renamed or transferred?",
@@ -293,8 +335,7 @@ func (p Parts) equip(ctx context.Context, task *operation.Task, known facts, mir
 		task.Binding, task.Block = environment.Binding, known.config.Risk.Block
 		if unreviewed {
 			task.Binding = operation.BindStrict
-			p.note("notice", known.apply.unapproved()+" So nothing counts as reviewed, and a yes is needed to every change: "+
-				"of a person who neither wrote nor pushed any of it.")
+			p.note("notice", known.apply.whose(*task, environment))
 		}
 	}
 	if err := p.tree(ctx, task, mirror); err != nil {
@@ -304,22 +345,16 @@ func (p Parts) equip(ctx context.Context, task *operation.Task, known facts, mir
 	if task.Env, err = terraformEnv(p.Env, p.All); err != nil {
 		return err
 	}
-	if err := p.modules(ctx, task, known.config.Modules); err != nil {
-		return err
-	}
-	read := func(dir string) (map[string][]byte, error) { return filesOf(ctx, mirror, repo, task.Tree, dir) }
-	if err := withBackend(p.Env, task.Targets, func(dir string) (string, error) { return terraform.Backend(read, dir) }); err != nil {
+	modules, err := p.Modules(ctx, *task, known.config.Modules)
+	if err != nil {
 		return err
 	}
 	task.GitDir, task.WorkDir, task.CacheDir = mirror.Dir(repo), filepath.Join(p.dir(), "work"), ""
-	if err := p.keepUnsaved(task); err != nil {
-		return err
-	}
-	return p.terraform(ctx, task, known, filepath.Join(p.dir(), "tools"))
+	return p.Equip(ctx, task, known.config.Terraform, mirror, modules)
 }
 
 // filesOf are the files of a directory of a tree, by name.
-func filesOf(ctx context.Context, mirror History, repo operation.Repository, tree, dir string) (map[string][]byte, error) {
+func filesOf(ctx context.Context, mirror Contents, repo operation.Repository, tree, dir string) (map[string][]byte, error) {
 	names, err := mirror.Files(ctx, repo, tree, dir)
 	if err != nil {
 		return nil, err //nolint:wrapcheck // says what was read
@@ -365,8 +400,8 @@ func (p Parts) tree(ctx context.Context, task *operation.Task, mirror Mirrors) e
 }
 
 // terraform finds the program, or downloads it.
-func (p Parts) terraform(ctx context.Context, task *operation.Task, known facts, dir string) error {
-	want := terraform.Want{Binary: known.config.Terraform.Binary, Version: known.config.Terraform.Version, InstallDir: dir}
+func (p Parts) terraform(ctx context.Context, task *operation.Task, configured repoconfig.Terraform) error {
+	want := terraform.Want{Binary: configured.Binary, Version: configured.Version, InstallDir: filepath.Join(p.dir(), "tools")}
 	if want.Version == "" {
 		want.Version = p.Env.input(inputTerraform)
 	}

@@ -279,6 +279,22 @@ func TestATaskOfAnotherRepositoryIsNotDone(t *testing.T) {
 	}
 }
 
+func TestAnotherConfigurationIsNotRead(t *testing.T) {
+	t.Parallel()
+	s := newStep(t)
+	s.env["INPUT_CONFIG"] = "infra/switchyard.yml"
+	if err := s.dispatched(t, applyTask()); !errors.Is(err, ErrNotDone) {
+		t.Errorf("it ends with %v", err)
+	}
+	if result := s.result(t); !strings.Contains(result.Error, "input config is `infra/switchyard.yml`") || len(s.ran)+len(s.asked) != 0 {
+		t.Errorf("%q, after asking %q", result.Error, s.asked)
+	}
+	s.env["INPUT_CONFIG"] = ".github/switchyard.yml"
+	if err := s.dispatched(t, applyTask()); err != nil || len(s.ran) != 1 {
+		t.Errorf("with the usual one it ends with %v", err)
+	}
+}
+
 func TestARunMustBeCalledAsItsTaskSays(t *testing.T) {
 	t.Parallel()
 	s := newStep(t)

@@ -71,6 +71,7 @@ func ReadMachine(env Environ) (Machine, error) {
 // The variables of the job that Terraform and its providers may see, beside those whose names begin with one of passedPrefixes.
 var passed = []string{
 	"HTTP_PROXY", "HTTPS_PROXY", "NO_PROXY", "http_proxy", "https_proxy", "no_proxy", "SSL_CERT_FILE", "SSL_CERT_DIR",
+	"GIT_SSL_CAINFO", "GIT_SSL_CAPATH",
 	"TF_CLI_CONFIG_FILE", "TF_REGISTRY_DISCOVERY_RETRY", "TF_REGISTRY_CLIENT_TIMEOUT",
 	"ACTIONS_ID_TOKEN_REQUEST_URL", "ACTIONS_ID_TOKEN_REQUEST_TOKEN", // by which azurerm proves which job it works for
 	"AZURE_CONFIG_DIR", "AZURE_AUTHORITY_HOST", "MSI_ENDPOINT", "IDENTITY_ENDPOINT", "IDENTITY_HEADER",
@@ -145,7 +146,7 @@ func terraformEnv(env Environ, all []string) (map[string]string, error) {
 const azurerm = "azurerm"
 
 // withBackend adds the backend settings that the job's variables give, where the configuration gives none: to roots whose backend is
-// azurerm, as backendOf says of a root's directory. Others would refuse them. Without backendOf all are taken for such.
+// azurerm, as backendOf says of a root's directory. Others would refuse them.
 func withBackend(env Environ, targets []operation.TargetTask, backendOf func(dir string) (string, error)) error {
 	given := map[string]string{}
 	for _, b := range backends {
@@ -157,14 +158,12 @@ func withBackend(env Environ, targets []operation.TargetTask, backendOf func(dir
 		return nil
 	}
 	for i := range targets {
-		if backendOf != nil {
-			kind, err := backendOf(targets[i].Dir)
-			if err != nil {
-				return fmt.Errorf("find the backend of root %s: %w", quote(targets[i].Dir), err)
-			}
-			if kind != azurerm {
-				continue
-			}
+		kind, err := backendOf(targets[i].Dir)
+		if err != nil {
+			return fmt.Errorf("find the backend of root %s: %w", quote(targets[i].Dir), err)
+		}
+		if kind != azurerm {
+			continue
 		}
 		settings := maps.Clone(given)
 		maps.Copy(settings, targets[i].Backend) // what the configuration says goes before

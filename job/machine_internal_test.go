@@ -27,9 +27,10 @@ func TestWhatTerraformSeesOfAJob(t *testing.T) {
 			want: map[string]string{},
 		},
 		"the network, the registry and the variables of Terraform": {
-			all: []string{"HTTPS_PROXY=http://proxy", "TF_VAR_size=3", "TF_TOKEN_app_terraform_io=t", "SSL_CERT_FILE=/ca", "TF_CLI_CONFIG_FILE=/rc"},
+			all: []string{"HTTPS_PROXY=http://proxy", "TF_VAR_size=3", "TF_TOKEN_app_terraform_io=t", "SSL_CERT_FILE=/ca", "GIT_SSL_CAINFO=/git-ca", "TF_CLI_CONFIG_FILE=/rc"},
 			want: map[string]string{
 				"HTTPS_PROXY": "http://proxy", "TF_VAR_size": "3", "TF_TOKEN_app_terraform_io": "t", "SSL_CERT_FILE": "/ca", "TF_CLI_CONFIG_FILE": "/rc",
+				"GIT_SSL_CAINFO": "/git-ca",
 			},
 		},
 		"the names of GitHub AT-AT, and OIDC where the job may ask for an identity": {

@@ -31,30 +31,41 @@ type ModuleToken struct {
 	Token        string   `json:"token"`
 }
 
-// modules lets init fetch the private repositories that the configuration of the default branch lists: by a secret that the workflow
-// gives, or by a token that the server makes for this job. git gets it by variables of init alone: they are in no file and no argv,
-// and no code of the configuration runs in init.
-func (p Parts) modules(ctx context.Context, task *operation.Task, repositories []string) error {
+// Modules is access to private modules, for init alone: it is in no file and no argv, and no code of the configuration runs in init.
+type Modules struct {
+	env     map[string]string // by which git sends the token
+	secrets []string
+}
+
+// Modules gets access to the private repositories that the configuration of the default branch lists: by a secret that the workflow
+// gives, or by a token that the server makes for this job. It tells GitHub's runner what to mask, which has to listen.
+func (p Parts) Modules(ctx context.Context, task operation.Task, repositories []string) (Modules, error) {
 	if len(repositories) == 0 {
-		return nil
+		return Modules{}, nil
 	}
-	token, err := p.modulesToken(ctx, *task)
+	token, err := p.modulesToken(ctx, task)
 	if err != nil {
-		return fmt.Errorf("get a token for private modules: %w", err)
+		return Modules{}, fmt.Errorf("get a token for private modules: %w", err)
 	}
 	if token == "" {
 		p.note("notice", "The configuration lists private modules, and this job has no token for them: no server that it can ask, and no input "+
 			inputModulesToken+".")
-		return nil
+		return Modules{}, nil
 	}
 	basic := base64.StdEncoding.EncodeToString([]byte("x-access-token:" + token))
 	for _, secret := range []string{token, basic} {
 		// https://docs.github.com/en/actions/reference/workflows-and-actions/workflow-commands#masking-a-value-in-a-log
 		_, _ = fmt.Fprintf(p.Out, "::add-mask::%s\n", secret)
 	}
-	task.Mask = append(slices.Clone(task.Mask), regexp.QuoteMeta(token), regexp.QuoteMeta(basic))
-	task.InitEnv = gitAccess(p.Machine.Web, repositories, basic)
-	return nil
+	return Modules{env: gitAccess(p.Machine.Web, repositories, basic), secrets: []string{token, basic}}, nil
+}
+
+// give gives that access to a task.
+func (m Modules) give(task *operation.Task) {
+	task.Mask, task.InitEnv = slices.Clone(task.Mask), m.env
+	for _, secret := range m.secrets {
+		task.Mask = append(task.Mask, regexp.QuoteMeta(secret))
+	}
 }
 
 // modulesToken is the token; "" where nobody gives one.
@@ -64,6 +75,9 @@ func (p Parts) modulesToken(ctx context.Context, task operation.Task) (string, e
 			return "", fmt.Errorf("input %s is not a token of GitHub", inputModulesToken)
 		}
 		return given, nil
+	}
+	if task.Job == nil { // no server has dispatched this job
+		return "", nil
 	}
 	server := cmp.Or(p.Env.input(inputServer), task.Job.Server)
 	if server == "" {

@@ -38,6 +38,13 @@ func asking(t *testing.T, answer http.HandlerFunc, inputs map[string]string) (Pa
 	}, task, log
 }
 
+// haveModules gives a task access to private modules.
+func (p Parts) haveModules(ctx context.Context, task *operation.Task, repositories []string) error {
+	modules, err := p.Modules(ctx, *task, repositories)
+	modules.give(task)
+	return err
+}
+
 func TestInitGetsATokenForPrivateModules(t *testing.T) {
 	t.Parallel()
 	gives := func(w http.ResponseWriter, r *http.Request) {
@@ -58,7 +65,7 @@ func TestInitGetsATokenForPrivateModules(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
 			p, task, log := asking(t, c.answer, c.inputs)
-			if err := p.modules(t.Context(), &task, []string{"acme/stamp", "acme/network"}); err != nil {
+			if err := p.haveModules(t.Context(), &task, []string{"acme/stamp", "acme/network"}); err != nil {
 				t.Fatal(err)
 			}
 			basic := base64.StdEncoding.EncodeToString([]byte("x-access-token:" + moduleToken))
@@ -141,7 +148,7 @@ func TestATokenForPrivateModulesIsRefused(t *testing.T) {
 			if c.change != nil {
 				c.change(&p, &task)
 			}
-			err := p.modules(t.Context(), &task, []string{"acme/stamp"})
+			err := p.haveModules(t.Context(), &task, []string{"acme/stamp"})
 			if err == nil || !strings.Contains(err.Error(), c.want) || task.InitEnv != nil {
 				t.Fatalf("it gives %v, %v", err, task.InitEnv)
 			}
@@ -160,7 +167,7 @@ func TestATokenForPrivateModulesIsRefused(t *testing.T) {
 		clock := clockwork.NewFakeClock()
 		p.Clock = clock
 		done := make(chan error, 1)
-		go func() { done <- p.modules(t.Context(), &task, []string{"acme/stamp"}) }()
+		go func() { done <- p.haveModules(t.Context(), &task, []string{"acme/stamp"}) }()
 		for range confirmTries - 1 {
 			<-asked
 			if err := clock.BlockUntilContext(t.Context(), 1); err != nil {
@@ -180,14 +187,14 @@ func TestATokenForPrivateModulesIsRefused(t *testing.T) {
 	t.Run("and where nobody gives one, it says so", func(t *testing.T) {
 		t.Parallel()
 		p, task, log := asking(t, nil, nil)
-		if err := p.modules(t.Context(), &task, []string{"acme/stamp"}); err != nil || task.InitEnv != nil || !strings.Contains(log.String(), "modules-token") {
+		if err := p.haveModules(t.Context(), &task, []string{"acme/stamp"}); err != nil || task.InitEnv != nil || !strings.Contains(log.String(), "modules-token") {
 			t.Errorf("%v %v %q", err, task.InitEnv, log)
 		}
 	})
 	t.Run("and without private modules nobody is asked", func(t *testing.T) {
 		t.Parallel()
 		p, task, log := asking(t, func(http.ResponseWriter, *http.Request) { t.Error("the server is asked") }, nil)
-		if err := p.modules(t.Context(), &task, nil); err != nil || task.InitEnv != nil || log.Len() != 0 {
+		if err := p.haveModules(t.Context(), &task, nil); err != nil || task.InitEnv != nil || log.Len() != 0 {
 			t.Errorf("%v %v %q", err, task.InitEnv, log)
 		}
 	})

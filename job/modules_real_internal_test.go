@@ -59,7 +59,7 @@ func TestTerraformFetchesAPrivateModule(t *testing.T) {
 		Env:     func(name string) (string, bool) { return token, name == "INPUT_MODULES_TOKEN" },
 		Machine: machine, Clock: clockwork.NewRealClock(), Out: log,
 	}
-	if err := p.modules(t.Context(), &task, []string{"acme/stamp"}); err != nil {
+	if err := p.haveModules(t.Context(), &task, []string{"acme/stamp"}); err != nil {
 		t.Fatal(err)
 	}
 	var access []string

@@ -27,7 +27,7 @@ type facts struct {
 	identity   claims // of the job's own token; only when identified
 	identified bool   // GitHub gave the job an identity
 
-	protection hub.Environment // that the job of an exclusive operation works in
+	protection hub.Environment // that the job works in; zero where it works in none
 
 	plan  planFacts
 	apply applyFacts
@@ -81,16 +81,29 @@ func (p pushers) pushed(login string) string {
 	}
 }
 
-// unreviewed reports whether an apply brings what nobody could approve, or too much to look for who did, into an environment that asks
-// for approvals. Then nothing counts as reviewed, and a person who neither wrote nor pushed any of it is asked about every change. A yes
-// alters nothing of that: the question is the same in the job that is to heed the yes, and so no claim of what was reviewed, which the
-// job cannot prove, takes a change out of what the yes has to be to.
+// unreviewed reports whether an apply takes back what was applied, or brings what nobody could approve, or too much to look for who did,
+// into an environment that asks for approvals. Then nothing counts as reviewed, and a person is asked about every change: where approvals
+// are asked for, one who neither wrote nor pushed any of it. A yes alters nothing of that: the question is the same in the job that is to
+// heed the yes, and so no claim of what was reviewed, which the job cannot prove, takes a change out of what the yes has to be to.
 func (f applyFacts) unreviewed(environment repoconfig.Environment) bool {
-	return environment.Approvals > 0 && (len(f.loose) > 0 || f.cut)
+	return !f.descends || environment.Approvals > 0 && (len(f.loose) > 0 || f.cut)
 }
 
-// unapproved says why what an apply brings could not be approved.
-func (f applyFacts) unapproved() string {
+// whose says who has to be asked about every change, and why.
+func (f applyFacts) whose(task operation.Task, environment repoconfig.Environment) string {
+	text := f.unapproved(task) + " So nothing counts as reviewed, and a yes is needed to every change"
+	if environment.Approvals > 0 {
+		text += ": of a person who neither wrote nor pushed any of it"
+	}
+	return text + "."
+}
+
+// unapproved says why what an apply does could not be approved.
+func (f applyFacts) unapproved(task operation.Task) string {
+	if !f.descends {
+		return fmt.Sprintf("Commit %s does not contain %s, which was applied to %s before, and nobody has reviewed what that takes back.",
+			short(task.Commit), short(f.last), task.Environment)
+	}
 	if len(f.loose) > 0 {
 		return fmt.Sprintf("Commit %s came without a pull request, so nobody could approve it.", short(f.loose[0]))
 	}
@@ -207,6 +220,7 @@ func planPlace(task operation.Task, f facts) []string {
 		said = append(said, fmt.Sprintf("A plan for %s works in the GitHub Environment %s or in none, not in %s.",
 			task.Environment, quote(own), quote(task.Job.Environment)))
 	}
+	said = append(said, madeAnew(task, f, f.config.Actions.Plans)...)
 	if task.Job.Ref != f.config.Actions.Plans {
 		said = append(said, fmt.Sprintf("Plans run on branch %s, not on %s.", quote(f.config.Actions.Plans), quote(task.Job.Ref)))
 	}
@@ -232,11 +246,7 @@ func applyRefusals(task operation.Task, f facts, environment repoconfig.Environm
 		said = append(said, fmt.Sprintf("No comment counts as a yes to %s%s.", code(task.Confirmed[:min(len(task.Confirmed), shortDigest)]),
 			because(whyNot)))
 	}
-	if f.apply.contains && !f.apply.descends && !yes {
-		said = append(said, fmt.Sprintf("Commit %s does not contain %s, which was applied to %s before, and nobody said yes to that.",
-			short(task.Commit), short(f.apply.last), task.Environment))
-	}
-	if environment.Approvals > 0 && f.apply.descends && !yes {
+	if environment.Approvals > 0 {
 		said = append(said, approvalRefusals(f.apply)...)
 	}
 	for _, target := range task.Targets {
@@ -259,11 +269,7 @@ func deployPlace(task operation.Task, f facts, into, what string) []string {
 		said = append(said, fmt.Sprintf("%s %s has to work in the GitHub Environment of that name, not in %s.",
 			into, task.Environment, cmp.Or(quoted(task.Job.Environment), "none")))
 	}
-	if !f.protection.Limited && !f.protection.Made.Before(f.run.Created) {
-		said = append(said, fmt.Sprintf("The GitHub Environment %s was not there when this run was made, so GitHub made it, without the "+
-			"protection of the one that somebody has deleted: let only branch %s deploy to it, in the repository's settings.",
-			quote(task.Job.Environment), quote(task.Job.Branch)))
-	}
+	said = append(said, madeAnew(task, f, task.Job.Branch)...)
 	if task.Job.Ref != task.Job.Branch {
 		said = append(said, fmt.Sprintf("%s runs on the branch of its environment, %s, not on %s.",
 			what, quote(task.Job.Branch), quote(task.Job.Ref)))
@@ -282,6 +288,16 @@ func deployPlace(task operation.Task, f facts, into, what string) []string {
 	return said
 }
 
+// madeAnew says that the GitHub Environment of the job is one that GitHub has just made, because there was none. branch is what may use it.
+func madeAnew(task operation.Task, f facts, branch string) []string {
+	if task.Job.Environment == "" || f.protection.Limited || f.protection.Made.Before(f.run.Created) {
+		return nil
+	}
+	return []string{fmt.Sprintf("The GitHub Environment %s was not there when this run was made, so GitHub made it, without the "+
+		"protection of the one that somebody has deleted: let only branch %s deploy to it, in the repository's settings.",
+		quote(task.Job.Environment), quote(branch))}
+}
+
 // because lists reasons behind a sentence.
 func because(reasons []string) string {
 	if len(reasons) == 0 {
@@ -297,8 +313,13 @@ const maxReasons = 5
 func approvalRefusals(f applyFacts) []string {
 	var said []string
 	for _, p := range f.pulls {
-		if !f.cut && !p.approval.Approved {
-			said = append(said, fmt.Sprintf("#%d is %s. A review of it counts after the merge, too.", p.number, p.approval.Headline))
+		switch a := p.approval; {
+		case f.cut || a.Approved:
+		case a.Unknown:
+			why := strings.Join(a.Reasons[max(len(a.Reasons)-2, 0):], " ") // those before are about single reviews
+			said = append(said, fmt.Sprintf("#%d is %s. %s %s", p.number, a.Headline, why, a.Remedy))
+		default:
+			said = append(said, fmt.Sprintf("#%d is %s. A review of it counts after the merge, too.", p.number, a.Headline))
 		}
 	}
 	return said

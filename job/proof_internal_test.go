@@ -156,7 +156,19 @@ func TestWhatAnApplyHasToProve(t *testing.T) {
 			w.changed = map[string][]string{tip: {}}
 			w.parents = map[string][]string{reviewed: {stray, applied}}
 		}}, []string{"#42 is not approved"}},
-		"a yes of a person who may say so": {[]attack{unapproved, yes()}, nil},
+		"a yes of a person who may say so":                         {[]attack{yes()}, nil},
+		"a yes of a person who may say so to what nobody approved": {[]attack{unapproved, yes()}, []string{"#42 is not approved"}},
+		"one whose author GitHub does not know": {[]attack{func(w *world, _ *operation.Task) {
+			w.authors[42] = hub.Authors{Logins: []string{"ben"}, Noname: []string{"who@acme.example"}}
+		}}, []string{
+			"#42 is not approved: not all of its authors are known. GitHub knows no account for who@acme.example, so each of its reviewers may have " +
+				"written these commits. Have them add these addresses to their accounts at GitHub, list those that are no person's under " +
+				"machine_authors in .github/switchyard.yml, or set approvals to 0 for this apply: a yes does not stand in for them in a workflow.",
+		}},
+		"one whose author is no person, as the configuration says": {[]attack{func(w *world, _ *operation.Task) {
+			w.authors[42] = hub.Authors{Logins: []string{"ben"}, Noname: []string{"Bot@acme.example"}}
+			w.config += "machine_authors: [bot@acme.example]\n"
+		}}, nil},
 		"a yes that nobody is named for": {
 			[]attack{func(_ *world, task *operation.Task) { task.Confirmed = digest }},
 			[]string{"No comment counts as a yes to `7f3a0000`."},
@@ -197,12 +209,6 @@ func TestWhatAnApplyHasToProve(t *testing.T) {
 			w.config += "commands: { apply: { permission: admin } }\n"
 		}}, []string{"because that needs admin permission, and `dana` has `write`."}},
 
-		"a commit that lacks what was applied": {[]attack{func(w *world, _ *operation.Task) {
-			w.deployed = []hub.Deployed{{SHA: stray, Run: 90}}
-			last := w.runs[90]
-			last.SHA = stray
-			w.runs[90] = last
-		}}, []string{"Commit `ccccccc` does not contain `eeeeeee`, which was applied to prod before, and nobody said yes to that."}},
 		"an approval of a replacement by a second person": {[]attack{held("dana", "/approve-replace a.b")}, nil},
 		"an approval of a replacement by an author": {
 			[]attack{held("ana", "/approve-replace a.b")},
@@ -369,6 +375,12 @@ func TestWhatAPlanHasToProve(t *testing.T) {
 		"a plan in another environment's": {[]attack{func(w *world, task *operation.Task) {
 			task.Job.Environment, w.identity["environment"] = "dev-plan", "dev-plan"
 		}}, []string{"A plan for prod works in the GitHub Environment `prod-plan` or in none, not in `dev-plan`."}},
+		"a plan in an environment that GitHub made for this run": {[]attack{func(w *world, _ *operation.Task) {
+			w.protection.Made = w.run.Created.Add(time.Second)
+		}}, []string{
+			"The GitHub Environment `prod-plan` was not there when this run was made, so GitHub made it, without the protection of the one that " +
+				"somebody has deleted: let only branch `switchyard/plans` deploy to it, in the repository's settings.",
+		}},
 		"a plan without an environment": {[]attack{func(w *world, task *operation.Task) {
 			task.Job.Environment = ""
 			delete(w.identity, "environment")

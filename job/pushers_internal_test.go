@@ -22,6 +22,16 @@ func loosened(w *world, _ *operation.Task) {
 	}
 }
 
+// rewound has eve move the branch to the tip, from what was applied there, which the tip does not contain.
+func rewound(w *world, _ *operation.Task) {
+	last := w.runs[90]
+	last.SHA = stray
+	w.runs[90], w.deployed = last, []hub.Deployed{{SHA: stray, Run: 90}}
+	w.commitPulls[applied] = []int{41}
+	w.permissions["eve"] = "write"
+	w.activities = []hub.Activity{{Kind: "force_push", Before: stray, After: tip, Actor: hub.Account{Login: "eve"}}}
+}
+
 // lengthened puts commits of #41, as many as it says, between what was applied and the tip.
 func lengthened(commits int) attack {
 	return func(w *world, _ *operation.Task) {
@@ -81,6 +91,16 @@ func TestWhatNobodyCouldApproveIsAskedAbout(t *testing.T) {
 			w.changed = map[string][]string{reviewed: {"README.md"}}
 		})}, "", false, false},
 
+		"a commit that lacks what was applied": {[]attack{rewound}, "", true, false},
+		"one where no approvals are asked for, which lacks what was applied": {[]attack{rewound, moved(func(w *world) {
+			w.config = strings.Replace(w.config, ", approvals: 1", "", 1)
+		})}, "", true, false},
+		"a yes to it, where none are asked for": {[]attack{rewound, said("eve"), moved(func(w *world) {
+			w.config = strings.Replace(w.config, ", approvals: 1", "", 1)
+		})}, "", true, false},
+		"the yes of who took it back":                  {[]attack{rewound, said("eve")}, "of somebody who pushed", false, true},
+		"the yes of another person to what lacks it":   {[]attack{rewound, said("cy")}, "", true, true},
+		"a yes to what lacks it and nobody approved":   {[]attack{rewound, said("cy"), moved(func(w *world) { w.reviews[42] = nil })}, "#42 is not approved", false, true},
 		"the yes of who pushed it":                     {[]attack{loosened, said("eve")}, "because it is of somebody who pushed to the branch since the last apply.", false, true},
 		"the yes of who pushed it, in other letters":   {[]attack{loosened, said("EVE"), moved(func(w *world) { w.permissions["EVE"] = "write" })}, "of somebody who pushed", false, true},
 		"the yes of who wrote a part of it":            {[]attack{loosened, said("ben")}, "because it is of an author.", false, true},

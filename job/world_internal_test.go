@@ -59,8 +59,9 @@ type world struct {
 	protection  hub.Environment
 	others      []hub.Run // of the workflow
 	artifacts   map[int64][]hub.Artifact
-	identity    map[string]any // claims; nil: the job has none
-	deployed    []hub.Deployed // newest first
+	identity    map[string]any            // claims; nil: the job has none
+	deployed    []hub.Deployed            // newest first
+	branched    map[string][]hub.Deployed // of each branch, where a test tells them apart
 	runs        map[int64]hub.Run
 	attempts    map[int64]hub.Run // first ones
 	branches    map[string][]string
@@ -145,6 +146,18 @@ func (w *world) Deployed(_ context.Context, _ operation.Repository, environment 
 		}
 	}
 	return nil
+}
+
+// DeployedBy gives what others have deployed, too: what counts is not GitHub's search to say.
+func (w *world) DeployedBy(
+	ctx context.Context, repo operation.Repository, environment, workflow, branch string, each func(hub.Deployed) (bool, error),
+) error {
+	w.notef("what %s on %s deployed", workflow, branch)
+	if w.branched != nil {
+		_, err := each(w.branched[branch][0])
+		return err
+	}
+	return w.Deployed(ctx, repo, environment, each)
 }
 
 func (w *world) Activities(_ context.Context, _ operation.Repository, branch string, each func(hub.Activity) bool) error {

@@ -2,11 +2,15 @@ package operation
 
 import (
 	"encoding/json"
+	"errors"
 	"time"
 )
 
 // ContractVersion is the version of Task and Result. A runner refuses a task of another version.
 const ContractVersion = 1
+
+// ErrNoAnswer is in the error of who was asked whether an operation may go on, and has said neither yes nor no.
+var ErrNoAnswer = errors.New("no answer")
 
 // Outcome is how one target of an operation ended.
 type Outcome string

@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"regexp"
 	"strconv"
+	"strings"
 )
 
 // InputsVersion is the version of the inputs with which the server dispatches a workflow run, and of Job.
@@ -82,6 +83,12 @@ func ParseRunName(name string) (NamedRun, bool) {
 	id, _ := strconv.ParseInt(found[1], 10, 64) // 18 digits always fit
 	attempt, _ := strconv.Atoi(found[2])
 	return NamedRun{Operation: id, Attempt: attempt, Launch: found[3]}, true
+}
+
+// IsRunOf reports whether a run's name is one that RunName makes for an operation of a kind.
+func IsRunOf(name string, kind Kind) bool {
+	_, ours := ParseRunName(name)
+	return ours && strings.HasPrefix(name, "switchyard "+string(kind)+" ")
 }
 
 // InputLaunchOf is the value of InputLaunch: enough of it to tell two databases apart that gave out one number.

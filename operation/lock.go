@@ -73,6 +73,7 @@ type Broken struct {
 	Taken    bool        `json:"taken,omitempty"`    // the lock was ours
 	Cleared  bool        `json:"cleared,omitempty"`  // what was written about the holder is gone
 	Verified bool        `json:"verified,omitempty"` // it was taken and released once more
+	Untried  string      `json:"untried,omitempty"`  // why that could not be tried, though the lock was released; one sentence
 	// What an interrupted apply left behind, as a plan shows it afterwards. TargetResult.Drift has what -refresh-only found, and
 	// TargetResult.ChangeSet all that a plan would do now.
 	Made    []string `json:"made,omitempty"`    // addresses of TargetTask.Expected that no plan has any more: they were applied

@@ -1,4 +1,5 @@
-// Package platform has what operating systems do differently: locks on files, groups of processes and signals to them, room on disks.
+// Package platform has what operating systems, and programs on them, do differently: locks on files, groups of processes and signals
+// to them, room on disks, trust in certificates.
 // Rooms that start processes or keep files call it, so that none of them has build tags. It decides nothing, and starts nothing.
 //
 // On Windows a process that is killed leaves behind what it has started, and there are no sessions: see Sessions.

@@ -226,8 +226,13 @@ func leftLocked(op operation.Operation) []operation.Target {
 // mayBeLocked reports whether nobody has looked at the locks that a stopped apply may have left behind.
 func mayBeLocked(op operation.Operation) bool {
 	return !slices.ContainsFunc(op.Result.Targets, func(target operation.TargetResult) bool {
-		return target.Lock != nil && target.Outcome != operation.Locked
+		return target.Lock != nil && target.Outcome != operation.Locked && !unseen(target)
 	})
+}
+
+// unseen reports whether a runner names a lock that it could not look at: it may be held.
+func unseen(target operation.TargetResult) bool {
+	return target.Found == nil && target.Lock != nil && *target.Lock == operation.LockInfo{} && target.Outcome != operation.Locked
 }
 
 // killed reports whether a runner says that Terraform may have left its lock. Where the lock was looked at, that counts.
@@ -296,7 +301,7 @@ func UnlockAnswer(v UnlockAnswerView) string {
 		return fit(maxAnswer,
 			fixed("**"+environment+" stays held.** "+upper(what(*v.Alive))+" is running"+runningFor(*v.Alive, v)+
 				", so releasing it would let two applies meet."),
-			fixed("Next: wait for it, or comment "+code("/cancel "+v.Environment)+" to stop it."))
+			fixed("Next: wait for it, or "+cancelling(*v.Alive, v.Number, code)+" to stop it."))
 	case v.Released != nil:
 		return fit(maxAnswer,
 			fixed("**"+environment+" is free.** It was held by "+what(*v.Released)+", of which it is not known how far it came. "+

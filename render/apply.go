@@ -208,7 +208,11 @@ func failedStory(v ApplyView) story {
 	}
 	switch counted := tally(op.Result); {
 	case counted[operation.TargetFailed] > 0:
-		cause = " Terraform reported an error in " + roots(op.Result, operation.TargetFailed) + "."
+		how := "reported an error in "
+		if slices.ContainsFunc(op.Result.Targets, wasKilled) {
+			how = "was killed in "
+		}
+		cause = " Terraform " + how + roots(op.Result, operation.TargetFailed) + "."
 	case counted[operation.Locked] > 0:
 		cause = " Somebody else holds the state lock of " + roots(op.Result, operation.Locked) + "."
 		s.next = "Next: wait until the lock is released, then comment " + code("/apply "+op.Environment) + "."
@@ -217,8 +221,35 @@ func failedStory(v ApplyView) story {
 			cause, s.next = " "+sentence(op.Message[:at], ""), sentence(op.Message[at:], "")
 		}
 	}
+	if left := leftLocked(op); len(left) > 0 {
+		cause += " " + stillLocked(op, left)
+		s.next = "Next: comment " + code(breakCommand(left[0])) + ", which explains the lock before anything is broken; then " +
+			code("/apply "+op.Environment) + "."
+	}
 	s.banner = "**The apply to " + environment + " failed.**" + cause + done(op.Result) + together(v)
 	return s
+}
+
+// stillLocked names the state locks that an apply has left behind, or may have.
+func stillLocked(op operation.Operation, left []operation.Target) string {
+	names := make([]string, len(left))
+	for i, target := range left {
+		names[i] = target.Root
+	}
+	if mayBeLocked(op) {
+		return "The state lock of " + few(codes(names)) + " may still be held."
+	}
+	return "The state lock of " + few(codes(names)) + " is still held."
+}
+
+// brokenOff reports whether Terraform did not come to its end, so that it has not saved what it did last.
+func brokenOff(target operation.TargetResult) bool {
+	return target.Outcome == operation.TargetFailed && (target.Lock != nil || wasKilled(target))
+}
+
+// wasKilled reports whether a runner says that something else than itself has killed Terraform.
+func wasKilled(target operation.TargetResult) bool {
+	return target.Outcome == operation.TargetFailed && strings.Contains(target.Error, "Terraform was killed (signal: ")
 }
 
 // told reports whether the message of an operation is a long text that is shown below.
@@ -230,6 +261,9 @@ func told(op operation.Operation) bool {
 func done(result *operation.Result) string {
 	counted := tally(result)
 	if counted[operation.Applied] == 0 {
+		if counted[operation.TargetFailed] > 0 && slices.ContainsFunc(result.Targets, brokenOff) {
+			return " What it did last may not be in the state."
+		}
 		if counted[operation.TargetFailed] > 0 {
 			return " What it had changed until then is in the state; the next plan shows what is left."
 		}

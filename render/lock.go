@@ -20,8 +20,12 @@ const (
 type LockHolder struct {
 	Operation *operation.Operation // ours; nil: of somebody outside Switchyard, or not known
 	Run       RunView              // its workflow run, where it has one
+	Machine   string               // the name of the host that it runs on, where it is known to run there; else empty
 	Life      Life
 	Because   string // how that is known: one sentence of plain text
+	// Lock is the id of the lock that Operation was breaking when it ended: it had taken that over, and cleared its description. Breaking
+	// it goes on under that id. Empty: Operation took the lock to change the state, or none is known.
+	Lock string
 }
 
 // LockedTarget is what was found of the lock of one target.
@@ -56,6 +60,7 @@ type LockView struct {
 	By          string   // who asked
 	Named       string   // the lock id that was named
 	Reason      string   // why, in the words of By; empty: none was given
+	Number      int      // the pull request or issue that it was asked in; 0: in none
 	Mask        []string // as in PullView
 	Now         time.Time
 
@@ -81,6 +86,8 @@ type LockReportView struct {
 	Run        RunView
 	Mask       []string // as in PullView
 	Now        time.Time
+	Hold       *operation.Operation    // that has the environment while Operation waits for it; nil: none
+	HoldOf     Life                    // of Hold
 	Dead       *operation.Operation    // that held it, where it was ours
 	Artifact   *operation.ErroredState // a state that it could not save, in an artifact of its run; nil: none
 }

@@ -204,7 +204,26 @@ func lockAnswers() map[string]string {
 	holder.Environment = "prod"
 	heldBy := func(v *render.LockView) { v.Holder = holder }
 	const unsure = "It is not known whether the holder still works."
+	asked := func(number int) func(*render.LockView) { return func(v *render.LockView) { v.Number = number } }
+	direct, pushed := alive, running
+	pushed.Pull, pushed.Pulls = 0, nil
+	direct.Holder.Operation = &pushed
+	overInRun, overHere := oursDead(), oursDead()
+	overInRun.Holder.Life, overInRun.Holder.Because = render.Alive, "GitHub says that its workflow run is in progress."
+	overInRun.Holder.Run.ID = 77
+	overHere.Holder.Life, overHere.Holder.Because = render.Alive, "A process of it still runs on build-1."
+	overHere.Holder.Run, overHere.Holder.Machine = render.RunView{}, "build-1"
+	broke := breaking(operation.Failed, operation.TargetFailed, &operation.Broken{Taken: true, Cleared: true})
+	goesOn := nameless()
+	goesOn.Holder = render.LockHolder{
+		Operation: &broke, Life: render.Dead, Because: "Its runner reported at 12:00 UTC that it had ended.", Lock: lockID,
+	}
 	return map[string]string{
+		"lock alive in another pull request": render.LockAnswer(lockView(render.LockAlive, targets(alive), asked(42), command("/cancel prod"))),
+		"lock alive of a push":               render.LockAnswer(lockView(render.LockAlive, targets(direct), asked(42), command("/cancel prod"))),
+		"lock alive but over in a run":       render.LockAnswer(lockView(render.LockAlive, targets(overInRun), asked(41))),
+		"lock alive but over on a host":      render.LockAnswer(lockView(render.LockAlive, targets(overHere), asked(41))),
+		"lock ask where a break was cut off": render.LockAnswer(lockView(render.LockAsk, targets(goesOn))),
 		"lock looking": render.LockAnswer(lockView("", nil, func(v *render.LockView) {
 			v.Looking, v.Run = true, render.RunView{URL: runURL, Where: "The workflow run waits for a runner."}
 		})),
@@ -215,7 +234,7 @@ func lockAnswers() map[string]string {
 		"lock ask with errored states":     render.LockAnswer(lockView(render.LockAsk, targets(errored, second))),
 		"lock ask of an http backend":      render.LockAnswer(lockView(render.LockAsk, targets(http))),
 		"lock ask about a hostile lock":    render.LockAnswer(lockView(render.LockAsk, targets(hostileWho), two(unsure))),
-		"lock alive":                       render.LockAnswer(lockView(render.LockAlive, targets(alive), command("/cancel prod"))),
+		"lock alive":                       render.LockAnswer(lockView(render.LockAlive, targets(alive), asked(41), command("/cancel prod"))),
 		"lock alive elsewhere":             render.LockAnswer(lockView(render.LockAlive, targets(atHome), command("/cancel prod"))),
 		"lock other":                       render.LockAnswer(lockView(render.LockOther, targets(other), named)),
 		"lock other and free":              render.LockAnswer(lockView(render.LockOther, targets(stale), named, func(v *render.LockView) { v.Chosen = -1 })),
@@ -232,7 +251,7 @@ func lockAnswers() map[string]string {
 		"lock held here by whom nobody knows": render.LockAnswer(lockView(render.LockHeldHere, targets(oursDead()), heldBy,
 			command("/unlock prod"))),
 		"lock met": strings.Join([]string{
-			render.LockMet(oursDead()), render.LockMet(alive), render.LockMet(atHome), render.LockMet(outsider()), render.LockMet(nameless()),
+			render.LockMet(oursDead()), render.LockMet(alive), render.LockMet(overInRun), render.LockMet(overHere), render.LockMet(atHome), render.LockMet(outsider()), render.LockMet(nameless()),
 			render.LockMet(hostileWho), render.LockMet(render.LockedTarget{Target: prodTarget}),
 		}, "\n\n") + "\n",
 		"apply met a lock": render.PullComment(pull(nil, apply(changed(applyOperation("prod", operation.Failed, result(met())), func(op *operation.Operation) {
@@ -251,10 +270,18 @@ func lockReports() map[string]string {
 	failing := func(t *operation.TargetResult) {
 		t.Error = "Error: release the lease: context deadline exceeded\n\n  after 30 s\n"
 	}
+	untried := takenOver()
+	untried.Verified, untried.Untried = false, "Whether the lock can be taken now is not known: take the free lock: 503 Server Busy."
 	unplanned := takenOver()
 	unplanned.Problem = terraformError
 	return map[string]string{
 		"lock report queued": render.LockReport(report(breaking(operation.Queued, "", nil))),
+		"lock report queued behind whom nobody knows": render.LockReport(report(breaking(operation.Queued, "", nil), func(v *render.LockReportView) {
+			v.Hold, v.HoldOf = hung(), render.Unknown
+		})),
+		"lock report queued behind one that works": render.LockReport(report(breaking(operation.Queued, "", nil), func(v *render.LockReportView) {
+			v.Hold, v.HoldOf = hung(), render.Alive
+		})),
 		"lock report running": render.LockReport(report(breaking(operation.Running, "", nil), func(v *render.LockReportView) {
 			v.Run.URL = runURL
 		})),
@@ -283,6 +310,7 @@ func lockReports() map[string]string {
 			How: operation.ReleasedBefore, Now: found(leased(operation.LeaseBroken)),
 		}))),
 		"lock report held again":     render.LockReport(report(breaking(operation.Succeeded, operation.Released, again))),
+		"lock report not tried":      render.LockReport(report(breaking(operation.Succeeded, operation.Released, untried))),
 		"lock report without a plan": render.LockReport(report(breaking(operation.Succeeded, operation.Released, unplanned))),
 		"lock report other lock":     render.LockReport(report(breaking(operation.Failed, operation.OtherLock, &operation.Broken{Now: newcomer}))),
 		"lock report other lock and free": render.LockReport(report(breaking(operation.Failed, operation.OtherLock, &operation.Broken{
@@ -313,8 +341,13 @@ func incidents() map[string]string {
 		"incident perhaps stuck": render.IncidentStuck(lockView(render.LockAsk, []render.LockedTarget{maybe}, func(v *render.LockView) {
 			v.Command = "/break-lease prod"
 		})),
-		"incident broken":     render.IncidentBroken(report(breaking(operation.Succeeded, operation.Released, leftBehind(takenOver()), drifted))),
-		"incident not broken": render.IncidentBroken(report(breaking(operation.Failed, operation.TargetFailed, &operation.Broken{Taken: true, Now: found()}))),
+		"incident unlooked": render.IncidentUnlooked(lockView(render.LockFailed, []render.LockedTarget{missed()}), *hung(), 4),
+		"incident unlooked in several roots": render.IncidentUnlooked(lockView(render.LockFailed, []render.LockedTarget{
+			missed(), {Target: prodTarget, Error: "503 Server Busy"},
+		}), *hung(), 4),
+		"incident without an issue": render.IncidentWithoutIssue(left, "prod"),
+		"incident broken":           render.IncidentBroken(report(breaking(operation.Succeeded, operation.Released, leftBehind(takenOver()), drifted))),
+		"incident not broken":       render.IncidentBroken(report(breaking(operation.Failed, operation.TargetFailed, &operation.Broken{Taken: true, Now: found()}))),
 	}
 }
 
@@ -418,6 +451,17 @@ func (f filled) locks(texts map[string]string) {
 			texts["lock of ours"], texts["lock left behind"] = render.LockAnswer(v), render.IncidentStuck(v)
 		}
 	}
+	works := held[0]
+	running := op
+	works.Holder.Operation, works.Holder.Life = &running, render.Alive
+	over := f.locked(true, render.Alive)
+	over.Holder.Machine, over.Holder.Lock = "m"+f.text, "l"+f.text
+	texts["lock works"], texts["lock over"] = render.LockMet(works), render.LockMet(over)
+	unlooked := render.LockView{Repository: network, WebURL: web, Environment: "e" + f.text, Targets: held[2:], Now: noon}
+	texts["lock unlooked"] = render.IncidentUnlooked(unlooked, op, 4)
+	texts["lock goes on"] = render.LockAnswer(render.LockView{
+		Repository: network, WebURL: web, Environment: "e" + f.text, Verdict: render.LockAsk, Targets: []render.LockedTarget{over}, Now: noon,
+	})
 	for _, t := range held {
 		texts["lock met "+string(t.Holder.Life)] = render.LockMet(t)
 	}
@@ -452,7 +496,7 @@ func (f filled) broken(how operation.HowReleased) render.LockReportView {
 	now := f.locked(false, "").Found
 	op := breaking(operation.Failed, operation.TargetFailed, &operation.Broken{
 		How: how, Snapshot: "s" + f.text, NoCopy: "N " + f.text, Taken: true, Made: []string{"m" + f.text}, Left: []string{"l" + f.text},
-		Problem: "P " + f.text, Now: now,
+		Problem: "P " + f.text, Untried: "U " + f.text, Now: now,
 	}, func(t *operation.TargetResult) { t.Drift = []operation.Change{f.change(operation.Update, 0)} })
 	op.Environment, op.Roots, op.Actor, op.Message = "e"+f.text, []string{"r" + f.text}, "a"+f.text, "m "+f.text
 	op.Lock.Reason, op.Lock.By = "R "+f.text, "b"+f.text

@@ -224,7 +224,7 @@ func lockHeld(v LockView) []*piece {
 	switch v.Verdict {
 	case LockAlive:
 		banner = "**Nothing was broken: the holder of " + lockOf(t.Target) + " works.**"
-		next = v.waitOr("/cancel " + v.Environment)
+		next = v.waitOrStop()
 	case LockHeldHere:
 		banner = "**Nothing was broken: another operation has " + prose(v.Environment) + ".** " + v.heldHere()
 		next = v.afterHold()
@@ -233,7 +233,7 @@ func lockHeld(v LockView) []*piece {
 		next = "Next: comment " + code(v.next(breakCommand(t.Target)+" --reason WHY")) + " with the reason."
 	case LockAsk, LockNothing, LockHarmless, LockOther, LockSeveral, LockFailed:
 		banner, next = v.askBanner(t), v.asks()
-		after = append(after, breaking(t.Found))
+		after = append(after, breaking(t))
 		if len(v.Why) > 0 {
 			after = append(after, "Another person has to confirm. "+sentences(v.Why))
 		}
@@ -257,13 +257,13 @@ func rootsOf(targets []LockedTarget) []string {
 	return names
 }
 
-// waitOr is the next step where somebody works.
-func (v LockView) waitOr(command string) string {
-	command = v.next(command)
-	if strings.HasPrefix(command, "/cancel") && v.Targets[v.Chosen].Holder.Operation == nil {
-		return "Next: wait until it is done, or stop it where it runs."
+// waitOrStop is the next step where somebody works.
+func (v LockView) waitOrStop() string {
+	next := "Next: wait until it is done, or " + v.Targets[v.Chosen].Holder.stopping(v.Number, code)
+	if v.Targets[v.Chosen].Holder.Operation == nil {
+		return next + "."
 	}
-	return "Next: wait until it is done, or comment " + code(command) + ": Terraform then stops, and gives the lock back by itself."
+	return next + ": Terraform then stops, and gives the lock back by itself."
 }
 
 // heldHere says which operation has the environment.
@@ -279,11 +279,15 @@ func (v LockView) heldHere() string {
 }
 
 func (v LockView) afterHold() string {
-	command := v.next("/cancel " + v.Environment)
-	if strings.HasPrefix(command, "/unlock") {
-		return "Next: when you know that nothing of it runs any more, comment " + code(command) + "; after that, ask for this lock again."
+	const after = "; after that, ask for this lock again."
+	switch command := v.next("/cancel " + v.Environment); {
+	case strings.HasPrefix(command, "/unlock"):
+		return "Next: when you know that nothing of it runs any more, comment " + code(command) + after
+	case v.Holder != nil:
+		return "Next: wait until it is done, or " + cancelling(*v.Holder, v.Number, code) + after
+	default:
+		return "Next: wait until it is done, or comment " + code(command) + after
 	}
-	return "Next: wait until it is done, or comment " + code(command) + "; after that, ask for this lock again."
 }
 
 // askBanner says whether the holder is dead, and why somebody wants its lock broken.
@@ -299,8 +303,11 @@ func (v LockView) askBanner(t LockedTarget) string {
 }
 
 // breaking says what is done to a lock that is broken.
-func breaking(found *operation.StateLock) string {
-	switch {
+func breaking(t LockedTarget) string {
+	switch found := t.Found; {
+	case t.Holder.Lock != "":
+		return "That operation had taken over the lock " + code(t.Holder.Lock) + ", and ended before it had released it. It goes on from " +
+			"there, by the same id, so that nobody else's lock is touched: the state is copied once more, and the lock released."
 	case !described(found):
 		return "The lock has no id by which it could be taken over, so it is broken: only if nothing has changed since this was written. " +
 			"A newcomer who takes it at that very moment fails before writing any state."

@@ -1,6 +1,8 @@
 package render
 
 import (
+	"fmt"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -72,7 +74,7 @@ func sinceWords(t LockedTarget) string {
 
 // holderPiece has all that is known of a lock that is held, and of its state.
 func holderPiece(l links, t LockedTarget, now time.Time) *piece {
-	lines := append(holderLines(t, now), lostLine(t.Holder.Life))
+	lines := append(holderLines(t, now), lostLine(t.Holder))
 	return bullets(append(lines, foundLines(l, t, now)...))
 }
 
@@ -171,10 +173,13 @@ func heldSince(t LockedTarget, now time.Time) string {
 }
 
 // lostLine says what breaking the lock would cost.
-func lostLine(life Life) string {
+func lostLine(holder LockHolder) string {
 	const lost = "the state of what it did would be only in a file `errored.tfstate` on its machine, " +
 		"and the next apply would begin from an old one."
-	switch life {
+	if holder.Lock != "" && holder.Life == Dead {
+		return "Nothing more comes from it. It was to release a lock, and changes nothing else."
+	}
+	switch holder.Life {
 	case Alive:
 		return "Without its lock it would go on, and its last save would be refused: " + lost
 	case Dead:
@@ -313,7 +318,7 @@ func LockMet(t LockedTarget) string {
 	ask := tick(breakCommand(t.Target))
 	switch {
 	case t.Holder.Life == Alive && t.Holder.Operation != nil:
-		return held + ". It works." + because + lockNext + "wait until it is done, or comment " + tick("/cancel "+environment) + " to stop it."
+		return held + ". It works." + because + lockNext + "wait until it is done, or " + t.Holder.stopping(0, tick) + "."
 	case t.Holder.Life == Alive:
 		return held + ". It works." + because + lockNext + "wait until it is done, then comment " + tick("/apply "+environment) + "."
 	case t.Holder.Life == Dead:
@@ -325,6 +330,44 @@ func LockMet(t LockedTarget) string {
 	default:
 		return held + "." + because + lockNext + "wait until it is done; if it is dead, comment " + ask +
 			", which explains the lock before anything is broken."
+	}
+}
+
+// cancelling says with which comment a running operation is stopped, asked about in a pull request or issue: there it would stop what
+// that one has itself, so it is given where the operation is shown. name shows names of others.
+func cancelling(op operation.Operation, in int, name func(string) string) string {
+	text := "comment " + name("/cancel "+op.Environment)
+	numbers := append([]int{op.Pull}, op.Pulls...)
+	if lock := op.Lock; lock != nil {
+		numbers = append(numbers, lock.SaidIn, lock.Number)
+	}
+	numbers = slices.DeleteFunc(numbers, func(number int) bool { return number == 0 })
+	switch {
+	case len(numbers) == 0:
+		return text + " in an issue, where it stops all that runs or waits for " + prose(op.Environment)
+	case slices.Contains(numbers, in):
+		return text
+	default:
+		return text + " in #" + strconv.Itoa(numbers[0])
+	}
+}
+
+// stopping says how a holder is stopped that works. What has ended in the books is not reached by any command any more, so it is
+// stopped where it runs.
+func (h LockHolder) stopping(in int, name func(string) string) string {
+	switch op := h.Operation; {
+	case op == nil:
+		return "stop it where it runs"
+	case !op.State.Ended():
+		return cancelling(*op, in, name)
+	case h.Run.ID != 0:
+		return "stop its workflow run with " + name(fmt.Sprintf("gh run cancel %d --repo %s", h.Run.ID, op.Repository.FullName())) +
+			", as no comment reaches it any more"
+	case h.Machine != "":
+		return fmt.Sprintf("stop it on %s, as no comment reaches it any more, with %s of its `switchyard run` (%s), or of Terraform where "+
+			"only that is left", name(h.Machine), name("kill -INT"), name(fmt.Sprintf("pgrep -af '/%d-%d[-/]'", op.ID, op.Attempt)))
+	default:
+		return "stop it where it runs, as no comment reaches it any more"
 	}
 }
 

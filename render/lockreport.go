@@ -88,7 +88,7 @@ func (v LockReportView) report() []*piece {
 	switch {
 	case op.State == operation.Queued || op.State == operation.Unconfirmed:
 		return []*piece{fixed("**" + upper(lock) + " is broken next.** It goes before everything else that waits for " +
-			prose(op.Environment) + "." + needless)}
+			prose(op.Environment) + "." + v.heldUp())}
 	case !op.State.Ended():
 		s := withRun(story{banner: "**Breaking " + lock + ".** " + running(ApplyView{Operation: op, Now: v.Now}) + needless}, v.Run, op.State)
 		return []*piece{fixed(s.banner)}
@@ -98,6 +98,20 @@ func (v LockReportView) report() []*piece {
 		return v.released()
 	default:
 		return v.notReleased()
+	}
+}
+
+// heldUp says what the breaking of a lock waits for, and what a person can do about that: the hold of an operation that is lost with its
+// host is given back by nobody else for a long while.
+func (v LockReportView) heldUp() string {
+	switch {
+	case v.Hold == nil || v.HoldOf == Dead:
+		return needless
+	case v.HoldOf == Alive:
+		return " It waits for " + what(*v.Hold) + ", which works." + needless
+	default:
+		return " It waits for " + what(*v.Hold) + ", which has " + prose(v.Operation.Environment) + ", and nobody can tell whether that works. " +
+			"Next: when you know that nothing of it runs any more, comment " + code("/unlock "+v.Operation.Environment) + "."
 	}
 }
 
@@ -149,6 +163,8 @@ func (v LockReportView) released() []*piece {
 		text += "It was released."
 	}
 	switch {
+	case broken.Untried != "":
+		text += " " + sentence(shorten(broken.Untried, maxValue), "")
 	case !broken.Verified && broken.How != operation.ReleasedBefore:
 		text += " Whether the next apply can take it was not tried."
 	case broken.Verified:
@@ -396,9 +412,13 @@ func (v LockReportView) masked() LockReportView {
 		dead := hide.operation(*v.Dead)
 		v.Dead = &dead
 	}
+	if v.Hold != nil {
+		hold := hide.operation(*v.Hold)
+		v.Hold = &hold
+	}
 	if result := v.Operation.Result; result != nil && len(result.Targets) > 0 && result.Targets[0].Broken != nil {
 		broken := *result.Targets[0].Broken
-		broken.NoCopy, broken.Problem = hide.name(broken.NoCopy), hide.text(broken.Problem)
+		broken.NoCopy, broken.Untried, broken.Problem = hide.name(broken.NoCopy), hide.name(broken.Untried), hide.text(broken.Problem)
 		broken.Made, broken.Left, broken.Now = hide.each(broken.Made, hide.name), hide.each(broken.Left, hide.name), hide.found(broken.Now)
 		result.Targets[0].Broken = &broken // the slice is a copy already
 	}

@@ -211,6 +211,16 @@ func failedTarget(outcome operation.Outcome) operation.TargetResult {
 	return t
 }
 
+// killedTarget is what a runner reports of a Terraform that the system has killed; lock is what it says of the lock.
+func killedTarget(lock string, change func(*operation.TargetResult)) operation.TargetResult {
+	t := failedTarget(operation.TargetFailed)
+	t.Error = "Terraform was killed (signal: killed) during terraform apply, and not by Switchyard.\nMost often that is the system, because memory ran " +
+		"out: `journalctl -k` on that machine says so.\nThen it needs more, or fewer operations at once.\nWhat it did last may not be in the state." +
+		"\n\n" + lock + "\n\nterraform_data.a: Creating..."
+	change(&t)
+	return t
+}
+
 func lockedTarget() operation.TargetResult {
 	t := target("src/terraform", "dev", operation.Locked, operation.ChangeSet{})
 	t.Error = "Error: Error acquiring the state lock"
@@ -403,6 +413,17 @@ func applyTexts() map[string]string {
 			op.Message = "Nothing was left to apply."
 		})),
 		"apply failed": comment(applyOperation("dev", operation.Failed, result(first, failedTarget(operation.TargetFailed), stopped))),
+		"apply killed and locked": comment(applyOperation("dev", operation.Failed, result(killedTarget(
+			"The state lock is still held by ci@build-1. Next, when nothing works on the state any more: `/break-lease dev src/terraform`.",
+			func(t *operation.TargetResult) {
+				t.Lock = &operation.LockInfo{ID: "9db590f1-b6fe-c5f2-2678-8804f089deba", Who: "ci@build-1", Operation: "OperationTypeApply"}
+				t.Found = &operation.StateLock{Lease: operation.LeaseHeld, Info: t.Lock}
+			})))),
+		"apply killed and perhaps locked": comment(applyOperation("dev", operation.Failed, result(killedTarget(
+			"The state lock may still be held. Next, when nothing works on the state any more: `/break-lease dev src/terraform`, which says who holds it.",
+			func(t *operation.TargetResult) { t.Lock = &operation.LockInfo{} })))),
+		"apply killed": comment(applyOperation("dev", operation.Failed, result(killedTarget(
+			"The state lock is free. Next, when the cause is gone: `/apply dev`.", func(*operation.TargetResult) {})))),
 		"apply locked": comment(applyOperation("dev", operation.Failed, result(lockedTarget()))),
 		"apply not started": comment(changed(applyOperation("dev", operation.Failed, nil), func(op *operation.Operation) {
 			op.Message = "It could not be started, and nothing was changed: fetch the files: exit status 128."

@@ -353,6 +353,9 @@ func shortening(words, text string) *piece {
 
 func lockWords(target operation.TargetResult) string {
 	lock := *target.Lock
+	if unseen(target) {
+		return "The state of " + code(target.Target.Root) + " may be locked."
+	}
 	text := "The state of " + code(target.Target.Root) + " is locked"
 	if lock.Who != "" {
 		text += " by " + code(lock.Who)

@@ -229,6 +229,7 @@ type UnlockAnswerView struct {
 	Released    *operation.Operation // whose hold was released; nil if nothing was held
 	Confirmed   string               // login of who confirmed that; empty: nobody but By
 	Alive       *operation.Operation // that is known to run, so that its hold was kept; nil if none
+	Number      int                  // the pull request or issue that it was asked in; 0: in none
 	By          string
 	Now         time.Time
 }

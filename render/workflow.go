@@ -8,6 +8,7 @@ import (
 
 // RunView is the workflow run that carries out an operation.
 type RunView struct {
+	ID    int64  // GitHub's number of it; 0 where that is not known
 	URL   string // its page; empty where that is not known
 	Where string // where it waits or what it does, a sentence; empty where that is not worth telling
 }

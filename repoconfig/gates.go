@@ -111,6 +111,24 @@ func (v *validator) risk() {
 	v.config.Risk.Stateful = v.file.Risk.Stateful
 }
 
+// addressForm is an e-mail address as it stands in a commit, without what is around it.
+var addressForm = regexp.MustCompile(`^[^@\s<>]+@[^@\s<>]+$`)
+
+// machineAuthors checks the addresses that are no person's.
+func (v *validator) machineAuthors() {
+	for i, address := range v.file.MachineAuthors {
+		where := fmt.Sprintf("machine_authors[%d]", i)
+		switch {
+		case address == "": // said where it was decoded
+		case !addressForm.MatchString(address):
+			v.problemf(v.at(where), "`%s` is %s. Write one e-mail address, as it stands between < and > in the commit.", where, quote(address))
+		case slices.ContainsFunc(v.file.MachineAuthors[:i], func(other string) bool { return strings.EqualFold(other, address) }):
+			v.problemf(v.at(where), "`%s` %s is there twice. Remove one.", where, quote(address))
+		}
+	}
+	v.config.MachineAuthors = v.file.MachineAuthors
+}
+
 func (v *validator) mask() {
 	for i, text := range v.file.Mask {
 		if text == "" {

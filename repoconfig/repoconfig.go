@@ -35,19 +35,20 @@ const (
 
 // Config is a repository's configuration after validation: every value in it can be relied on.
 type Config struct {
-	Version      int
-	Application  string        // "" when the file does not give it; then no setting uses {application}
-	Environments []Environment // in file order
-	Roots        []Root        // in file order, which is the order of applies
-	Flow         Flow
-	Risk         Risk
-	Mask         []string // regular expressions; MaskPatterns compiles them
-	Executor     string   // ExecutorLocal, ExecutorActions, or "": as the server has it
-	Actions      Actions
-	Modules      []string // owner/name of private repositories that modules are fetched from
-	Terraform    Terraform
-	Commands     map[string]Command // by command name: what it asks for beyond the default
-	Default      bool               // there is no file: advice only, nothing is applied
+	Version        int
+	Application    string        // "" when the file does not give it; then no setting uses {application}
+	Environments   []Environment // in file order
+	Roots          []Root        // in file order, which is the order of applies
+	Flow           Flow
+	Risk           Risk
+	Mask           []string // regular expressions; MaskPatterns compiles them
+	MachineAuthors []string // e-mail addresses in commits that are no person's; see People
+	Executor       string   // ExecutorLocal, ExecutorActions, or "": as the server has it
+	Actions        Actions
+	Modules        []string // owner/name of private repositories that modules are fetched from
+	Terraform      Terraform
+	Commands       map[string]Command // by command name: what it asks for beyond the default
+	Default        bool               // there is no file: advice only, nothing is applied
 }
 
 // Environment is a name, the branches that deploy to it, and what a change needs to get there.
@@ -165,6 +166,13 @@ func (c Config) Root(dir string) (Root, bool) {
 		}
 	}
 	return Root{}, false
+}
+
+// People are the addresses, of some in commits that GitHub knows no account for, that may be of people.
+func (c Config) People(addresses []string) []string {
+	return slices.DeleteFunc(slices.Clone(addresses), func(address string) bool {
+		return slices.ContainsFunc(c.MachineAuthors, func(machine string) bool { return strings.EqualFold(machine, address) })
+	})
 }
 
 // MaskPatterns compiles Mask. Each call does so anew: keep the result for the texts of one operation.

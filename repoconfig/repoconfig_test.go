@@ -52,6 +52,7 @@ flow:
     - { from: "renovate/**", to: develop }
 risk: { block: [replace-stateful, access], stateful: [azurerm_search_service] }
 mask: ['AccountKey=[A-Za-z0-9+/=]{20,}', "(?i)bearer\\s+\\S+"]
+machine_authors: [noreply@assistant.example]
 executor: actions
 actions: { workflow: terraform.yml, plans: plans }
 modules: [acme/terraform-azurerm-stamp]
@@ -97,11 +98,12 @@ func TestAFileIsReadWhole(t *testing.T) {
 		Risk: repoconfig.Risk{
 			Block: []operation.RiskRule{operation.RiskReplaceStateful, operation.RiskAccess}, Stateful: []string{"azurerm_search_service"},
 		},
-		Mask:      []string{`AccountKey=[A-Za-z0-9+/=]{20,}`, `(?i)bearer\s+\S+`},
-		Executor:  repoconfig.ExecutorActions,
-		Actions:   repoconfig.Actions{Workflow: "terraform.yml", Plans: "plans"},
-		Modules:   []string{"acme/terraform-azurerm-stamp"},
-		Terraform: repoconfig.Terraform{Binary: repoconfig.BinaryTofu, Version: "1.11.4"},
+		Mask:           []string{`AccountKey=[A-Za-z0-9+/=]{20,}`, `(?i)bearer\s+\S+`},
+		MachineAuthors: []string{"noreply@assistant.example"},
+		Executor:       repoconfig.ExecutorActions,
+		Actions:        repoconfig.Actions{Workflow: "terraform.yml", Plans: "plans"},
+		Modules:        []string{"acme/terraform-azurerm-stamp"},
+		Terraform:      repoconfig.Terraform{Binary: repoconfig.BinaryTofu, Version: "1.11.4"},
 		Commands: map[string]repoconfig.Command{
 			"apply": {Permission: "maintain", Teams: []string{"sre", "on-call"}}, "status": {Teams: []string{"sre"}},
 			"unlock": {Confirm: new(0)}, "break-lease": {Permission: "admin", Confirm: new(1), Reason: true},
@@ -452,6 +454,7 @@ func TestTheSchemaAgreesWithTheParser(t *testing.T) {
 	for name, file := range map[string]string{
 		"an unknown key":                     strings.Replace(whole, "executor:", "exekutor:", 1),
 		"a key that is not in effect":        strings.Replace(whole, "branch: main", "branch: main\n    hold: root", 1),
+		"an author that is no address":       strings.Replace(whole, "noreply@assistant.example", "Assistant <noreply@assistant.example>", 1),
 		"more approvals than GitHub knows":   strings.Replace(whole, "approvals: 2", "approvals: 7", 1),
 		"fewer approvals than none":          strings.Replace(whole, "approvals: 2", "approvals: -1", 1),
 		"a part of an approval":              strings.Replace(whole, "approvals: 2", "approvals: 1.5", 1),
@@ -524,7 +527,7 @@ func TestEveryKeyIsDescribed(t *testing.T) {
 		}
 	}
 	walk("", plain)
-	if described != 35 {
+	if described != 36 {
 		t.Errorf("%d keys were found; is one lost, or is one new and not tested?", described)
 	}
 	same(t, "testdata/reference.md", reference)
@@ -593,5 +596,17 @@ func accepted(t *testing.T, config repoconfig.Config) {
 				t.Fatalf("%q belongs to %q and to %q", branch, environment.Name, found.Name)
 			}
 		}
+	}
+}
+
+func TestTheAddressesThatMayBeOfPeople(t *testing.T) {
+	t.Parallel()
+	config, err := repoconfig.Parse([]byte(whole))
+	if err != nil {
+		t.Fatal(err)
+	}
+	named := []string{"ana@acme.example", "NoReply@assistant.example", "noreply@assistant.example.evil"}
+	if diff := cmp.Diff([]string{named[0], named[2]}, config.People(named)); diff != "" || len(named) != 3 || named[1] == "" {
+		t.Errorf("-want +got:\n%s", diff)
 	}
 }

@@ -57,6 +57,7 @@ func validate(file File, d *decoder) Config {
 	v.flow()
 	v.risk()
 	v.mask()
+	v.machineAuthors()
 	v.terraform()
 	v.actions()
 	v.modules()

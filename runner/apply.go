@@ -8,7 +8,6 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
-	"slices"
 	"strings"
 
 	"github.com/switchyard-dev/switchyard/operation"
@@ -22,12 +21,16 @@ func (j *job) apply(ctx context.Context, all []planned, results []operation.Targ
 	if !decision.proceed {
 		return decision.question
 	}
-	broken := j.unconfirmed(ctx, results)
+	broken, begun := "", false
 	for i := range results {
 		result := &results[i]
-		switch {
-		case result.Outcome != operation.Planned:
+		if result.Outcome != operation.Planned {
 			continue
+		}
+		if broken == "" {
+			broken = j.unconfirmed(ctx, begun)
+		}
+		switch {
 		case broken != "":
 			result.Outcome = operation.TargetStopped
 			result.Error = "Not applied: " + broken
@@ -37,6 +40,7 @@ func (j *job) apply(ctx context.Context, all []planned, results []operation.Targ
 			result.Error = "Not applied: the operation was stopped before."
 			continue
 		}
+		begun = true
 		if err := j.applyTarget(ctx, &all[i], result); err != nil {
 			broken = fmt.Sprintf("%s came before it and did not succeed.", result.Target)
 		}
@@ -44,15 +48,17 @@ func (j *job) apply(ctx context.Context, all []planned, results []operation.Targ
 	return decision.question
 }
 
-// unconfirmed says why nothing may be applied although nothing speaks against the plans; empty when it may.
-func (j *job) unconfirmed(ctx context.Context, results []operation.TargetResult) string {
-	if j.confirm == nil || !slices.ContainsFunc(results, func(r operation.TargetResult) bool { return r.Outcome == operation.Planned }) {
+// unconfirmed says why the next target may not be applied although nothing speaks against its plan; empty when it may. What is begun is
+// stopped halfway by a no alone, not because nobody answers.
+func (j *job) unconfirmed(ctx context.Context, begun bool) string {
+	if j.confirm == nil {
 		return ""
 	}
-	if err := j.confirm(ctx); err != nil {
-		return err.Error()
+	err := j.confirm(ctx)
+	if err == nil || begun && errors.Is(err, operation.ErrNoAnswer) {
+		return ""
 	}
-	return ""
+	return err.Error()
 }
 
 // applyTarget applies one plan file.
@@ -83,10 +89,9 @@ func (j *job) applyTarget(ctx context.Context, p *planned, result *operation.Tar
 		result.Outcome = operation.Applied
 		return nil
 	}
-	failed(result, err)
+	failedWith(result, err, j.lockAfter(ctx, p, result, err))
 	j.met(ctx, p.task, p, result)
-	result.Error = strings.Join(slices.DeleteFunc([]string{saved, j.lockAfterStop(ctx, p, result, err), result.Error},
-		func(part string) bool { return part == "" }), "\n\n")
+	result.Error = paragraphs(saved, result.Error)
 	return err
 }
 

@@ -3,6 +3,7 @@ package runner_test
 import (
 	"io"
 	"net/http"
+	"strconv"
 	"strings"
 	"sync/atomic"
 	"testing"
@@ -85,15 +86,15 @@ func TestAStateIsKeptInABlobBesideIt(t *testing.T) {
 			env := with(t, s, backend)
 			attempts := 1
 			if name == "with the account's key" {
-				attempts = 2 // of one operation: the second must not write over what the first has left
+				attempts = 3 // of one operation: none must write over what another one has left, also of another job with the same numbers
 			}
 			for attempt := 1; attempt <= attempts; attempt++ {
 				s.refuse.Store(false)
 				target := w.unsaved(kept("azurerm"), backend, func(task *operation.Task) {
-					task.Env, task.Attempt = env, attempt
+					task.Env, task.Attempt, task.Launch = env, min(attempt, 2), "launch-"+strconv.Itoa(attempt)
 					s.refuse.Store(task.Kind == operation.Apply)
 				})
-				blob := azuriteKey + ".errored-7" + map[int]string{1: "", 2: ".2"}[attempt]
+				blob := azuriteKey + ".errored-7" + map[int]string{1: "", 2: ".2", 3: ".2.launch-3"}[attempt]
 				if target.Unsaved.Kept != operation.KeptBlob || target.Unsaved.Place != standin.Account+"/"+standin.Container+"/"+blob ||
 					!strings.Contains(target.Unsaved.Next, "--name "+blob+" --file errored.tfstate\nterraform state push errored.tfstate") ||
 					len(w.inClear()) > 0 {

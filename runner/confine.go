@@ -32,7 +32,7 @@ func (j *job) lent() []string {
 	var paths []string
 	for name, value := range j.task.Env {
 		switch {
-		case name == "SSL_CERT_DIR": // https://docs.openssl.org/master/man7/openssl-env/
+		case name == "SSL_CERT_DIR", name == "GIT_SSL_CAPATH": // https://docs.openssl.org/master/man7/openssl-env/
 			paths = append(paths, filepath.SplitList(value)...)
 		case filepath.IsAbs(value) && isFile(value):
 			paths = append(paths, value)

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"io/fs"
 	"os"
 	"path"
 	"path/filepath"
@@ -95,7 +96,11 @@ func (j *job) keepErrored(ctx context.Context, p *planned, file, key string) (op
 		}
 		problems = append(problems, fmt.Sprintf("It could not be encrypted: %v.", err))
 	}
-	kept := j.work.path("errored", fmt.Sprintf("%d-%d-%s.tfstate", j.task.Operation, j.task.Attempt, key))
+	number := fmt.Sprintf("%d-%d-", j.task.Operation, j.task.Attempt)
+	kept := j.work.path("errored", number+key+".tfstate")
+	if _, err := os.Lstat(kept); !errors.Is(err, fs.ErrNotExist) { // without a server, numbers begin anew in each job
+		kept = j.work.path("errored", number+j.task.Launch+"-"+key+".tfstate")
+	}
 	if os.MkdirAll(filepath.Dir(kept), privateDir) != nil || os.Rename(file, kept) != nil {
 		j.keepTree, kept = true, file
 	}
@@ -133,8 +138,9 @@ func (j *job) keepBlob(ctx context.Context, p *planned) (operation.Unsaved, erro
 	if err != nil {
 		return operation.Unsaved{}, err //nolint:wrapcheck // a sentence for people
 	}
-	suffix := fmt.Sprintf(".errored-%d", j.task.Operation)
-	for _, suffix := range []string{suffix, fmt.Sprintf("%s.%d", suffix, j.task.Attempt)} {
+	number := fmt.Sprintf(".errored-%d", j.task.Operation)
+	again := fmt.Sprintf("%s.%d", number, j.task.Attempt)
+	for _, suffix := range []string{number, again, again + "." + j.task.Launch} { // without a server, numbers begin anew in each job
 		file, err := j.openErrored(p) // the client closes it
 		if err != nil {
 			return operation.Unsaved{}, err
@@ -142,7 +148,7 @@ func (j *job) keepBlob(ctx context.Context, p *planned) (operation.Unsaved, erro
 		name, err := state.Keep(ctx, suffix, file)
 		_ = file.Close() // read from
 		switch {
-		case errors.Is(err, statelock.ErrExists): // of an earlier attempt
+		case errors.Is(err, statelock.ErrExists): // of an earlier attempt or job
 			continue
 		case err != nil:
 			return operation.Unsaved{}, err //nolint:wrapcheck // says what failed
@@ -247,31 +253,53 @@ func unsavedText(kept operation.Unsaved, failure error, problems []string, passi
 	return text + " Next, in the directory of the root, after `terraform init`:\n\n    " + strings.ReplaceAll(kept.Next, "\n", "\n    ")
 }
 
-// lockAfterStop says what the state lock is after an apply that was stopped, and notes who holds it.
-func (j *job) lockAfterStop(ctx context.Context, p *planned, result *operation.TargetResult, err error) string {
-	var exit *terraform.Error
-	if result.Outcome != operation.TargetStopped || !errors.As(err, &exit) || exit.Err == nil {
+// lockAfter says what the state lock is after a Terraform of an apply that was stopped or killed, and notes who holds it. Where that
+// cannot be found out, a lock without anything is noted: somebody has to look.
+func (j *job) lockAfter(ctx context.Context, p *planned, result *operation.TargetResult, err error) string {
+	exit, ok := errors.AsType[*terraform.Error](err)
+	if !ok || exit.Err == nil || j.task.Kind != operation.Apply || exit.Stopped == nil && !exit.MayKeepLock() {
 		return ""
 	}
-	killed := exit.Code < 0
-	if p.backend.Type == statelock.Azurerm {
-		if said, known := j.askLock(ctx, p, result); known {
+	// The http backend is asked by taking the lock: not where Terraform has just given it back, and this program may be about to be killed.
+	if exit.MayKeepLock() || p.backend.Type == statelock.Azurerm {
+		said, known := j.askLock(ctx, p, result, exit.Stopped != nil)
+		if known && result.Found == nil && exit.Stopped == nil {
+			said += " Next, when the cause is gone: `" + j.task.Kind.Again(result.Target.Environment) + "`."
+		}
+		if known {
 			return said
 		}
 	}
-	switch {
-	case killed:
-		return "Terraform did not stop in time and was killed. The state lock may still be held, and what it did last may not be in the state."
-	case strings.Contains(exit.Output, "Error releasing the state lock"):
-		return "Terraform stopped, and could not release the state lock."
-	default:
+	if !exit.MayKeepLock() {
 		return "Terraform stopped by itself, saved what it had done and released the state lock."
+	}
+	result.Lock = &operation.LockInfo{}
+	const unsure = "The state lock may still be held, and what it did last may not be in the state."
+	next := " Next, when nothing works on the state any more: `" + breakAgain(result.Target) + "`, which says who holds it."
+	switch {
+	case exit.Stopped != nil && exit.Killed() != "":
+		return "Terraform did not stop in time and was killed. " + unsure + next
+	case exit.Killed() != "": // which is said already
+		return "The state lock may still be held." + next
+	case exit.LeftAtOnce():
+		return "Terraform was told twice to stop, and left at once. " + unsure + next
+	default:
+		return "Terraform could not release the state lock." + next
 	}
 }
 
+// breakAgain is the command that explains a target's lock before it is broken.
+func breakAgain(target operation.Target) string {
+	return operation.BreakLease.Again(target.Environment) + " " + target.Root
+}
+
 // askLock asks the store that has the state, and notes what it found. known is false where that gave no answer.
-func (j *job) askLock(ctx context.Context, p *planned, result *operation.TargetResult) (said string, known bool) {
-	limited, cancel := context.WithTimeout(context.WithoutCancel(ctx), stoppedLimit)
+func (j *job) askLock(ctx context.Context, p *planned, result *operation.TargetResult, stopping bool) (said string, known bool) {
+	limit := metLimit
+	if stopping {
+		limit = stoppedLimit
+	}
+	limited, cancel := context.WithTimeout(context.WithoutCancel(ctx), limit)
 	defer cancel()
 	store, err := j.openLock(limited, p)
 	if err != nil {
@@ -299,8 +327,7 @@ func askLockOf(ctx context.Context, store statelock.Lock, result *operation.Targ
 			said += " by " + found.Info.Who
 		}
 	}
-	return said + ". Next, when nothing works on the state any more: `" +
-		operation.BreakLease.Again(result.Target.Environment) + " " + result.Target.Root + "`.", true
+	return said + ". Next, when nothing works on the state any more: `" + breakAgain(result.Target) + "`.", true
 }
 
 // takenHere reports whether a lock names this machine as the one of its holder, in the form in which Terraform does: a name, and behind

@@ -1,6 +1,7 @@
 package runner_test
 
 import (
+	"fmt"
 	"os"
 	"path/filepath"
 	"strings"
@@ -157,17 +158,17 @@ func TestUnsavedStateIsKeptAndNamed(t *testing.T) {
 	})
 	w.binary = fake.Path
 	task := w.reviewed(w.tree(map[string]string{"a/main.tf": root("")}), "a")
-	for range 2 { // a second attempt in the same place loses nothing
+	for attempt := range 3 { // a second attempt in the same place loses nothing, nor does another job with the same numbers
+		task.Attempt, task.Launch = min(attempt+1, 2), fmt.Sprintf("launch-%d", attempt)
 		result := w.do(task)
 		_, after, found := strings.Cut(result.Targets[0].Error, "It is kept in ")
 		kept, _, _ := strings.Cut(after, " on the machine")
 		if content, err := os.ReadFile(kept); !found || err != nil || string(content) != "the only copy" {
 			t.Fatalf("got %q, %q, %v", result.Targets[0].Error, content, err)
 		}
-		task.Attempt++
 	}
 	kept, err := os.ReadDir(filepath.Join(task.WorkDir, "errored"))
-	if err != nil || len(kept) != 2 {
+	if err != nil || len(kept) != 3 {
 		t.Errorf("kept %v, %v", kept, err)
 	}
 }

@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"io"
 	"io/fs"
+	"maps"
 	"os"
 	"path"
 	"path/filepath"
@@ -96,29 +97,37 @@ func (j *job) openTarget(ctx context.Context, task operation.TargetTask, p *plan
 }
 
 // absent reports whether a state is not there, and gives what says so: init would write an empty one, or fail without a container. That is
-// known beforehand where the task has all the settings that say where the state is; those of the configuration do not change them.
+// known beforehand where task and configuration say in so many words where the state is.
 func (j *job) absent(ctx context.Context, task operation.TargetTask) (statelock.Lock, bool) {
 	store, found, err := j.given(ctx, task)
 	return store, err == nil && found.Missing != ""
 }
 
-// given looks at the state by the settings of the task alone.
+// given looks at the state by the settings of the task and of the backend block, before init has put them together: the task's go before,
+// as they do for init. Only Azure's is asked: an init of the http backend notes it without asking anything.
 func (j *job) given(ctx context.Context, task operation.TargetTask) (statelock.Lock, operation.StateLock, error) {
-	kind, err := terraform.Backend(terraform.TreeReader(j.tree), task.Dir)
+	block, err := terraform.ReadBackend(terraform.TreeReader(j.tree), task.Dir)
 	if err != nil {
 		return nil, operation.StateLock{}, fmt.Errorf("read which backend it is: %w", err)
 	}
 	config := map[string]any{}
+	maps.Copy(config, block.Settings)
 	for name, value := range task.Backend {
 		config[name] = value
 	}
-	where := []string{task.Backend["storage_account_name"], task.Backend["container_name"], task.Backend["key"]}
-	if kind != statelock.Azurerm || slices.Contains(where, "") {
-		return nil, operation.StateLock{}, errors.New("the task does not say where the state is")
+	for _, name := range []string{"storage_account_name", "container_name", "key"} {
+		if value, _ := config[name].(string); block.Type != statelock.Azurerm || value == "" {
+			return nil, operation.StateLock{}, errors.New("it is not said where the state is")
+		}
+	}
+	for name, value := range config {
+		if value == nil { // it may say as who it is asked
+			return nil, operation.StateLock{}, fmt.Errorf("the backend's %s has to be worked out", name)
+		}
 	}
 	limited, cancel := context.WithTimeout(ctx, metLimit)
 	defer cancel()
-	store, err := statelock.Open(limited, kind, config, j.task.Env)
+	store, err := statelock.Open(limited, block.Type, config, j.task.Env)
 	if err != nil {
 		return nil, operation.StateLock{}, err //nolint:wrapcheck // a sentence for people
 	}

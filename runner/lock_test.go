@@ -7,14 +7,19 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"maps"
 	"net/http"
 	"net/http/httptest"
+	"net/http/httputil"
+	"net/url"
 	"os"
 	"path/filepath"
 	"slices"
+	"strconv"
 	"strings"
 	"sync"
 	"sync/atomic"
+	"syscall"
 	"testing"
 	"time"
 
@@ -127,6 +132,14 @@ func leaveLock(t *testing.T, kind string, backend, env map[string]string) *leftB
 	target := w.do(task).Targets[0]
 	if target.Outcome != operation.TargetFailed || target.Timings.Apply == 0 {
 		t.Fatalf("the apply that kills itself: %+v", target)
+	}
+	if target.Lock == nil || target.Lock.ID == "" || target.Found == nil || target.Found.Lease != operation.LeaseHeld {
+		t.Errorf("the lock that it leaves is not named: %+v", target)
+	}
+	if begin := "Terraform was killed (signal: killed) during terraform apply, and not by Switchyard.\nMost often that is the system, because memory " +
+		"ran out"; !strings.HasPrefix(target.Error, begin) || !strings.Contains(target.Error, "The state lock is still held by ") ||
+		!strings.Contains(target.Error, "Next, when nothing works on the state any more: `/break-lease dev a`.\n\n") {
+		t.Errorf("it says %q", target.Error)
 	}
 	return l
 }
@@ -248,6 +261,117 @@ func TestALockThatAKilledApplyHasLeft(t *testing.T) {
 			l.free()
 			if again := l.do(l.breaking(found)).Targets[0]; again.Outcome != operation.Released || again.Broken.How != operation.ReleasedBefore {
 				t.Errorf("once more: %+v", again)
+			}
+		})
+	}
+}
+
+// A Terraform that leaves its lock says so, whatever ended it, and whether or not the lock can be looked at.
+func TestALockThatIsLeftIsNamed(t *testing.T) {
+	t.Parallel()
+	const twice = "(trap '' INT; while kill -INT $PPID; do sleep 0.05; done) >/dev/null 2>&1 & wait"
+	for name, c := range map[string]struct {
+		command string
+		silent  bool // nobody is told who has the lock
+		want    string
+	}{
+		"killed":                                 {"kill -9 $PPID", false, "The state lock is still held by "},
+		"killed, with a server that is gone":     {"kill -9 $PPID", true, "The state lock may still be held. Next, when nothing works on the state any more: `/break-lease dev a`"},
+		"told twice to stop":                     {twice, false, "The state lock is still held by "},
+		"told twice, with a server that is gone": {twice, true, "Terraform was told twice to stop, and left at once. The state lock may still be held"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			w := newWorld(t)
+			var applying, locked atomic.Bool
+			inner := newInfoServer(t)
+			to, err := url.Parse(inner)
+			if err != nil {
+				t.Fatal(err)
+			}
+			proxy := httputil.NewSingleHostReverseProxy(to)
+			server := httptest.NewServer(http.HandlerFunc(func(rw http.ResponseWriter, r *http.Request) {
+				switch {
+				case !applying.Load():
+				case r.Method == "LOCK" && locked.Swap(true) && c.silent: // by whoever looks at it afterwards
+					rw.WriteHeader(http.StatusServiceUnavailable)
+					return
+				case r.Method == http.MethodPost && c.command == twice: // it could stop by itself otherwise
+					_, _ = io.Copy(io.Discard, r.Body)
+					<-r.Context().Done()
+					return
+				}
+				proxy.ServeHTTP(rw, r)
+			}))
+			t.Cleanup(server.Close)
+			tree := w.tree(map[string]string{"a/main.tf": "terraform {\n  backend \"http\" {}\n}\n" +
+				"resource \"terraform_data\" \"slow\" {\n  provisioner \"local-exec\" {\n    command = \"" + c.command + "\"\n  }\n}\n"})
+			l := &leftBehind{world: w, kind: "http", backend: map[string]string{
+				"address": server.URL, "lock_address": server.URL, "unlock_address": server.URL, "retry_max": "0",
+			}}
+			task := l.of(operation.Apply, tree)
+			task.Targets[0].Expected = l.plan(tree)
+			target := runner.RunConfirmed(t.Context(), task, io.Discard, func(context.Context) error { applying.Store(true); return nil }).Targets[0]
+			if target.Outcome != operation.TargetFailed || target.Lock == nil || (target.Lock.ID == "") != c.silent || (target.Found == nil) != c.silent ||
+				!strings.Contains(target.Error, c.want) {
+				t.Errorf("got %+v, %+v: %s", target, target.Lock, target.Error)
+			}
+		})
+	}
+}
+
+// killing is Terraform, which is killed when a server that it asks says so.
+func (w *world) killing() (kill func()) {
+	w.t.Helper()
+	dir := w.t.TempDir()
+	binary, err := realTerraform()
+	if err != nil {
+		w.t.Fatal(err)
+	}
+	w.binary = filepath.Join(dir, "terraform")
+	script := "#!/bin/sh\ncase \"$1\" in plan) echo $$ > '" + filepath.Join(dir, "pid") + "' ;; esac\nexec '" + binary + "' \"$@\"\n"
+	if err := os.WriteFile(w.binary, []byte(script), 0o700); err != nil { //nolint:gosec // a program
+		w.t.Fatal(err)
+	}
+	return func() {
+		text, err := os.ReadFile(filepath.Join(dir, "pid")) //nolint:gosec // of this test
+		if err != nil {
+			return // it is not a plan that asks
+		}
+		if pid, err := strconv.Atoi(strings.TrimSpace(string(text))); err == nil && pid > 1 {
+			_ = syscall.Kill(pid, syscall.SIGKILL)
+		}
+	}
+}
+
+func TestATerraformThatIsKilledInAPlan(t *testing.T) {
+	t.Parallel()
+	for kind, locks := range map[operation.Kind]bool{operation.Plan: false, operation.Apply: true} {
+		t.Run(string(kind), func(t *testing.T) {
+			t.Parallel()
+			w := newWorld(t)
+			kill := w.killing()
+			to, err := url.Parse(newInfoServer(t))
+			if err != nil {
+				t.Fatal(err)
+			}
+			proxy := httputil.NewSingleHostReverseProxy(to)
+			server := httptest.NewServer(http.HandlerFunc(func(rw http.ResponseWriter, r *http.Request) {
+				if r.Method == http.MethodGet {
+					kill()
+				}
+				proxy.ServeHTTP(rw, r)
+			}))
+			t.Cleanup(server.Close)
+			tree := w.tree(map[string]string{"a/main.tf": "terraform {\n  backend \"http\" {}\n}\n" + data("first", "1")})
+			l := &leftBehind{world: w, kind: "http", backend: map[string]string{
+				"address": server.URL, "lock_address": server.URL, "unlock_address": server.URL, "retry_max": "0",
+			}}
+			target := l.do(l.of(kind, tree)).Targets[0]
+			if target.Outcome != operation.TargetFailed || (target.Lock != nil) != locks || (target.Found != nil) != locks ||
+				!strings.HasPrefix(target.Error, "Terraform was killed (signal: killed) during terraform plan, and not by Switchyard.") ||
+				strings.Contains(target.Error, "The state lock is still held") != locks {
+				t.Errorf("got %+v: %s", target, target.Error)
 			}
 		})
 	}
@@ -502,4 +626,73 @@ func TestLookingAtAStateThatIsNotThereMakesNone(t *testing.T) {
 	if found := l.explain(); found.Missing != "container" {
 		t.Errorf("found %+v", found)
 	}
+}
+
+// Where the configuration itself says in its backend block where the state is, as examples do, that counts as well.
+func TestABackendWhoseBlockSaysWhereTheStateIs(t *testing.T) {
+	t.Parallel()
+	inBlock := func(s *storage, change map[string]string) string {
+		block := s.Backend("")
+		delete(block, "key")
+		maps.Copy(block, change)
+		var text strings.Builder
+		for name, value := range block {
+			fmt.Fprintf(&text, "    %s = %q\n", name, value)
+		}
+		return "terraform {\n  backend \"azurerm\" {\n" + text.String() + "  }\n}\n" + data("first", "1")
+	}
+	t.Run("an account that lets nobody in", func(t *testing.T) {
+		t.Parallel()
+		s, w := newStorage(t), newWorld(t)
+		s.Intercept(func(rw http.ResponseWriter, r *http.Request) bool {
+			if !strings.HasSuffix(r.Host, ".blob.core.windows.net") {
+				return false
+			}
+			rw.Header().Set("X-Ms-Error-Code", "AuthorizationPermissionMismatch")
+			rw.WriteHeader(http.StatusForbidden)
+			return true
+		})
+		env := s.Federated(true)
+		delete(env, "ARM_USE_AZUREAD")
+		l := &leftBehind{world: w, backend: map[string]string{"key": "fresh", "use_azuread_auth": "true"}, env: env}
+		target := l.do(l.of(operation.ExplainLock, w.tree(map[string]string{"a/main.tf": inBlock(s, nil)}))).Targets[0]
+		if target.Outcome != operation.TargetFailed || target.Found != nil ||
+			!strings.Contains(target.Error, "the role `Storage Blob Data Reader` on the container "+standin.Container+" of the storage account "+standin.Account) {
+			t.Errorf("got %+v", target)
+		}
+	})
+	t.Run("a state or a container that is not there", func(t *testing.T) {
+		t.Parallel()
+		s, w := newStorage(t), newWorld(t)
+		l := &leftBehind{world: w, backend: map[string]string{"key": "fresh"}, env: s.Env()}
+		for name, c := range map[string]struct {
+			block, given map[string]string
+			missing      string
+		}{
+			"no state":                              {nil, nil, "state"},
+			"no container":                          {map[string]string{"container_name": "nosuchcontainer"}, nil, "container"},
+			"what is given goes before the block":   {map[string]string{"container_name": "nosuchcontainer"}, map[string]string{"container_name": standin.Container}, "state"},
+			"and so does a container that is given": {nil, map[string]string{"container_name": "nosuchcontainer"}, "container"},
+			"a key in the block":                    {map[string]string{"key": "other"}, nil, "state"},
+		} {
+			l.next, l.backend = w.tree(map[string]string{"a/main.tf": inBlock(s, c.block)}), map[string]string{"key": "fresh"}
+			maps.Copy(l.backend, c.given)
+			for range 2 { // the first look has made none
+				if found := l.explain(); found.Missing != c.missing || found.Lease != operation.LeaseFree || !strings.HasSuffix(found.Place, "/fresh") {
+					t.Errorf("%s: found %+v", name, found)
+				}
+			}
+		}
+	})
+	t.Run("an http server that lets nobody in", func(t *testing.T) {
+		t.Parallel()
+		server := httptest.NewServer(http.HandlerFunc(func(rw http.ResponseWriter, _ *http.Request) { rw.WriteHeader(http.StatusForbidden) }))
+		t.Cleanup(server.Close)
+		w := newWorld(t)
+		l := &leftBehind{world: w}
+		target := l.do(l.of(operation.ExplainLock, w.tree(map[string]string{"a/main.tf": "terraform {\n  backend \"http\" {\n    address = \"" + server.URL + "\"\n  }\n}\n"}))).Targets[0]
+		if target.Outcome != operation.TargetFailed || !strings.Contains(target.Error, "Give the backend a username and password") {
+			t.Errorf("got %+v", target)
+		}
+	})
 }

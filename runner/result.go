@@ -61,7 +61,7 @@ func capResult(result operation.Result, changes, text int) operation.Result {
 		if target.Broken != nil {
 			broken := *target.Broken
 			broken.Made, broken.Left = broken.Made[:min(len(broken.Made), changes)], broken.Left[:min(len(broken.Left), changes)]
-			broken.Problem, broken.Now = clip(broken.Problem, text), capFound(broken.Now, text)
+			broken.Problem, broken.Untried, broken.Now = clip(broken.Problem, text), clip(broken.Untried, text), capFound(broken.Now, text)
 			target.Broken = &broken
 		}
 		targets = append(targets, target)

@@ -100,8 +100,8 @@ func Run(ctx context.Context, task operation.Task, out io.Writer) operation.Resu
 }
 
 // RunConfirmed is Run for who can be told until the last moment that nothing may be changed: confirm is called when all targets are
-// planned and nothing speaks against it, just before the first is applied, and just before a lock is broken. Its error is why that is not
-// done. It may be nil.
+// planned and nothing speaks against it, just before each is applied, and just before a lock is broken. Its error is why that is not
+// done; once one is applied, operation.ErrNoAnswer is no reason any more. It may be nil.
 func RunConfirmed(ctx context.Context, task operation.Task, out io.Writer, confirm func(context.Context) error) operation.Result {
 	return run(ctx, task, out, confirm, clockwork.NewRealClock())
 }
@@ -211,7 +211,8 @@ func (j *job) prepare(ctx context.Context, temp string) error {
 		j.path = os.Getenv("PATH")
 	}
 	env, err := terraform.Environ(terraform.Environment{
-		Path: j.path, Home: j.work.path("home"), Temp: temp, ConfigFile: j.work.configFile(), Extra: j.task.Env,
+		Path: j.path, Home: j.work.path("home"), Temp: temp, ConfigFile: j.work.configFile(),
+		Extra: platform.WithGitTrust(j.task.Env), // init has git fetch modules
 	})
 	if err != nil {
 		return fmt.Errorf("make Terraform's environment: %w", err)
@@ -355,7 +356,7 @@ func (j *job) tidy(text string) string {
 func (j *job) tidyLock(result *operation.TargetResult) {
 	found := []*operation.StateLock{result.Found}
 	if broken := result.Broken; broken != nil {
-		broken.Problem, broken.NoCopy = j.tidy(broken.Problem), j.tidy(broken.NoCopy)
+		broken.Problem, broken.NoCopy, broken.Untried = j.tidy(broken.Problem), j.tidy(broken.NoCopy), j.tidy(broken.Untried)
 		found = append(found, broken.Now)
 	}
 	for _, lock := range found {

@@ -3,7 +3,9 @@ package runner_test
 import (
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
+	"io"
 	"os"
 	"path/filepath"
 	"strings"
@@ -12,6 +14,7 @@ import (
 	"github.com/google/go-cmp/cmp"
 
 	"github.com/switchyard-dev/switchyard/operation"
+	"github.com/switchyard-dev/switchyard/runner"
 	"github.com/switchyard-dev/switchyard/terraform/terraformtest"
 )
 
@@ -264,6 +267,39 @@ func TestFailedTargetStopsThoseAfterIt(t *testing.T) {
 	}
 	if w.hasState("c") || result.Targets[2].Processes != 3 {
 		t.Error("the last one was applied")
+	}
+}
+
+func TestEachTargetIsConfirmedJustBeforeItIsApplied(t *testing.T) {
+	t.Parallel()
+	no, silent := errors.New("the server says no"), fmt.Errorf("the server is away: %w", operation.ErrNoAnswer)
+	const applied, stopped = operation.Applied, operation.TargetStopped
+	for name, c := range map[string]struct {
+		answers []error
+		want    []operation.Outcome
+	}{
+		"a yes to each":                    {[]error{nil, nil}, []operation.Outcome{applied, applied}},
+		"a no to all":                      {[]error{no}, []operation.Outcome{stopped, stopped}},
+		"a no to what is left":             {[]error{nil, no}, []operation.Outcome{applied, stopped}},
+		"silence begins nothing":           {[]error{silent}, []operation.Outcome{stopped, stopped}},
+		"silence leaves nothing half done": {[]error{nil, silent}, []operation.Outcome{applied, applied}},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			w := newWorld(t)
+			task := w.reviewed(w.tree(map[string]string{"a/main.tf": root(data("x", "1")), "b/main.tf": root(data("y", "1"))}), "a", "b")
+			asked := 0
+			result := runner.RunConfirmed(t.Context(), task, io.Discard, func(context.Context) error {
+				if w.hasState("a") != (asked > 0) {
+					t.Errorf("question %d comes at another time", asked)
+				}
+				asked++
+				return c.answers[asked-1]
+			})
+			if diff := cmp.Diff(c.want, outcomes(result)); diff != "" || asked != len(c.answers) {
+				t.Errorf("asked %d times: %s", asked, diff)
+			}
+		})
 	}
 }
 

@@ -123,7 +123,7 @@ func TestAnApplyThatDoesNotStopSaysWhatTheLockMayBe(t *testing.T) {
 		t.Fatal(err)
 	}
 	result := wait()
-	if result.Stopped != "cancelled" || !strings.Contains(result.Targets[0].Error, "was killed. The state lock may still be held") {
+	if result.Stopped != "cancelled" || result.Targets[0].Lock == nil || !strings.Contains(result.Targets[0].Error, "was killed. The state lock may still be held") {
 		t.Errorf("got %+v", result)
 	}
 }

@@ -12,6 +12,7 @@ import (
 	"path/filepath"
 	"slices"
 	"strings"
+	"syscall"
 	"time"
 
 	"github.com/switchyard-dev/switchyard/operation"
@@ -43,13 +44,24 @@ func (j *job) planTarget(ctx context.Context, task operation.TargetTask, p *plan
 	}
 	if err != nil {
 		p.result = operation.TargetResult{Target: task.Target, Timings: p.result.Timings, Processes: p.result.Processes}
-		failed(&p.result, err)
+		failedWith(&p.result, err, j.lockAfterPlan(ctx, p, err))
 		j.met(ctx, task, p, &p.result)
 	}
 }
 
+// lockAfterPlan is lockAfter of the plan of an apply, which has taken the lock, too.
+func (j *job) lockAfterPlan(ctx context.Context, p *planned, err error) string {
+	if exit, ok := errors.AsType[*terraform.Error](err); !ok || !exit.MayKeepLock() {
+		return "" // it had nothing to save, and gave its lock back
+	}
+	return j.lockAfter(ctx, p, &p.result, err)
+}
+
 // failed notes why a target did not come to its end.
-func failed(result *operation.TargetResult, err error) {
+func failed(result *operation.TargetResult, err error) { failedWith(result, err, "") }
+
+// failedWith is failed where something is to be said of the state lock.
+func failedWith(result *operation.TargetResult, err error, lock string) {
 	result.Outcome = operation.TargetFailed
 	result.Error = err.Error()
 	var exit *terraform.Error
@@ -66,11 +78,34 @@ func failed(result *operation.TargetResult, err error) {
 	switch {
 	case exit.Stopped != nil:
 		result.Outcome = operation.TargetStopped
-		result.Error = strings.TrimSpace(fmt.Sprintf("Stopped during terraform %s (%v).\n\n%s", exit.Command, exit.Stopped, exit.Output))
+		result.Error = paragraphs(lock, fmt.Sprintf("Stopped during terraform %s (%v).", exit.Command, exit.Stopped), exit.Output)
 	case exit.Lock != nil:
 		result.Outcome = operation.Locked
 		result.Lock = exit.Lock
+	case exit.Killed() != "":
+		result.Error = paragraphs(killedWords(exit), lock, exit.Output)
+	default:
+		result.Error = paragraphs(lock, result.Error)
 	}
+}
+
+// killedWords say that Terraform was killed by somebody else, and what the reason may be: one sentence a line.
+func killedWords(exit *terraform.Error) string {
+	signal := exit.Killed()
+	text := fmt.Sprintf("Terraform was killed (signal: %s) during terraform %s, and not by Switchyard.", signal, exit.Command)
+	if signal == syscall.SIGKILL.String() {
+		text += "\nMost often that is the system, because memory ran out: `journalctl -k` on that machine says so.\n" +
+			"Then it needs more, or fewer operations at once."
+	}
+	if exit.Command == "apply" {
+		text += "\nWhat it did last may not be in the state."
+	}
+	return text
+}
+
+// paragraphs are texts below each other, without those that are empty.
+func paragraphs(parts ...string) string {
+	return strings.TrimSpace(strings.Join(slices.DeleteFunc(parts, func(part string) bool { return part == "" }), "\n\n"))
 }
 
 // initAndPlan leaves a plan file and its change set, or says why not.

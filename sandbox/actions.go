@@ -143,7 +143,8 @@ type Environment struct {
 	Secrets           map[string]string
 }
 
-// SetEnvironment makes an environment or changes it to be exactly this.
+// SetEnvironment makes an environment or changes it to be exactly this. One that it makes is an hour old, like one that people have made
+// before they use it: GitHub gives times in whole seconds, so one of this second would look like one that a job has made.
 func (r *Repository) SetEnvironment(e Environment) error {
 	s := r.sandbox
 	s.mu.Lock()
@@ -159,6 +160,7 @@ func (r *Repository) SetEnvironment(e Environment) error {
 	made := r.environment(e.Name)
 	if made == nil {
 		made = r.addEnvironment(e.Name)
+		made.created = made.created.Add(-time.Hour)
 	}
 	made.wait, made.preventSelfReview, made.reviewers = e.Wait, e.PreventSelfReview, slices.Clone(e.Reviewers)
 	made.protectedOnly, made.custom = e.ProtectedOnly, e.Branches != nil || e.Tags != nil

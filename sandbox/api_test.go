@@ -537,6 +537,15 @@ func TestIssuesAndLabels(t *testing.T) {
 	if l := w.get(repoPath + "/issues?state=all").list(); len(l) != 2 || l[0]["pull_request"] == nil {
 		t.Errorf("issues: %d", len(l))
 	}
+	w.repo.SetIssues(false)
+	w.want(http.StatusGone, http.MethodPost, repoPath+"/issues", map[string]any{"title": "Drift in prod"})
+	if _, err := w.repo.OpenIssue(t.Context(), "ana", "Drift in prod", ""); err == nil {
+		t.Error("a person opened an issue where there are none")
+	}
+	if l := w.get(repoPath + "/issues?state=all").list(); len(l) != 1 || l[0]["pull_request"] == nil {
+		t.Errorf("issues where they are switched off: %d", len(l))
+	}
+	w.want(http.StatusCreated, http.MethodPost, repoPath+"/issues/2/comments", map[string]any{"body": "b"})
 }
 
 func TestRateLimitsAreCountedAndEnd(t *testing.T) {

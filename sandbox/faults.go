@@ -66,6 +66,11 @@ func (c Coming) Forbid(retryAfter time.Duration) {
 	c.meet(fault{reply: secondaryLimit(http.StatusForbidden, secondaryWords), header: after(retryAfter)})
 }
 
+// Refuse has the calls do nothing and answer 403, as to an App that lacks a permission.
+func (c Coming) Refuse() {
+	c.meet(fault{reply: problem(http.StatusForbidden, "Resource not accessible by integration")})
+}
+
 // TooMany has the calls do nothing and answer 429, with Retry-After unless it is 0.
 func (c Coming) TooMany(retryAfter time.Duration) {
 	c.meet(fault{reply: secondaryLimit(http.StatusTooManyRequests, secondaryWords), header: after(retryAfter)})

@@ -693,6 +693,9 @@ func (r *Repository) OpenIssue(_ context.Context, as, title, body string) (int, 
 	if err != nil {
 		return 0, err
 	}
+	if r.noIssues {
+		return 0, errors.New("issues are switched off in this repository")
+	}
 	return s.addIssue(r, author, title, body, false).number, nil
 }
 

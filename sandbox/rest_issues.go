@@ -55,6 +55,9 @@ func listIssues(c *call) reply {
 	var found []*thread
 	for _, number := range slices.Sorted(maps.Keys(r.threads)) {
 		t := r.threads[number]
+		if r.noIssues && t.pull == nil {
+			continue
+		}
 		if state != "all" && threadState(t) != state || query.Get("creator") != "" && !strings.EqualFold(t.author.login, query.Get("creator")) {
 			continue
 		}
@@ -105,6 +108,8 @@ func (l *labelAsked) UnmarshalJSON(data []byte) error {
 	return nil
 }
 
+// createIssue answers 410 where issues are switched off.
+// https://docs.github.com/en/rest/issues/issues#create-an-issue
 func createIssue(c *call) reply {
 	s, r := c.sandbox, c.repository
 	asked, refused := decode[issueRequest](c)
@@ -121,6 +126,9 @@ func createIssue(c *call) reply {
 	defer r.acts.Unlock()
 	s.mu.Lock()
 	defer s.mu.Unlock()
+	if r.noIssues {
+		return problem(http.StatusGone, "Issues has been disabled in this repository.")
+	}
 	t := s.addIssue(r, c.author(), *asked.Title, deref(asked.Body), true)
 	t.labels = s.findLabels(r, deref(asked.Labels))
 	header := http.Header{"Location": {r.issueURL(t.number)}}

@@ -105,6 +105,7 @@ type Repository struct {
 	branches      map[string]string // name → SHA
 	pushed        time.Time
 	lastNumber    int
+	noIssues      bool // they are switched off in its settings
 	threads       map[int]*thread
 	labels        []*label
 	checks        []*check
@@ -445,6 +446,13 @@ func (r *Repository) SetRole(login string, role Role) {
 	defer r.sandbox.mu.Unlock()
 	r.roles[strings.ToLower(login)] = role
 	r.sandbox.change()
+}
+
+// SetIssues switches issues on or off, as a repository's settings do. Those that there are cannot be seen while they are off.
+func (r *Repository) SetIssues(on bool) {
+	r.sandbox.mu.Lock()
+	defer r.sandbox.mu.Unlock()
+	r.noIssues = !on
 }
 
 func (r *Repository) seedBranch(ctx context.Context, b SeedBranch, from string, first bool) error {

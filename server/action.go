@@ -85,6 +85,7 @@ func networkOf(env job.Environ) map[string]string {
 	found := map[string]string{}
 	for _, name := range []string{
 		"HTTP_PROXY", "HTTPS_PROXY", "NO_PROXY", "http_proxy", "https_proxy", "no_proxy", "SSL_CERT_FILE", "SSL_CERT_DIR",
+		"GIT_SSL_CAINFO", "GIT_SSL_CAPATH",
 	} {
 		if value, ok := env(name); ok && value != "" {
 			found[name] = value

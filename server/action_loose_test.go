@@ -123,3 +123,75 @@ func (m *machines) applyOf(commit string) (operation.Task, operation.Result) {
 	m.t.Fatalf("no apply of %s was given to a job", commit)
 	return operation.Task{}, operation.Result{}
 }
+
+// Ben takes develop back to where it was before something was applied. The job, which is given nothing but a dispatch, asks somebody else
+// about all that this takes back; neither an answer to another question nor the one of who took it back counts.
+func TestTheActionAsksSomebodyElseAboutABranchThatLacksWhatWasApplied(t *testing.T) {
+	t.Parallel()
+	clock := &aheadClock{Clock: clockwork.NewRealClock()}
+	m := newMachinesAt(t, clock)
+	m.repo.SetRole(story.Cleo, sandbox.Write)
+	m.push("main", map[string]string{".github/switchyard.yml": strings.ReplaceAll(strings.ReplaceAll(
+		inWorkflows, "branch: develop, ", "branch: develop, approvals: 1, "), "STATES", m.States)})
+	applied := func(branch string) int {
+		t.Helper()
+		pull := m.open("feature/"+branch, "develop", map[string]string{"infra/" + branch + ".tf": "resource \"terraform_data\" \"" + branch + "\" {}\n"})
+		m.planned(pull, "dev")
+		if _, err := m.repo.Review(m.ctx, story.Ana, pull, sandbox.Approved); err != nil {
+			t.Fatal(err)
+		}
+		m.checkIs(m.merge(pull), "switchyard / apply (dev)", "success")
+		clock.advance(2 * time.Second) // GitHub gives times in whole seconds, and a yes counts that is newer than the last apply
+		return pull
+	}
+	applied("a")
+	if _, err := m.repo.Push(m.ctx, story.Ben, "chore/before", nil, "", sandbox.PushOptions{From: "develop"}); err != nil {
+		t.Fatal(err)
+	}
+	pull := applied("b")
+
+	back, err := m.repo.Push(m.ctx, story.Ben, "develop", nil, "", sandbox.PushOptions{From: "chore/before", Force: true})
+	if err != nil {
+		t.Fatal(err)
+	}
+	m.checkIs(back, "switchyard / apply (dev)", "action_required")
+	if !strings.Contains(m.state("dev"), `"name": "b"`) {
+		t.Fatal("it was taken back without a yes")
+	}
+	forged, asked := m.applyOf(back)
+	question := asked.Question
+	if question == "" {
+		t.Fatalf("nothing is asked: %+v", asked)
+	}
+	m.comment(story.Cleo, pull, "/apply dev 7777")
+	m.said(pull, "7777")
+	m.comment(story.Ben, pull, "/apply dev "+question[:8])
+	m.said(pull, "ask somebody else")
+	view, _ := m.repo.PullView(pull)
+	word := func(body string) []operation.Word {
+		said := view.Comments[slices.IndexFunc(view.Comments, func(c sandbox.Comment) bool { return c.Body == body })]
+		return []operation.Word{{Comment: said.ID, Login: said.Author}}
+	}
+	placed := *forged.Job
+	forged.Job, forged.Operation, forged.Launch = &placed, 999, "stolen-key"
+	forged.Targets = slices.Clone(forged.Targets)
+	forged.Targets[0].Expected, forged.Doubts = &asked.Targets[0].ChangeSet, nil
+	forged.Confirmed, forged.Job.Words = "7777"+strings.Repeat("0", 60), word("/apply dev 7777")
+	if run, log := m.dispatch(forged); run.Conclusion != "failure" || !strings.Contains(log, "nobody has reviewed what that takes back") {
+		t.Errorf("a yes to another question ended with %s: %s", run.Conclusion, log)
+	}
+	forged.Operation, forged.Confirmed, forged.Job.Words = 998, question, word("/apply dev "+question[:8])
+	if run, log := m.dispatch(forged); run.Conclusion != "failure" || !strings.Contains(log, "of somebody who pushed to the branch") {
+		t.Errorf("the yes of who took it back ended with %s: %s", run.Conclusion, log)
+	}
+	if !strings.Contains(m.state("dev"), `"name": "b"`) {
+		t.Fatal("it was taken back for a stolen key")
+	}
+	m.comment(story.Cleo, pull, "/apply dev "+question[:8])
+	m.eventually("it is taken back", func() bool { return !strings.Contains(m.state("dev"), `"name": "b"`) })
+	if !strings.Contains(m.state("dev"), `"name": "a"`) {
+		t.Errorf("the state is %s", m.state("dev"))
+	}
+	m.checkIs(back, "switchyard / apply (dev)", "success")
+	m.verified()
+}

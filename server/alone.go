@@ -56,7 +56,9 @@ type alone struct {
 	runs      *inJob
 	config    repoconfig.Config
 	problem   string // of the configuration
-	accepted  bool   // the event led to something
+	modules   job.Modules
+	begun     bool // to work on what is queued
+	accepted  bool // the event led to something
 	publisher publisher
 }
 
@@ -87,11 +89,14 @@ func Alone(ctx context.Context, o AloneOptions) error {
 		Env: o.Env, All: o.All, Machine: o.Machine, GitHub: o.Hub, Clock: a.Clock, Out: o.Out, Find: terraform.Find,
 	}
 	err := a.do(ctx)
-	if failed := (*failedError)(nil); errors.As(err, &failed) {
-		return a.parts.TellFailed(failed.words) //nolint:wrapcheck // says itself what failed
-	}
 	if nothing := (*nothingError)(nil); errors.As(err, &nothing) {
-		return a.parts.TellNothing(nothing.words) //nolint:wrapcheck // as above
+		return a.parts.TellNothing(nothing.words) //nolint:wrapcheck // says itself what failed
+	}
+	if err != nil && ctx.Err() != nil && !a.begun { // whatever failed, failed because of that
+		return a.parts.TellStopped("The job was cancelled before anything was begun.") //nolint:wrapcheck // as above
+	}
+	if failed := (*failedError)(nil); errors.As(err, &failed) {
+		return a.parts.TellFailed(failed.words) //nolint:wrapcheck // as above
 	}
 	if err == nil || errors.Is(err, job.ErrNotDone) {
 		return err
@@ -135,6 +140,11 @@ func (a *alone) do(ctx context.Context) error {
 	}()
 	stopping := context.AfterFunc(ctx, func() { a.runs.stop() })
 	defer stopping()
+	if a.event.Name != "issue_comment" { // which starts others, that run Terraform
+		if a.modules, err = a.parts.Modules(ctx, operation.Task{}, a.config.Modules); err != nil {
+			return err //nolint:wrapcheck // says what is wrong
+		}
+	}
 	switch {
 	case wish.Apply != nil:
 		return a.apply(ctx, *wish.Apply)
@@ -174,7 +184,7 @@ func (a *alone) open(ctx context.Context) error {
 		return err //nolint:wrapcheck // says what is wrong
 	}
 	limits := settings.Defaults().Limits
-	a.runs = newInJob(a.Out, a.equip)
+	a.runs = newInJob(a.Out, a.Clock, a.equip)
 	a.deploy = deploy.New(deploy.Options{
 		Store: a.store, Git: a.git, Hub: a.Hub, Executor: a.runs, Actions: a.runs, Clock: a.Clock, Log: a.Log,
 		Host: operation.HostActions, HostName: "a job of a workflow", WebURL: a.Machine.Web, WorkDir: filepath.Join(dir, dirWork), Env: env,
@@ -239,7 +249,7 @@ func (a *alone) close() error {
 // equip gives a task what is of this machine.
 func (a *alone) equip(ctx context.Context, task *operation.Task) error {
 	task.Isolation = a.Isolation
-	return job.Equip(ctx, a.parts, task, a.config) //nolint:wrapcheck // says what failed
+	return a.parts.Equip(ctx, task, a.config.Terraform, a.git, a.modules) //nolint:wrapcheck // says what failed
 }
 
 // look does what a server does when it gets this event as a webhook.
@@ -444,6 +454,7 @@ const flushPoll = 50 * time.Millisecond
 
 // work does the jobs of the queue until none is left.
 func (a *alone) work(ctx context.Context) error {
+	a.begun = true
 	running, done := context.WithCancel(context.WithoutCancel(ctx))
 	defer done()
 	counted := &untilIdle{Store: a.store, depths: a.store.Depths, idle: done}

@@ -17,14 +17,14 @@ import (
 	"github.com/switchyard-dev/switchyard/store"
 )
 
-// How long an apply waits for older runs of its environment, and how often it looks. A run that waits costs minutes of a machine; the
+// How long an apply waits for earlier ones of its environment, and how often it looks. A run that waits costs minutes of a machine; the
 // concurrency group of the workflow lets nobody come that far as a rule.
 const (
-	olderLimit = time.Hour
-	olderPoll  = 15 * time.Second
-	// olderSince is how far back a run can have begun that still goes on.
+	turnLimit = time.Hour
+	turnPoll  = 15 * time.Second
+	// turnSince is how far back a run can have been made that still goes on.
 	// https://docs.github.com/en/actions/reference/limits
-	olderSince = 36 * 24 * time.Hour
+	turnSince = 36 * 24 * time.Hour
 )
 
 // apply applies a commit of a branch that deploys to an environment.
@@ -41,7 +41,7 @@ func (a *alone) apply(ctx context.Context, wish job.Apply) error {
 	} else if wish.Digest != "" && strings.HasSuffix(by, "[bot]") {
 		return &failedError{"Nothing was applied to " + environment.Name + ": only a person can say yes to changes, and " + by + " is none."}
 	}
-	if err := a.waitForOlder(ctx, environment); err != nil {
+	if err := a.waitForTurn(ctx, environment); err != nil {
 		return err
 	}
 	if err := a.git.Fetch(ctx, a.Machine.Repository); err != nil { // it may have waited for long
@@ -62,8 +62,10 @@ func (a *alone) apply(ctx context.Context, wish job.Apply) error {
 	if err := a.work(ctx); err != nil {
 		return err
 	}
-	if err := a.sayYes(ctx, environment, wish, by); err != nil {
-		return err
+	if ctx.Err() == nil { // else what asks has the last word
+		if err := a.sayYes(context.WithoutCancel(ctx), environment, wish, by); err != nil {
+			return err
+		}
 	}
 	return a.finish(ctx)
 }
@@ -97,55 +99,88 @@ func (a *alone) environmentFor(ctx context.Context, wish job.Apply) (repoconfig.
 	return environment, nil
 }
 
-// waitForOlder waits until no older run of this workflow works on an environment.
-func (a *alone) waitForOlder(ctx context.Context, environment repoconfig.Environment) error {
-	until := a.Clock.Now().Add(olderLimit)
-	said := int64(0)
+// waitForTurn waits until no job of another run of this workflow goes on in an environment that began before this one. Of two, the later
+// one sees the earlier one, whichever of the runs is older: a job may have waited long for a machine or for a reviewer.
+func (a *alone) waitForTurn(ctx context.Context, environment repoconfig.Environment) error {
+	until := a.Clock.Now().Add(turnLimit)
+	said := ""
 	for {
-		older, found, err := a.older(ctx, environment)
-		if err != nil {
+		why, err := a.beforeTurn(ctx, environment)
+		if err != nil || why == "" {
 			return err
 		}
-		if !found {
-			return nil
-		}
 		if a.Clock.Now().After(until) {
-			return &failedError{fmt.Sprintf("Nothing was applied to %s: the older run %s has been going for an hour. "+
-				"When it has ended, run this one again.", environment.Name, older.URL)}
+			return &failedError{fmt.Sprintf("Nothing was applied to %s, because after an hour %s. When that has ended, run this one again.",
+				environment.Name, why)}
 		}
-		if said != older.ID {
-			_, _ = fmt.Fprintf(a.Out, "Waiting for the older run %s, which works on %s.\n", older.URL, environment.Name)
-			said = older.ID
+		if said != why {
+			_, _ = fmt.Fprintf(a.Out, "Waiting, because %s.\n", why)
+			said = why
 		}
 		select {
 		case <-ctx.Done():
-			return &failedError{"Nothing was applied to " + environment.Name + ": the run was cancelled while it waited for an older one."}
-		case <-a.Clock.After(olderPoll):
+			return fmt.Errorf("wait because %s: %w", why, ctx.Err())
+		case <-a.Clock.After(turnPoll):
 		}
 	}
 }
 
-// older finds an older run of this workflow that applies to an environment now. One whose jobs all wait may wait for this one.
-func (a *alone) older(ctx context.Context, environment repoconfig.Environment) (hub.Run, bool, error) {
-	repo := a.Machine.Repository
-	runs, err := a.Hub.RunsGoing(ctx, repo, a.workflow, a.Clock.Now().Add(-olderSince))
+// beforeTurn says why it is not the turn of this job; empty when it is.
+func (a *alone) beforeTurn(ctx context.Context, environment repoconfig.Environment) (string, error) {
+	began, known, err := a.beganAt(ctx)
 	if err != nil {
-		return hub.Run{}, false, fmt.Errorf("look for older runs: %w", err)
+		return "", err
+	}
+	if !known {
+		return "GitHub does not tell yet when this job began", nil
+	}
+	repo := a.Machine.Repository
+	runs, err := a.Hub.RunsGoing(ctx, repo, a.workflow, a.Clock.Now().Add(-turnSince))
+	if err != nil {
+		return "", fmt.Errorf("look for earlier runs: %w", err)
 	}
 	for _, run := range runs {
-		to, mapped := a.config.EnvironmentOf(run.Branch)
-		if run.ID >= a.Machine.Run || !mapped || to.Name != environment.Name || run.Event != "push" && run.Event != "workflow_dispatch" {
+		if run.ID == a.Machine.Run || !slices.Contains(applyEvents(), run.Event) || !a.isOn(environment, run.Branch) {
 			continue
 		}
 		jobs, err := a.Hub.WorkflowJobs(ctx, repo, run.ID)
 		if err != nil {
-			return hub.Run{}, false, fmt.Errorf("look at an older run: %w", err)
+			return "", fmt.Errorf("look at another run: %w", err)
 		}
-		if slices.ContainsFunc(jobs, func(j hub.WorkflowJob) bool { return j.Status == hub.RunInProgress }) {
-			return run, true, nil
+		if slices.ContainsFunc(jobs, func(j hub.WorkflowJob) bool {
+			// Times are whole seconds. A job does not come as far as here in the second that it began in.
+			return j.Status == hub.RunInProgress && (j.Started.Before(began) || j.Started.Equal(began) && run.ID < a.Machine.Run)
+		}) {
+			return fmt.Sprintf("the run %s began earlier and works on %s", run.URL, environment.Name), nil
 		}
 	}
-	return hub.Run{}, false, nil
+	return "", nil
+}
+
+// beganAt is when this job began; not known where GitHub does not tell which of the run's jobs it is, as for a moment after another one.
+func (a *alone) beganAt(ctx context.Context) (began time.Time, known bool, err error) {
+	jobs, err := a.Hub.WorkflowJobs(ctx, a.Machine.Repository, a.Machine.Run)
+	if err != nil {
+		return began, false, fmt.Errorf("look at this run: %w", err)
+	}
+	jobs = slices.DeleteFunc(jobs, func(j hub.WorkflowJob) bool { return j.Status != hub.RunInProgress || j.Started.IsZero() })
+	if len(jobs) > 1 { // a workflow of one's own
+		runner, _ := a.Env("RUNNER_NAME") // https://docs.github.com/en/actions/reference/workflows-and-actions/variables
+		jobs = slices.DeleteFunc(jobs, func(j hub.WorkflowJob) bool { return j.Runner != runner })
+	}
+	if len(jobs) != 1 {
+		return began, false, nil
+	}
+	return jobs[0].Started, true, nil
+}
+
+// applyEvents are those whose runs may apply.
+func applyEvents() []string { return []string{"push", "workflow_dispatch"} }
+
+// isOn reports whether a branch deploys to an environment.
+func (a *alone) isOn(environment repoconfig.Environment, branch string) bool {
+	to, mapped := a.config.EnvironmentOf(branch)
+	return mapped && to.Name == environment.Name
 }
 
 // baselines has what earlier jobs applied count as applied: to the environment, and to those that come before it. A commit that was
@@ -177,12 +212,63 @@ func (a *alone) baselines(ctx context.Context, environment repoconfig.Environmen
 				fmt.Sprintf("%s was applied to %s already, and has the commit %s in it.", applied, environment.Name, wish.Commit))
 		}
 	}
+	newer, found, err := a.newer(ctx, environment, *wish)
+	if err != nil {
+		return err
+	}
+	if found {
+		return a.overtaken(ctx, environment, *wish, fmt.Sprintf("The run %s has worked on %s already, with the commit %s, which has the commit "+
+			"%s in it. What that run has not applied, the next apply brings: comment `/apply %s`, or run that run again.",
+			newer.URL, environment.Name, newer.SHA, wish.Commit, environment.Name))
+	}
 	for _, stage := range environment.After {
 		if _, err := a.baseline(ctx, stage); err != nil {
 			return err
 		}
 	}
 	return nil
+}
+
+// newer finds a newer run that has worked on an environment with a later commit, however it ended: what it changed before it failed
+// counts as applied nowhere, and to apply an older commit would take it back.
+func (a *alone) newer(ctx context.Context, environment repoconfig.Environment, wish job.Apply) (hub.Run, bool, error) {
+	repo := a.Machine.Repository
+	this, err := a.Hub.Run(ctx, repo, a.Machine.Run)
+	if err != nil {
+		return hub.Run{}, false, fmt.Errorf("ask which run this is: %w", err)
+	}
+	looked := map[string]bool{wish.Commit: true}
+	for _, event := range applyEvents() {
+		runs, err := a.Hub.RunsFor(ctx, repo, a.workflow, event, this.Created)
+		if err != nil {
+			return hub.Run{}, false, fmt.Errorf("look for newer runs: %w", err)
+		}
+		for _, run := range runs {
+			if run.ID <= this.ID || looked[run.SHA] || !a.isOn(environment, run.Branch) {
+				continue
+			}
+			looked[run.SHA] = true
+			if later, err := a.git.IsAncestor(ctx, repo, wish.Commit, run.SHA); err != nil || !later {
+				continue // a commit that no branch has any more is later than none
+			}
+			if worked, err := a.worked(ctx, environment.Name, run.SHA); err != nil || worked {
+				return run, worked, err
+			}
+		}
+	}
+	return hub.Run{}, false, nil
+}
+
+// worked reports whether a job may have changed something in an environment with a commit, as the check says of it. One that only asked,
+// or was overtaken, has not.
+func (a *alone) worked(ctx context.Context, environment, commit string) (bool, error) {
+	checks, err := a.Hub.ChecksOfJobs(ctx, a.Machine.Repository, commit)
+	if gone := (*hub.Gone)(nil); err != nil && !errors.As(err, &gone) {
+		return false, err //nolint:wrapcheck // says what was asked
+	}
+	return slices.ContainsFunc(checks, func(c hub.Shown) bool {
+		return c.Name == applyCheck(environment) && c.Conclusion != "neutral" && c.Conclusion != "action_required"
+	}), nil
 }
 
 // baseline has what was applied to an environment count as applied, and gives it; empty where nothing is known.

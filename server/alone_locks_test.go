@@ -11,10 +11,13 @@ import (
 	"sync"
 	"testing"
 
+	"github.com/jonboulle/clockwork"
 	"github.com/rs/zerolog"
 
 	"github.com/switchyard-dev/switchyard/operation"
 	"github.com/switchyard-dev/switchyard/sandbox"
+	"github.com/switchyard-dev/switchyard/sandbox/act"
+	"github.com/switchyard-dev/switchyard/sandbox/act/acttest"
 	"github.com/switchyard-dev/switchyard/sandbox/story"
 	"github.com/switchyard-dev/switchyard/server"
 	"github.com/switchyard-dev/switchyard/terraform/confine"
@@ -65,53 +68,67 @@ func (l *lockJobs) run(ctx context.Context, j *sandbox.Job, _ sandbox.Tell) sand
 	return sandbox.JobResult{Conclusion: "success", Outputs: outputsIn(l.t, env["GITHUB_OUTPUT"])}
 }
 
-func TestALockIsBrokenWhileTheServerIsDown(t *testing.T) {
-	t.Parallel()
-	const held = "cccccccc-1111-2222-3333-444444444444"
-	workflow, err := os.ReadFile("../workflows-templates/switchyard-break-lease.yml")
-	if err != nil {
-		t.Fatal(err)
-	}
-	states := newStates(t)
-	address := states.url + "/{environment}"
-	l, jobs := &lone{}, &lockJobs{t: t, summaries: map[string]string{}}
-	l.begin(t, map[string]string{
-		".github/workflows/switchyard-break-lease.yml": string(workflow),
+// leaseWorld has a state whose lock a laptop holds, and the workflow that breaks locks.
+type leaseWorld struct {
+	*lone
+
+	t      *testing.T
+	states *states
+}
+
+const laptopLock = "cccccccc-1111-2222-3333-444444444444"
+
+func newLeaseWorld(t *testing.T, runner sandbox.JobRunner) *leaseWorld {
+	t.Helper()
+	w := &leaseWorld{lone: &lone{now: aheadClock{Clock: clockwork.NewRealClock()}}, t: t, states: newStates(t)}
+	address := w.states.url + "/{environment}"
+	w.begin(t, map[string]string{
+		".github/workflows/switchyard-break-lease.yml": template(t, "switchyard-break-lease.yml"),
 		".github/switchyard.yml": strings.ReplaceAll(oneRoot, `{ path: "STATES/{application}-{environment}.tfstate" }`,
 			fmt.Sprintf(`{ address: %q, lock_address: %q, unlock_address: %q }`, address, address, address)),
 		"infra/main.tf": strings.ReplaceAll(rootFile, `"local"`, `"http"`),
-	}, t.TempDir(), sandbox.JobFunc(jobs.run))
-	l.repo.SetRole(story.Cleo, sandbox.Maintain)
-	if err := l.repo.SetEnvironment(sandbox.Environment{Name: "dev", Reviewers: []string{story.Cleo, story.Ana}}); err != nil {
+	}, t.TempDir(), runner)
+	w.repo.SetRole(story.Cleo, sandbox.Maintain)
+	if err := w.repo.SetEnvironment(sandbox.Environment{Name: "dev", Reviewers: []string{story.Cleo, story.Ana}}); err != nil {
 		t.Fatal(err)
 	}
-	states.laptop("dev", held)
-	// start starts the workflow, has somebody review its second job, and gives how it ended.
-	start := func(by, reviewer, id string) (string, string) {
-		t.Helper()
-		run, err := l.repo.Dispatch(l.ctx, by, "switchyard-break-lease.yml", "develop", map[string]any{
-			"environment": "dev", "root": "infra", "lock-id": id, "reason": "the laptop is lost",
+	w.states.laptop("dev", laptopLock)
+	return w
+}
+
+// runs starts the workflow, has somebody review its second job, and gives how it ended.
+func (w *leaseWorld) runs(by, reviewer, id string) sandbox.Run {
+	w.t.Helper()
+	run, err := w.repo.Dispatch(w.ctx, by, "switchyard-break-lease.yml", "develop", map[string]any{
+		"environment": "dev", "root": "infra", "lock-id": id, "reason": "the laptop is lost",
+	})
+	if err != nil {
+		w.t.Fatal(err)
+	}
+	if reviewer != "" {
+		w.eventually("a job that waits for a reviewer", func() bool {
+			return w.repo.ReviewDeployment(w.ctx, reviewer, run, "dev", true) == nil
 		})
-		if err != nil {
-			t.Fatal(err)
-		}
-		if reviewer != "" {
-			l.eventually("a job that waits for a reviewer", func() bool {
-				return l.repo.ReviewDeployment(l.ctx, reviewer, run, "dev", true) == nil
-			})
-		}
-		ended, err := l.repo.AwaitRun(l.ctx, run, nil)
-		if err != nil {
-			t.Fatal(err)
-		}
+	}
+	ended, err := w.repo.AwaitRun(w.ctx, run, nil)
+	if err != nil {
+		w.t.Fatal(err)
+	}
+	return ended
+}
+
+func TestALockIsBrokenWhileTheServerIsDown(t *testing.T) {
+	t.Parallel()
+	jobs := &lockJobs{t: t, summaries: map[string]string{}}
+	w := newLeaseWorld(t, sandbox.JobFunc(jobs.run))
+	expect := func(by, reviewer, id, conclusion string, words ...string) {
+		t.Helper()
+		ended := w.runs(by, reviewer, id)
 		jobs.mu.Lock()
 		defer jobs.mu.Unlock()
-		return ended.Conclusion, jobs.summaries["show"] + jobs.summaries["break"]
-	}
-	expect := func(conclusion, said, wantConclusion string, words ...string) {
-		t.Helper()
-		if conclusion != wantConclusion {
-			t.Fatalf("it ends with %s: %s", conclusion, said)
+		said := jobs.summaries["show"] + jobs.summaries["break"]
+		if ended.Conclusion != conclusion {
+			t.Fatalf("it ends with %s: %s", ended.Conclusion, said)
 		}
 		for _, word := range words {
 			if !strings.Contains(said, word) {
@@ -119,21 +136,44 @@ func TestALockIsBrokenWhileTheServerIsDown(t *testing.T) {
 			}
 		}
 	}
-
-	end, said := start(story.Ben, "", "")
-	expect(end, said, "success", held, "mia@laptop", "OperationTypeApply")
-	end, said = start(story.Ana, "", "dddddddd-1111-2222-3333-444444444444")
-	expect(end, said, "failure", "is not there")
-	end, said = start(story.Ana, story.Ana, held)
-	expect(end, said, "failure", "Another person than `ana` has to let it begin")
-	end, said = start(story.Ben, story.Cleo, held)
-	expect(end, said, "failure", "because that needs maintain permission, and `ben` has `write`.")
-	if holder := states.holder("dev"); holder != held {
+	expect(story.Ben, "", "", "success", laptopLock, "mia@laptop", "OperationTypeApply")
+	expect(story.Ana, "", "dddddddd-1111-2222-3333-444444444444", "failure", "is not there")
+	expect(story.Ana, story.Ana, laptopLock, "failure", "Another person than `ana` has to let it begin")
+	expect(story.Ben, story.Cleo, laptopLock, "failure", "because that needs maintain permission, and `ben` has `write`.")
+	if holder := w.states.holder("dev"); holder != laptopLock {
 		t.Fatalf("%q holds the lock", holder)
 	}
-	end, said = start(story.Ana, story.Cleo, held)
-	expect(end, said, "success", "in dev is free")
-	if holder := states.holder("dev"); holder != "" {
+	expect(story.Ana, story.Cleo, laptopLock, "success", "in dev is free")
+	if holder := w.states.holder("dev"); holder != "" {
 		t.Errorf("%q still holds the lock", holder)
+	}
+}
+
+// The workflow that people copy, with the action as it is released, in jobs that act runs.
+func TestALockIsBrokenInRealJobsWhileTheServerIsDown(t *testing.T) {
+	t.Parallel()
+	program, err := os.Executable()
+	if err != nil {
+		t.Fatal(err)
+	}
+	action, err := story.Action(os.DirFS(".."), program)
+	if err != nil {
+		t.Fatal(err)
+	}
+	w := newLeaseWorld(t, acttest.Runner(t, func(a *act.Options) { a.Environment = map[string]string{writable: t.TempDir()} }))
+	if err := w.Box.RegisterAction(w.ctx, "switchyard-dev", "switchyard", action, "RELEASE"); err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		if t.Failed() {
+			t.Log(logsOf(w.repo.Runs()...))
+		}
+	})
+	if run := w.runs(story.Ana, story.Ana, laptopLock); run.Conclusion != "failure" || w.states.holder("dev") != laptopLock {
+		t.Fatal("who asked may let it begin")
+	}
+	run := w.runs(story.Ana, story.Cleo, laptopLock)
+	if run.Conclusion != "success" || w.states.holder("dev") != "" {
+		t.Errorf("it ends with %s, and %q holds the lock", run.Conclusion, w.states.holder("dev"))
 	}
 }

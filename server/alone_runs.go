@@ -6,7 +6,10 @@ import (
 	"io"
 	"sync"
 
+	"github.com/jonboulle/clockwork"
+
 	"github.com/switchyard-dev/switchyard/executor"
+	"github.com/switchyard-dev/switchyard/job"
 	"github.com/switchyard-dev/switchyard/operation"
 	"github.com/switchyard-dev/switchyard/runner"
 )
@@ -15,6 +18,7 @@ import (
 type inJob struct {
 	equip func(ctx context.Context, task *operation.Task) error // gives a task what is of this machine
 	out   io.Writer
+	clock clockwork.Clock
 
 	mu      sync.Mutex
 	running map[*inJobRun]bool
@@ -28,30 +32,32 @@ type inJobRun struct {
 	result operation.Result
 }
 
-func newInJob(out io.Writer, equip func(ctx context.Context, task *operation.Task) error) *inJob {
-	return &inJob{out: out, equip: equip, running: map[*inJobRun]bool{}}
+func newInJob(out io.Writer, clock clockwork.Clock, equip func(ctx context.Context, task *operation.Task) error) *inJob {
+	return &inJob{out: out, clock: clock, equip: equip, running: map[*inJobRun]bool{}}
 }
 
-// Start begins a task, which outlives ctx.
+// Start begins a task, which outlives ctx. One that is stopped before it was begun is no failure to begin it: that would be tried again.
 func (e *inJob) Start(ctx context.Context, task operation.Task) (executor.Run, error) {
-	if err := e.equip(ctx, &task); err != nil {
-		return nil, err
-	}
 	ctx, cancel := context.WithCancelCause(context.WithoutCancel(ctx))
-	run := &inJobRun{cancel: cancel, ended: make(chan struct{})}
+	run, started := &inJobRun{cancel: cancel, ended: make(chan struct{})}, e.clock.Now()
 	e.mu.Lock()
-	defer e.mu.Unlock()
 	if e.stopped {
 		cancel(runner.ErrCancelled)
 	}
 	e.running[run] = true
+	e.mu.Unlock()
+	err := e.equip(ctx, &task)
+	if err != nil && ctx.Err() == nil {
+		e.end(run)
+		return nil, err
+	}
 	e.all.Go(func() {
+		defer e.end(run)
+		if err != nil {
+			run.result = job.StoppedBefore(task, started, e.clock.Now())
+			return
+		}
 		run.result = runner.Run(ctx, task, e.out)
-		close(run.ended)
-		cancel(nil)
-		e.mu.Lock()
-		defer e.mu.Unlock()
-		delete(e.running, run)
 	})
 	return run, nil
 }
@@ -63,6 +69,15 @@ func (e *inJob) Resume(context.Context, int64, int, string) (executor.Run, error
 
 // Kill has nothing to end: what runs ends with the process.
 func (e *inJob) Kill(context.Context, int64, int, string) error { return nil }
+
+// end forgets a run.
+func (e *inJob) end(run *inJobRun) {
+	close(run.ended)
+	run.cancel(nil)
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	delete(e.running, run)
+}
 
 // stop asks all that runs to end gently, and whatever is started later.
 func (e *inJob) stop() {

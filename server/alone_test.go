@@ -3,6 +3,7 @@ package server_test
 import (
 	"bytes"
 	"context"
+	"encoding/base64"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -41,6 +42,8 @@ type lone struct {
 
 	cancelAt string                   // what a job logs when it is cancelled; empty: never
 	hold     map[string]chan struct{} // by key of jobs: closed when they may begin
+	now      aheadClock               // GitHub's
+	env      map[string]string        // further variables of jobs
 }
 
 // loneJob is a job that has ended.
@@ -53,7 +56,7 @@ type loneJob struct {
 
 func newLone(t *testing.T, files map[string]string) *lone {
 	t.Helper()
-	l := &lone{}
+	l := &lone{now: aheadClock{Clock: clockwork.NewRealClock()}}
 	l.begin(t, files, t.TempDir(), sandbox.JobFunc(l.runJob))
 	return l
 }
@@ -65,7 +68,7 @@ func (l *lone) begin(t *testing.T, files map[string]string, dir string, runner s
 	t.Cleanup(cancel)
 	held := contract.Watch(t)
 	box, err := sandbox.Start(ctx, sandbox.Options{
-		Dir: filepath.Join(dir, "github"), Observe: held.Observe, Log: quiet,
+		Dir: filepath.Join(dir, "github"), Observe: held.Observe, Log: quiet, Now: l.now.Now,
 		Actions: &sandbox.ActionsOptions{Runner: runner, Machines: 4},
 	})
 	if err != nil {
@@ -127,11 +130,18 @@ func (l *lone) runJob(ctx context.Context, j *sandbox.Job, tell sandbox.Tell) sa
 	if text("command") == "plan" {
 		environment = text("environment")
 	}
+	l.mu.Lock()
+	hold := l.hold[j.Key]
+	l.mu.Unlock()
+	if hold != nil {
+		<-hold
+	}
 	if j.Key == "where" {
 		return sandbox.JobResult{Conclusion: "success", Outputs: map[string]string{"environment": environment}}
 	}
 	ended := loneJob{Run: j.RunID, Key: j.Key, Event: j.EventName, Environment: environment}
 	env := maps.Clone(j.Environment)
+	maps.Copy(env, l.env)
 	env["INPUT_GITHUB_TOKEN"] = j.Token
 	switch j.Key {
 	case "plan":
@@ -142,12 +152,6 @@ func (l *lone) runJob(ctx context.Context, j *sandbox.Job, tell sandbox.Tell) sa
 		maps.Copy(env, map[string]string{
 			"INPUT_COMMAND": "apply", "INPUT_ENVIRONMENT": environment, "INPUT_SHA": text("sha"), "INPUT_DIGEST": text("digest"),
 		})
-	}
-	l.mu.Lock()
-	hold := l.hold[j.Key]
-	l.mu.Unlock()
-	if hold != nil {
-		<-hold
 	}
 	err := l.action(ctx, j, env, &ended)
 	ended.Conclusion = "success"
@@ -236,6 +240,13 @@ func (l *lone) holdBack(key string) func() {
 	once := sync.OnceFunc(func() { close(release) })
 	l.t.Cleanup(once) // before the sandbox is closed, which waits for its jobs
 	return once
+}
+
+// holdNone lets whatever begins from now on begin.
+func (l *lone) holdNone() {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.hold = nil
 }
 
 // jobLog is the log of a job, which is cancelled when it logs something.
@@ -562,8 +573,10 @@ func (w *within) After(d time.Duration) <-chan time.Time {
 	return held
 }
 
-func TestWithoutAnAppAndWithoutAConcurrencyGroupTheNewerApplyWaitsForTheOlder(t *testing.T) {
-	t.Parallel()
+// newLoneWithoutGroup is a repository whose workflow has no concurrency group, as on a server that would drop the second of three runs.
+// A job that waits for its turn sends to began, and looks again when again says so.
+func newLoneWithoutGroup(t *testing.T) (l *lone, began <-chan time.Duration, again chan<- time.Time) {
+	t.Helper()
 	workflow, err := os.ReadFile("../workflows-templates/switchyard-alone.yml")
 	if err != nil {
 		t.Fatal(err)
@@ -574,9 +587,15 @@ func TestWithoutAnAppAndWithoutAConcurrencyGroupTheNewerApplyWaitsForTheOlder(t 
 		t.Fatal("the template has no concurrency group")
 	}
 	const poll = 15 * time.Second
-	l := newLone(t, map[string]string{".github/workflows/switchyard-alone.yml": before + "    permissions:\n" + after})
-	again, began := make(chan time.Time), make(chan time.Duration)
-	l.clock = &within{Clock: clockwork.NewRealClock(), waits: map[time.Duration]chan time.Time{poll: again}, began: began}
+	l = newLone(t, map[string]string{".github/workflows/switchyard-alone.yml": before + "    permissions:\n" + after})
+	ticks, waits := make(chan time.Time), make(chan time.Duration)
+	l.clock = &within{Clock: clockwork.NewRealClock(), waits: map[time.Duration]chan time.Time{poll: ticks}, began: waits}
+	return l, waits, ticks
+}
+
+func TestWithoutAnAppAndWithoutAConcurrencyGroupTheNewerApplyWaitsForTheOlder(t *testing.T) {
+	t.Parallel()
+	l, began, again := newLoneWithoutGroup(t)
 	one := l.open("feature/a", "develop", map[string]string{"infra/a.tf": secondFile})
 	l.planned(one, "dev")
 	two := l.open("feature/b", "develop", map[string]string{"infra/b.tf": strings.ReplaceAll(secondFile, "second", "third")})
@@ -584,15 +603,9 @@ func TestWithoutAnAppAndWithoutAConcurrencyGroupTheNewerApplyWaitsForTheOlder(t 
 	release := l.holdBack("apply")
 	l.merge(one)
 	l.eventually("the first apply has begun", func() bool { return l.going("apply") == 1 })
-	l.mu.Lock()
-	l.hold = nil // the second goes at once
-	l.mu.Unlock()
+	l.holdNone() // the second goes at once
 	l.merge(two)
-	select {
-	case <-began: // it waits
-	case <-time.After(patience):
-		t.Fatal("the newer apply does not wait")
-	}
+	l.waited(began)
 	if l.holds("shop-dev.tfstate", "third") {
 		t.Error("the newer apply did not wait")
 	}
@@ -600,11 +613,79 @@ func TestWithoutAnAppAndWithoutAConcurrencyGroupTheNewerApplyWaitsForTheOlder(t 
 	first := l.ran("apply", 1)
 	again <- time.Now()
 	second := l.waits(began, again, "apply", 2)
-	if first.Run >= second.Run || !strings.Contains(second.Log, "Waiting for the older run") {
+	if first.Run >= second.Run || !strings.Contains(second.Log, "began earlier and works on dev") {
 		t.Errorf("run %d, then run %d: %s", first.Run, second.Run, second.Log)
 	}
 	if !l.holds("shop-dev.tfstate", "second") || !l.holds("shop-dev.tfstate", "third") {
 		t.Error(l.state("dev"))
+	}
+}
+
+func TestWithoutAnAppAndWithoutAConcurrencyGroupAnOlderApplyThatBeginsLaterIsOvertaken(t *testing.T) {
+	t.Parallel()
+	for name, c := range map[string]struct {
+		file       string // of the newer one
+		conclusion string
+		says       string // the older one
+	}{
+		"by one that was applied": {strings.ReplaceAll(secondFile, "second", "third"), "success", "was applied to dev already"},
+		"by one that failed": {
+			"resource \"terraform_data\" \"third\" {\n  provisioner \"local-exec\" {\n    command = \"exit 1\"\n  }\n}\n",
+			"failure", "has worked on dev already",
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			l, began, again := newLoneWithoutGroup(t)
+			l.merge(l.openPlanned("feature/z", map[string]string{"infra/z.tf": strings.ReplaceAll(secondFile, "second", "zeroth")}))
+			l.ends("apply", 1, "success")
+			one := l.openPlanned("feature/a", map[string]string{"infra/a.tf": secondFile})
+			two := l.openPlanned("feature/b", map[string]string{"infra/b.tf": c.file})
+			release := l.holdBack("where") // so that the older run has not begun to apply
+			older := l.merge(one)
+			l.eventually("the older run has begun", func() bool { return l.going("where") == 1 })
+			proceed := l.holdBack("apply")
+			newer := l.merge(two)
+			l.eventually("the newer apply has begun", func() bool { return l.going("apply") == 1 })
+			l.holdNone()
+			l.now.advance(2 * time.Second)
+			release()
+			l.waited(began)
+			if l.holds("shop-dev.tfstate", "second") {
+				t.Error("the older apply did not wait")
+			}
+			proceed()
+			first := l.ends("apply", 2, c.conclusion)
+			l.checkIs(newer, "switchyard / apply (dev)", c.conclusion)
+			again <- time.Now()
+			second := l.waits(began, again, "apply", 3)
+			if first.Run <= second.Run || second.Conclusion != "success" || !strings.Contains(second.Log, c.says) ||
+				!strings.Contains(second.Log, "Nothing was applied to dev by this run") {
+				t.Errorf("run %d, then run %d: %s", first.Run, second.Run, second.Log)
+			}
+			l.checkIs(older, "switchyard / apply (dev)", "neutral")
+			if !l.holds("shop-dev.tfstate", "third") { // also of the one that failed
+				t.Error(l.state("dev"))
+			}
+		})
+	}
+}
+
+// openPlanned opens a pull request to develop and waits for its plan.
+func (l *lone) openPlanned(branch string, files map[string]string) int {
+	l.t.Helper()
+	pull := l.open(branch, "develop", files)
+	l.planned(pull, "dev")
+	return pull
+}
+
+// waited waits until a job waits for its turn.
+func (l *lone) waited(began <-chan time.Duration) {
+	l.t.Helper()
+	select {
+	case <-began:
+	case <-time.After(patience):
+		l.t.Fatal("no apply waits")
 	}
 }
 
@@ -654,6 +735,44 @@ func TestWithoutAnAppAJobThatIsCancelledStopsTerraformAndSaysSo(t *testing.T) {
 `})
 	l.ends("apply", 1, "failure", "stopped")
 	l.checkIs(pushed, "switchyard / apply (dev)", "cancelled")
+}
+
+func TestWithoutAnAppAJobThatIsCancelledWhileItPreparesDidNotFail(t *testing.T) {
+	t.Parallel()
+	l := newLone(t, nil)
+	l.cancelAt = "No job has applied to dev before"
+	l.push("develop", map[string]string{"infra/a.tf": secondFile})
+	j := l.ends("apply", 1, "failure", "cancelled before anything was begun")
+	if !strings.Contains(j.Outputs, "\ncancelled\n") {
+		t.Errorf("the outputs are\n%s", j.Outputs)
+	}
+}
+
+func TestWithoutAnAppWhatTheMachineGivesReachesEachRootThatTakesIt(t *testing.T) {
+	t.Parallel()
+	const token = "ghp_0123456789abcdefghijklmnopqrstuvwxyz"
+	private := map[string]string{".github/switchyard.yml": oneRoot + "modules: [acme/stamp]\n"}
+	given := map[string]string{"BACKEND_STORAGE_ACCOUNT_NAME": "states", "INPUT_MODULES_TOKEN": token} // infra has another backend
+	t.Run("a token is masked while GitHub's runner listens, and shown nowhere else", func(t *testing.T) {
+		t.Parallel()
+		l := newLone(t, private)
+		l.env = given
+		l.planned(l.open("feature/a", "develop", map[string]string{"infra/a.tf": secondFile}), "dev")
+		j := l.ends("plan", 1, "success")
+		basic := base64.StdEncoding.EncodeToString([]byte("x-access-token:" + token))
+		before, after, _ := strings.Cut(j.Log, "::stop-commands::")
+		for _, secret := range []string{token, basic} {
+			if !strings.Contains(before, "::add-mask::"+secret+"\n") || strings.Contains(after+j.Summary+j.Outputs, secret) {
+				t.Errorf("the log is\n%s", j.Log)
+			}
+		}
+	})
+	t.Run("that there is none is said", func(t *testing.T) {
+		t.Parallel()
+		l := newLone(t, private)
+		l.open("feature/a", "develop", map[string]string{"infra/a.tf": secondFile})
+		l.ends("plan", 1, "success", "this job has no token for them")
+	})
 }
 
 func TestWithoutAnAppApprovalsCountForWhatTheReviewersSaw(t *testing.T) {
@@ -715,7 +834,7 @@ func TestWithoutAnAppTheWholeWayInRealJobs(t *testing.T) {
 		t.Fatal(err)
 	}
 	dir := t.TempDir()
-	l := &lone{}
+	l := &lone{now: aheadClock{Clock: clockwork.NewRealClock()}}
 	l.begin(t, nil, dir, acttest.Runner(t, func(a *act.Options) {
 		a.Environment = map[string]string{writable: filepath.Join(dir, "states")}
 	}))
@@ -724,7 +843,7 @@ func TestWithoutAnAppTheWholeWayInRealJobs(t *testing.T) {
 			t.Log(logsOf(l.repo.Runs()...))
 		}
 	})
-	if err := l.Box.RegisterAction(l.ctx, "switchyard-dev", "switchyard", action, "v0"); err != nil {
+	if err := l.Box.RegisterAction(l.ctx, "switchyard-dev", "switchyard", action, "RELEASE"); err != nil {
 		t.Fatal(err)
 	}
 	pull := l.open("feature/a", "develop", map[string]string{"infra/a.tf": secondFile})

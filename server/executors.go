@@ -62,6 +62,14 @@ func (r rows) AskForRun(ctx context.Context, run operation.WorkflowRun) (operati
 	return run, err //nolint:wrapcheck // the executor says what it did
 }
 
+func (r rows) SaveRun(ctx context.Context, run operation.WorkflowRun) error {
+	err := r.Store.SaveRun(ctx, run)
+	if errors.Is(err, store.ErrLost) {
+		return fmt.Errorf("%w: %w", executor.ErrUnknown, err)
+	}
+	return err //nolint:wrapcheck // as above
+}
+
 func (r rows) Run(ctx context.Context, operationID int64, attempt int, launch string) (operation.WorkflowRun, error) {
 	run, err := r.Store.Run(ctx, operationID, attempt, launch)
 	if errors.Is(err, store.ErrNotFound) {

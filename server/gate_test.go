@@ -169,9 +169,9 @@ func TestTheGateLetsAnApplyDeployThatSwitchyardStarted(t *testing.T) {
 			}
 		}
 		pull := y.open("feature/b", "develop", map[string]string{"infra/b.tf": "# b\n"})
-		y.planned(pull, "dev") // what came before has been looked at
-		if calls := y.Box.Calls()[gateRoute]; calls != 1 {
-			t.Errorf("%d calls", calls)
+		y.planned(pull, "dev")          // what came before has been looked at
+		if y.answers("approved") != 1 { // a sweep that found it meanwhile may have asked whether there is something to approve
+			t.Errorf("%d answers, %d calls", y.answers("approved"), y.Box.Calls()[gateRoute])
 		}
 	})
 	t.Run("after the server was started anew", func(t *testing.T) {
@@ -211,6 +211,28 @@ jobs:
 		run := y.ended(y.runOf(".github/workflows/mine.yml").ID)
 		if run.Conclusion != "failure" || !strings.Contains(run.Jobs[0].Problem, "rejected") || y.answers("prod: rejected") != 1 {
 			t.Errorf("%+v\n%s", run, strings.Join(y.Box.Effects(), "\n"))
+		}
+	})
+	t.Run("a run that GitHub lets nobody reject at first", func(t *testing.T) {
+		t.Parallel()
+		y := newYard(t, func(s *settings.Settings) { s.Sweep = time.Second })
+		y.environment(sandbox.Environment{Name: "prod", Gate: true})
+		y.Box.Next(2, "POST /actions/runs/{run_id}/deployment_protection_rule").Refuse()
+		if _, err := y.repo.Push(y.ctx, story.Ben, "feature/mine", map[string]string{".github/workflows/mine.yml": `
+name: mine
+on: push
+jobs:
+  deploy:
+    runs-on: ubuntu-latest
+    environment: prod
+    steps:
+      - run: terraform apply -auto-approve
+`}, "mine", sandbox.PushOptions{From: "main"}); err != nil {
+			t.Fatal(err)
+		}
+		run := y.ended(y.runOf(".github/workflows/mine.yml").ID) // a sweep tries again
+		if run.Conclusion != "failure" || y.answers("prod: rejected") != 1 || y.Box.Calls()[gateRoute] < 3 {
+			t.Errorf("%+v after %d calls\n%s", run, y.Box.Calls()[gateRoute], strings.Join(y.Box.Effects(), "\n"))
 		}
 	})
 	t.Run("an apply whose pull request nobody has approved", func(t *testing.T) {

@@ -353,9 +353,10 @@ func TestALockOfALaptopIsBrokenByTwoAndOnlyAsItWasExplained(t *testing.T) {
 	answered(taken, "nothing asks for that code")
 	s.comment(story.Ana, number, "/break-lease prod --reason the laptop was lost")
 	late := s.code(number, code, again, taken)
-	if _, err := s.database().ExecContext(s.ctx, `UPDATE confirmations SET expires = expires - 900001 WHERE taken = 0`); err != nil {
-		t.Fatal(err)
+	if valid := s.count(`SELECT expires - asked FROM confirmations WHERE taken = 0`); valid != 900_000 {
+		t.Errorf("a yes counts for %d ms, and people are told a quarter of an hour", valid)
 	}
+	s.moveBack(`UPDATE confirmations SET expires = expires - $1, asked = asked - $1 WHERE taken = 0`, 900_001*time.Millisecond)
 	s.comment(story.Cleo, number, "/confirm "+late)
 	answered(late, "comment `/break-lease prod infra`")
 	if holder := s.states.holder("prod"); holder != first {
@@ -379,19 +380,20 @@ func TestALockThatADeadApplyLeftIsToldOnceAndNeverBroken(t *testing.T) {
 	held := s.states.holder("dev")
 	s.killed()
 	s.checkIs(sha, "switchyard / apply (dev)", "failure")
+	const ago = `UPDATE operations SET started = started - $1, ended = ended - $1 WHERE kind = 'apply'`
+	s.states.longAgo(9 * time.Minute) // a minute less than it takes, for as long may these sweeps last
+	s.moveBack(ago, 9*time.Minute)
+	s.sweeps(3)
+	if looks := s.count(`SELECT COUNT(*) FROM operations WHERE kind = 'explain-lock'`); looks != 0 {
+		t.Errorf("%d looks at a lock of which nobody can say yet that it was left behind", looks)
+	}
 	if _, open := s.incident("dev"); open {
-		t.Error("it was told at once")
+		t.Error("it was told too early")
 	}
-	s.states.longAgo(601 * time.Second)
-	if _, err := s.database().ExecContext(s.ctx,
-		`UPDATE operations SET started = started - 601000, ended = ended - 601000 WHERE kind = 'apply'`); err != nil {
-		t.Fatal(err)
-	}
+	s.states.longAgo(61 * time.Second)
+	s.moveBack(ago, 61*time.Second)
 	s.entry("dev", held, "`/break-lease dev infra`")
-	for range 3 { // nothing else is left to do than to sweep
-		before := s.swept()
-		s.eventually("another sweep", func() bool { return s.swept() > before })
-	}
+	s.sweeps(3)
 	issue, _ := s.incident("dev")
 	if len(issue.Comments) != 1 {
 		t.Errorf("%d entries", len(issue.Comments))
@@ -401,12 +403,57 @@ func TestALockThatADeadApplyLeftIsToldOnceAndNeverBroken(t *testing.T) {
 	}
 }
 
-// swept rises with each job that the server begins.
-func (s *shop) swept() int {
+// sweeps waits for that many jobs of the server, one after another, where nothing else is left to do than to sweep.
+func (s *shop) sweeps(n int) {
 	s.t.Helper()
-	var count int
-	if err := s.database().QueryRowContext(s.ctx, `SELECT next FROM turns WHERE class = 'quick'`).Scan(&count); err != nil {
+	begun := func() int { return s.count(`SELECT next FROM turns WHERE class = 'quick'`) }
+	for range n {
+		before := begun()
+		s.eventually("another sweep", func() bool { return begun() > before })
+	}
+}
+
+// count reads one number of the database.
+func (s *shop) count(query string) int {
+	s.t.Helper()
+	var number int
+	if err := s.database().QueryRowContext(s.ctx, query).Scan(&number); err != nil {
 		s.t.Fatal(err)
 	}
-	return count
+	return number
+}
+
+// moveBack has something of the database have happened that much earlier.
+func (s *shop) moveBack(statement string, by time.Duration) {
+	s.t.Helper()
+	if _, err := s.database().ExecContext(s.ctx, statement, by.Milliseconds()); err != nil {
+		s.t.Fatal(err)
+	}
+}
+
+func TestALockIsToldOnThePullRequestWhereTheRepositoryHasNoIssues(t *testing.T) {
+	t.Parallel()
+	s := newLocker(t, newWorld(t, func(o *settings.Settings) { o.Sweep = 200 * time.Millisecond }), "")
+	s.repo.SetIssues(false)
+	g := s.gate(t)
+	number := s.open("feature/slow", "develop", g.file())
+	s.planned(number, "dev")
+	sha := s.merge(number)
+	g.began()
+	held := s.states.holder("dev")
+	s.killed()
+	s.checkIs(sha, "switchyard / apply (dev)", "failure")
+	s.states.longAgo(601 * time.Second)
+	s.moveBack(`UPDATE operations SET started = started - $1, ended = ended - $1 WHERE kind = 'apply'`, 601*time.Second)
+	s.said(number, "was left behind", held, "`/break-lease dev infra`", "GitHub takes no issue")
+	s.sweeps(3)
+	entries := 0
+	for _, comment := range s.comments(number) {
+		if strings.Contains(comment.Body, "was left behind") {
+			entries++
+		}
+	}
+	if entries != 1 {
+		t.Errorf("%d entries", entries)
+	}
 }

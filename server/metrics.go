@@ -19,6 +19,15 @@ type backlog struct {
 	errors   *prometheus.Desc
 }
 
+// newDispatches makes the histogram of how long it takes from a webhook to the dispatch of a workflow.
+func newDispatches() *prometheus.HistogramVec {
+	return prometheus.NewHistogramVec(prometheus.HistogramOpts{
+		Name:    "switchyard_dispatch_seconds",
+		Help:    "From the acceptance of a webhook until a workflow was dispatched because of it, without the time of GitHub's API.",
+		Buckets: []float64{.01, .025, .05, .1, .25, .5, 1, 2.5, 5, 10, 30},
+	}, []string{"kind"})
+}
+
 // scrapeLimit bounds the questions of one scrape.
 const scrapeLimit = 2 * time.Second
 

@@ -6,8 +6,10 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/switchyard-dev/switchyard/job"
 	"github.com/switchyard-dev/switchyard/operation"
 	"github.com/switchyard-dev/switchyard/sandbox"
+	"github.com/switchyard-dev/switchyard/sandbox/story"
 	"github.com/switchyard-dev/switchyard/store/pgtest"
 )
 
@@ -63,6 +65,37 @@ func TestARunThatAServerDispatchedEndsOnAnother(t *testing.T) {
 			deployedOnce(t, y.repo, merged)
 		})
 	}
+}
+
+func TestACancelThatGitHubHasNotTakenOutlivesTheServerThatTookIt(t *testing.T) {
+	t.Parallel()
+	y, p := newReplicasInWorkflows(t)
+	pull := y.open("feature/a", "develop", map[string]string{"infra/a.tf": "# a\n"})
+	y.planned(pull, "dev")
+	began := make(chan struct{})
+	y.jobs(func(ctx context.Context, works *sandbox.Job, task operation.Task) string {
+		close(began)
+		select {
+		case <-works.Cancelled:
+		case <-ctx.Done():
+		}
+		full := resultFor(task)
+		y.leave(works, task, job.StoppedBefore(task, full.Started, full.Ended))
+		return "cancelled"
+	})
+	merged := y.merge(pull)
+	await(y, "a job begins", began)
+	p.column("a knows which run it is", `SELECT CAST(run AS TEXT) FROM runs JOIN operations ON operations.id = runs.operation
+		WHERE kind = 'apply' AND run <> 0`)
+	y.Box.Next(1, "POST /actions/runs/{run_id}/cancel").BadGateway()
+	y.comment(story.Ana, pull, "/cancel dev")
+	y.said(pull, "Stopping")
+	p.a.kill() // which would try again in five seconds
+	p.longAgo()
+	p.b.start()
+	p.b.hears()
+	y.checkIs(merged, "switchyard / apply (dev)", "cancelled")
+	y.said(pull, "The apply to dev was cancelled")
 }
 
 // newReplicasInWorkflows is a yard of two servers on one PostgreSQL. Only a runs, and hears of what happens.

@@ -2,8 +2,11 @@ package server_test
 
 import (
 	"context"
+	"database/sql"
+	"path/filepath"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/switchyard-dev/switchyard/executor"
 	"github.com/switchyard-dev/switchyard/hub"
@@ -35,6 +38,26 @@ func (y *yard) again(ref string, inputs map[string]string) sandbox.Run {
 	return run
 }
 
+// knows waits until the server knows that a run is the one that it has dispatched: its webhook may come before the answer to that.
+func (y *yard) knows(run sandbox.Run) {
+	y.t.Helper()
+	db, err := sql.Open("sqlite", "file:"+filepath.Join(y.data, "switchyard.db")+"?_pragma=query_only(1)&_pragma=busy_timeout(5000)")
+	if err != nil {
+		y.t.Fatal(err)
+	}
+	defer func() { _ = db.Close() }()
+	limited, cancel := context.WithTimeout(y.ctx, patience)
+	defer cancel()
+	ticker := time.NewTicker(20 * time.Millisecond) //nolint:forbidigo // the database gives no signal
+	defer ticker.Stop()
+	for known := 0; known == 0; {
+		if err := db.QueryRowContext(limited, `SELECT COUNT(*) FROM runs WHERE run = $1`, run.ID).Scan(&known); err != nil {
+			y.t.Fatalf("the server knows run %d: %v", run.ID, err)
+		}
+		<-ticker.C
+	}
+}
+
 func TestOfTwoRunsForOneApplyTheFirstWorksAndTheSecondIsCancelled(t *testing.T) {
 	t.Parallel()
 	y := newYard(t)
@@ -55,6 +78,7 @@ func TestOfTwoRunsForOneApplyTheFirstWorksAndTheSecondIsCancelled(t *testing.T) 
 	await(y, "the apply begins", began)
 	runs := y.repo.Runs()
 	first := runs[len(runs)-1]
+	y.knows(first)
 	inputs := map[string]string{}
 	for name, value := range first.Inputs {
 		inputs[name], _ = value.(string)

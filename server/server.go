@@ -240,7 +240,7 @@ func (s *Server) open(ctx context.Context, o Options, held clockwork.Clock) erro
 	}
 	s.git = git.New(filepath.Join(data, dirMirrors),
 		hubs.CloneURL, hubs.Token, git.Options{Log: o.Log, Env: s.settings.NetworkEnv()})
-	if err := s.wire(ctx, o, hubs); err != nil {
+	if err := s.wire(ctx, o, hubs, metrics); err != nil {
 		return err
 	}
 	return s.listen(ctx, o, metrics)
@@ -258,7 +258,7 @@ func pace(writes settings.Writes) hub.Pace {
 }
 
 // wire makes the executor, the queue and deploy.
-func (s *Server) wire(ctx context.Context, o Options, hubs *hub.Hub) error {
+func (s *Server) wire(ctx context.Context, o Options, hubs *hub.Hub, metrics *prometheus.Registry) error {
 	data := s.settings.DataDir
 	options := deploy.Options{
 		Store: s.store, Git: s.git, Hub: hubs, Clock: o.Clock, Log: o.Log,
@@ -267,6 +267,11 @@ func (s *Server) wire(ctx context.Context, o Options, hubs *hub.Hub) error {
 		Env:       with(s.settings.TerraformEnv(), o.Env),
 		PlanLimit: s.settings.Limits.Plan, ApplyLimit: s.settings.Limits.Apply,
 		PublicURL: s.settings.PublicURL, LockTimeout: s.settings.Limits.Lock, StopGrace: s.settings.Limits.StopGrace, Replans: s.settings.Replans,
+	}
+	dispatches := newDispatches()
+	metrics.MustRegister(dispatches)
+	options.Dispatched = func(kind operation.Kind, own time.Duration) {
+		dispatches.WithLabelValues(string(kind)).Observe(own.Seconds())
 	}
 	if s.settings.PublicURL != "" {
 		options.Identities = hub.NewIdentities(s.settings.GitHub.Issuer, s.settings.PublicURL, nil, o.Clock)

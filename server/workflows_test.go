@@ -8,6 +8,7 @@ import (
 	"encoding/base64"
 	"encoding/json"
 	"os"
+	"regexp"
 	"slices"
 	"strconv"
 	"strings"
@@ -18,6 +19,7 @@ import (
 	"github.com/google/go-cmp/cmp"
 	"github.com/jonboulle/clockwork"
 
+	"github.com/switchyard-dev/switchyard/job"
 	"github.com/switchyard-dev/switchyard/operation"
 	"github.com/switchyard-dev/switchyard/plan"
 	"github.com/switchyard-dev/switchyard/sandbox"
@@ -279,12 +281,32 @@ func TestAWorkflowThatCannotStartIsSaidWithTheNextCommand(t *testing.T) {
 	})
 }
 
-func TestAnOlderGitHubEnterpriseServerRunsWorkflowsToo(t *testing.T) {
+// TestWithoutWhatGitHubEnterpriseServerLacks has the workflow file without the keys that such a server does not know, and no dispatch say
+// which run it has made. What else is different there, as how artifacts are kept, the stand-in does not show.
+func TestWithoutWhatGitHubEnterpriseServerLacks(t *testing.T) {
 	t.Parallel()
 	y := newYard(t)
 	y.Box.SetRunDetails(false)
+	y.environment(sandbox.Environment{Name: "dev-plan"})
+	workflow, err := os.ReadFile("../workflows-templates/switchyard.yml")
+	if err != nil {
+		t.Fatal(err)
+	}
+	without := regexp.MustCompile(`(?m)^ *(queue: max|deployment: false)( .*)?\n`).ReplaceAll(workflow, nil)
+	for _, branch := range []string{"main", "develop", "switchyard/plans"} {
+		files := map[string]string{".github/workflows/switchyard.yml": string(without)}
+		if _, err := y.repo.Push(y.ctx, story.Ana, branch, files, "for GitHub Enterprise Server"); err != nil {
+			t.Fatal(err)
+		}
+	}
 	pull := y.open("feature/a", "develop", map[string]string{"infra/a.tf": "# a\n"})
 	y.planned(pull, "dev")
+	merged := y.merge(pull)
+	y.checkIs(merged, "switchyard / apply (dev)", "success")
+	deployedOnce(t, y.repo, merged)
+	if plans := y.repo.Deployments("dev-plan"); len(plans) == 0 {
+		t.Error("GitHub records a deployment for a plan there")
+	}
 }
 
 func TestAPlanSaysThatItsBranchHasAnotherWorkflowFile(t *testing.T) {
@@ -341,13 +363,11 @@ func TestCancelEndsAWorkflowRun(t *testing.T) {
 	pull := y.open("feature/a", "develop", map[string]string{"infra/a.tf": "# a\n"})
 	y.planned(pull, "dev")
 	began := make(chan struct{})
-	y.jobs(func(_ context.Context, job *sandbox.Job, task operation.Task) string {
+	y.jobs(func(_ context.Context, works *sandbox.Job, task operation.Task) string {
 		close(began)
-		<-job.Cancelled
-		result := resultFor(task)
-		result.Stopped = "cancelled"
-		result.Targets[0].Outcome = operation.TargetStopped
-		y.leave(job, task, result)
+		<-works.Cancelled // while it prepares
+		full := resultFor(task)
+		y.leave(works, task, job.StoppedBefore(task, full.Started, full.Ended))
 		return "cancelled"
 	})
 	y.merge(pull)

@@ -86,7 +86,9 @@ func serverOptions() []option {
 		{
 			key: "network", list: true, initial: strings.Join(d.Network, ", "),
 			fix: "Write names of environment variables, e.g. HTTPS_PROXY.",
-			doc: "Names of the environment variables with proxies and certificates. git and Terraform get those that are set.",
+			doc: "Names of the environment variables with proxies and certificates. git and Terraform get those that are set. " +
+				"Where git's own are not, it gets the file of `SSL_CERT_FILE` and the first directory of `SSL_CERT_DIR` as such. " +
+				"A file takes the place of the system's, so it has to have the public authorities, too, where they are needed.",
 			set: func(s *Settings, v []string) error { return setNames(&s.Network, v) },
 		},
 	}
@@ -467,12 +469,13 @@ func setNames(field *[]string, names []string) error {
 		{"GIT_", "would change what git is told to do"},
 		{"LD_", "would change every program that is started"},
 	}
+	certificates := []string{"GIT_SSL_CAINFO", "GIT_SSL_CAPATH"}
 	for _, name := range names {
 		if !form.MatchString(name) {
 			return wrong(fmt.Sprintf("has %q, which is not the name of a variable", name))
 		}
 		for _, r := range refused {
-			if strings.HasPrefix(name, r.prefix) {
+			if strings.HasPrefix(name, r.prefix) && !slices.Contains(certificates, name) {
 				return wrong(fmt.Sprintf("has %s, which %s", name, r.why))
 			}
 		}

@@ -99,6 +99,7 @@ func Defaults() Settings {
 		Drain:     10 * time.Minute, Sweep: 5 * time.Minute, Clients: 256, LogLevel: "info", LogFormat: "json",
 		Network: []string{
 			"HTTPS_PROXY", "HTTP_PROXY", "NO_PROXY", "https_proxy", "http_proxy", "no_proxy", "SSL_CERT_FILE", "SSL_CERT_DIR",
+			"GIT_SSL_CAINFO", "GIT_SSL_CAPATH",
 		},
 	}
 }

@@ -408,3 +408,11 @@ func FuzzLoad(f *testing.F) {
 		}
 	})
 }
+
+func TestGitMayBeGivenItsOwnCertificates(t *testing.T) {
+	t.Parallel()
+	got, err := settings.Load(write(t, "network: [GIT_SSL_CAINFO, GIT_SSL_CAPATH]"), environment(t))
+	if diff := cmp.Diff([]string{"GIT_SSL_CAINFO", "GIT_SSL_CAPATH"}, got.Network); err != nil || diff != "" {
+		t.Errorf("%v; -want +got:\n%s", err, diff)
+	}
+}

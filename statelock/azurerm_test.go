@@ -533,22 +533,24 @@ func TestABreakThatIsCutOffEndsInAKnownStateAndIsRepeated(t *testing.T) {
 		calls := map[bool]int{true: 7, false: 5}[described] // look, change, copy, clear, release; look, copy, break; and both try
 		for nth := 1; nth <= calls; nth++ {
 			for _, how := range []string{"refused", "lost", "stopped", "stopped after it was done"} {
-				name := fmt.Sprintf("described=%v call %d %s", described, nth, how)
-				t.Run(name, func(t *testing.T) {
-					t.Parallel()
-					cut(c.state(t, strings.Map(func(r rune) rune {
-						if r == ' ' || r == '=' {
-							return '-'
-						}
-						return r
-					}, name)), described, nth, how)
-				})
+				for _, anew := range []bool{false, true} { // repeated as it was explained first, and as it is explained then
+					name := fmt.Sprintf("described=%v call %d %s anew=%v", described, nth, how, anew)
+					t.Run(name, func(t *testing.T) {
+						t.Parallel()
+						cut(c.state(t, strings.Map(func(r rune) rune {
+							if r == ' ' || r == '=' {
+								return '-'
+							}
+							return r
+						}, name)), described, nth, how, anew)
+					})
+				}
 			}
 		}
 	}
 }
 
-func cut(s *state, described bool, nth int, how string) {
+func cut(s *state, described bool, nth int, how string, anew bool) {
 	if described {
 		s.locked()
 	} else {
@@ -581,7 +583,7 @@ func cut(s *state, described bool, nth int, how string) {
 	if broken.Now == nil {
 		s.Fatalf("what is there now is not known: %v, %+v", err, broken)
 	}
-	tried := broken.Problem != "" // it is free, and only whether it can be taken is not known
+	tried := broken.Untried != "" // it is free, and only whether it can be taken is not known
 	switch {
 	case err == nil && (!tried || broken.How == operation.ReleasedNot || broken.Verified):
 		s.Errorf("%+v", broken)
@@ -589,11 +591,27 @@ func cut(s *state, described bool, nth int, how string) {
 		s.Errorf("%v, %+v", err, broken)
 	}
 	s.on(nil)
-	again, err := s.open().Break(s.Context(), task(explained))
+	repeated := task(explained)
+	if anew {
+		repeated = asPeopleDo(repeated, broken, s.inspect(s.open()))
+	}
+	again, err := s.open().Break(s.Context(), repeated)
 	if err != nil || again.How == operation.ReleasedNot || again.Now.Lease == operation.LeaseHeld {
 		s.Errorf("again: %v, %+v", err, again)
 	}
+	if described && again.How == operation.ReleasedBroken && broken.How == operation.ReleasedNot {
+		s.Errorf("a lease was broken whose id was known: %+v", again)
+	}
 	s.free(stateText(4))
+}
+
+// asPeopleDo is the task that a new look leads to: with the id of the lock that was taken over, where it has no description any more.
+func asPeopleDo(first operation.LockTask, broken operation.Broken, found operation.StateLock) operation.LockTask {
+	repeated := task(found)
+	if found.Info == nil && broken.Taken && broken.How == operation.ReleasedNot {
+		repeated.ID = first.ID
+	}
+	return repeated
 }
 
 // A server that takes a request and says nothing is waited for as long as one call may take.

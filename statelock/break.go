@@ -297,7 +297,7 @@ func (b *breaking) verify(ctx context.Context) {
 		})
 	}
 	if err != nil && !errors.As(err, new(*movedOn)) {
-		b.broken.Problem = fmt.Sprintf("Whether the lock can be taken now is not known: %v.", err)
+		b.broken.Untried = fmt.Sprintf("Whether the lock can be taken now is not known: %v.", err)
 		return
 	}
 	b.broken.Verified = true

@@ -126,6 +126,10 @@ func (r *remote) Inspect(ctx context.Context) (operation.StateLock, error) {
 		return found, nil
 	}
 	found.Info = holder.info
+	if holder.info.Who == looker && holder.info.Operation == looking {
+		found.Notes = append(found.Notes, "It is held as by a look of Switchyard at the lock, which has it for a moment only. "+
+			"Where it is still held in a few minutes, that look was killed, and nothing works under it.")
+	}
 	return found, nil
 }
 
@@ -201,12 +205,18 @@ type holder struct {
 // maxTries is how often something is asked again when an answer was lost.
 const maxTries = 3
 
+// How a look at the lock describes itself while it has the lock.
+const (
+	looker  = "switchyard"
+	looking = "inspect"
+)
+
 // try takes the lock and gives it back at once; nil when that went well, else who has it. When an answer is lost, the lock is asked for
 // again under the same id: only so can be known whether it is ours, and a server may release a lock for whoever asks.
 func (r *remote) try(ctx context.Context) (*holder, error) {
 	id := uuid.NewString()
 	mine, err := json.Marshal(map[string]string{
-		"ID": id, "Operation": "inspect", "Info": "", "Who": "switchyard", "Version": "", "Created": "0001-01-01T00:00:00Z", "Path": "",
+		"ID": id, "Operation": looking, "Info": "", "Who": looker, "Version": "", "Created": "0001-01-01T00:00:00Z", "Path": "",
 	})
 	if err != nil {
 		return nil, fmt.Errorf("describe the lock: %w", err)

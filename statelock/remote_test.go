@@ -122,6 +122,18 @@ func TestWhatIsFoundOfALockBehindAServer(t *testing.T) {
 			},
 			calls: "GET, LOCK ours",
 		},
+		"one that a look has left which was killed": {
+			prepare: func(s *server, _ map[string]any) {
+				s.lock = `{"ID":"33333333-0000-4000-8000-000000000000","Operation":"inspect","Who":"switchyard"}`
+			},
+			want: func(found *operation.StateLock) {
+				found.Lease = operation.LeaseHeld
+				found.Info = &operation.LockInfo{ID: "33333333-0000-4000-8000-000000000000", Operation: "inspect", Who: "switchyard"}
+				found.Notes = []string{"It is held as by a look of Switchyard at the lock, which has it for a moment only. " +
+					"Where it is still held in a few minutes, that look was killed, and nothing works under it."}
+			},
+			calls: "GET, LOCK ours",
+		},
 		"a held one whose holder is not said": {
 			prepare: func(s *server, _ map[string]any) { s.lock = "locked" },
 			want: func(found *operation.StateLock) {

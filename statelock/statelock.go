@@ -81,11 +81,12 @@ func (v values) text(name string, variables ...string) string {
 	return value
 }
 
+// flag takes a setting that was given on a command line for what init makes of it.
 func (v values) flag(name, variable string, otherwise bool) bool {
 	if value, ok := v.config[name].(bool); ok {
 		return value
 	}
-	if value := v.env[variable]; value != "" {
+	if value := v.text(name, variable); value != "" {
 		return strings.EqualFold(value, "true") || value == "1"
 	}
 	return otherwise

@@ -37,6 +37,14 @@ func TestSettingsGoBeforeTheEnvironment(t *testing.T) {
 	}
 }
 
+func TestASettingFromACommandLineIsReadAsInitReadsIt(t *testing.T) {
+	t.Parallel()
+	s, err := read(noted(map[string]any{"use_oidc": "true", "use_msi": "1", "use_cli": "false"}), map[string]string{"ARM_USE_CLI": "true"})
+	if err != nil || !s.oidc || !s.msi || s.cli || s.azureAD {
+		t.Errorf("%v, %+v", err, s)
+	}
+}
+
 func TestWhatIsNoAddressInAzureIsRefused(t *testing.T) {
 	t.Parallel()
 	for name, c := range map[string]struct {

@@ -1,6 +1,9 @@
 package store
 
-import "context"
+import (
+	"context"
+	"time"
+)
 
 // Accepted reports whether a delivery was accepted and is not forgotten yet.
 func (s *Store) Accepted(ctx context.Context, guid string) (bool, error) {
@@ -12,6 +15,12 @@ func (s *Store) Accepted(ctx context.Context, guid string) (bool, error) {
 func (s *Store) Delivered(ctx context.Context, guid string) ([]byte, bool, error) {
 	payload, ok, err := one(ctx, s.read, scanValue[string], `SELECT payload FROM deliveries WHERE guid = $1`, guid)
 	return []byte(payload), ok, wrap("read a delivery", err)
+}
+
+// Arrived is when a delivery was accepted that is not forgotten yet.
+func (s *Store) Arrived(ctx context.Context, guid string) (time.Time, bool, error) {
+	at, ok, err := one(ctx, s.read, scanValue[int64], `SELECT arrived FROM deliveries WHERE guid = $1`, guid)
+	return time.UnixMilli(at).UTC(), ok, wrap("look for a delivery", err)
 }
 
 // AskedAgain reports whether GitHub was asked to make a failed delivery again, by that attempt's id.

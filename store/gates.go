@@ -14,12 +14,15 @@ type Gate struct {
 	Run         int64     // GitHub's id
 	Attempt     int       // of the run
 	Environment string    // of GitHub; large and small letters are the same to it
-	Answer      string    // approved or rejected; empty while it waits
+	Answer      string    // approved, rejected, or GateOver; empty while it waits
 	Said        string    // the newest report while it waited
 	Reports     int       // how many there were
 	Misses      int       // how often since the last answer GitHub had nothing that waited
 	At          time.Time // of the newest change; set by SaveGate
 }
+
+// GateOver is the Answer to a job whose run ended before there was any.
+const GateOver = "over"
 
 func scanGate(row scanner) (Gate, error) {
 	var g Gate
@@ -59,6 +62,12 @@ func (s *Store) SaveGate(ctx context.Context, g Gate) error {
 			g.Repository, g.Run, g.Attempt, strings.ToLower(g.Environment), g.Environment, g.Answer, g.Said, g.Reports, g.Misses, t.now)
 		return err
 	})
+}
+
+// EndGates notes that a run has ended: nothing of it waits for a word any more.
+func (s *Store) EndGates(ctx context.Context, repository, run int64) error {
+	return s.put(ctx, "note that nothing of a run waits any more",
+		`UPDATE gates SET answer = $3 WHERE repository = $1 AND run = $2 AND answer = ''`, repository, run, GateOver)
 }
 
 // Gated lists the repositories in which runs may wait for a word now: those in whose workflows an operation runs, and those in

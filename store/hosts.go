@@ -2,6 +2,7 @@ package store
 
 import (
 	"context"
+	"fmt"
 	"time"
 
 	"github.com/switchyard-dev/switchyard/operation"
@@ -34,19 +35,27 @@ func (s *Store) Remark(ctx context.Context, id int64, attempt int, message strin
 	return op, fresh && err == nil, err
 }
 
-// AskToStop asks for an operation to be stopped by the host that its runner is on.
-func (s *Store) AskToStop(ctx context.Context, id int64) error {
-	return s.put(ctx, "ask to stop an operation", `UPDATE operations SET stop = 1 WHERE id = $1`, id)
+// AskToStop asks for an attempt at an operation to be stopped by whoever sees to its runner, or is about to start it. The order is of
+// that attempt only, and stays until its end is recorded, or Stopped. It returns ErrLost when the attempt is not the newest.
+func (s *Store) AskToStop(ctx context.Context, id int64, attempt int) error {
+	return s.change(ctx, "ask to stop an operation", func(t *tx) error {
+		rows, err := exec(ctx, t, `UPDATE operations SET stop = 1 WHERE id = $1 AND attempt = $2`, id, attempt)
+		if err == nil && rows == 0 {
+			err = fmt.Errorf("%w: operation %d is not at attempt %d any more", ErrLost, id, attempt)
+		}
+		return err
+	})
 }
 
-// ToStop lists the operations on a host that somebody asked to stop and whose end is not recorded yet.
-// A plan that was superseded has ended for everybody but its runner.
+// ToStop lists the operations on a host that somebody asked to stop and whose runner may not have ended yet; those on no host are about
+// to be started. One that was superseded, or whose hold was released, has ended for everybody but its runner.
 func (s *Store) ToStop(ctx context.Context, host string) ([]int64, error) {
-	ids, err := list(ctx, s.read, scanValue[int64], `SELECT id FROM operations WHERE stop = 1 AND host = $1`, host)
+	ids, err := list(ctx, s.read, scanValue[int64], `SELECT id FROM operations WHERE stop = 1 AND host = $1 ORDER BY id`, host)
 	return ids, wrap("find what has to be stopped", err)
 }
 
-// Stopped says that the runner of an operation has been told to stop, or is not there.
-func (s *Store) Stopped(ctx context.Context, id int64) error {
-	return s.put(ctx, "record that an operation was told to stop", `UPDATE operations SET stop = 0 WHERE id = $1`, id)
+// Stopped says that nothing is left to be stopped of an attempt at an operation.
+func (s *Store) Stopped(ctx context.Context, id int64, attempt int) error {
+	return s.put(ctx, "record that nothing of an operation is left to be stopped",
+		`UPDATE operations SET stop = 0 WHERE id = $1 AND attempt = $2`, id, attempt)
 }

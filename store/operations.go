@@ -243,7 +243,7 @@ func linkPulls(ctx context.Context, t *tx, op operation.Operation) error {
 	return nil
 }
 
-// updateOperation stores what may change in the life of an operation.
+// updateOperation stores what may change in the life of an operation. An order to stop it is of one attempt, and ends with that.
 func updateOperation(ctx context.Context, t *tx, op operation.Operation) error {
 	var result any
 	if op.Result != nil {
@@ -260,7 +260,7 @@ func updateOperation(ctx context.Context, t *tx, op operation.Operation) error {
 	_, err = exec(ctx, t, `
 		UPDATE operations SET state = $2, attempt = $3, confirmed = $4, question = $5, gathered_in = $6, message = $7,
 			started = $8, ended = $9, result = $10, doubt = $11, host = $12, confirmed_by = $13,
-			launch = $14, delivery = $15, doubts = $16
+			launch = $14, delivery = $15, doubts = $16, stop = CASE WHEN attempt = $3 THEN stop ELSE 0 END
 		WHERE id = $1`,
 		op.ID, string(op.State), op.Attempt, op.Confirmed, op.Question, op.GatheredIn, op.Message,
 		millis(op.Started), millis(op.Ended), result, op.Doubt, op.Host, op.ConfirmedBy,

@@ -27,13 +27,17 @@ func scanRun(row scanner) (operation.WorkflowRun, error) {
 }
 
 // AskForRun records that the workflow run of an attempt is about to be asked for, and gives it back with the time. It returns
-// ErrLost when that was recorded before: then nobody may ask for one without looking whether it is there.
+// ErrLost when that was recorded before: then nobody may ask for one without looking whether it is there. It also does when the
+// attempt does not run any more, or was launched otherwise: somebody else may have begun it anew.
 func (s *Store) AskForRun(ctx context.Context, run operation.WorkflowRun) (operation.WorkflowRun, error) {
 	task, err := json.Marshal(run.Task)
 	if err != nil {
 		return run, fmt.Errorf("record a workflow run: %w", err)
 	}
 	err = s.change(ctx, "record a workflow run", func(t *tx) error {
+		if err := findLaunched(ctx, t, run.Task); err != nil {
+			return err
+		}
 		run.At = moment(t.now)
 		rows, err := exec(ctx, t, `
 			INSERT INTO runs (operation, attempt, launch, repository, task, run, url, head, said, hint, at)
@@ -48,17 +52,57 @@ func (s *Store) AskForRun(ctx context.Context, run operation.WorkflowRun) (opera
 	return run, err
 }
 
-// SaveRun keeps what became known of a run: its id, page and commit, and what there is to say of it.
-func (s *Store) SaveRun(ctx context.Context, run operation.WorkflowRun) error {
-	return s.put(ctx, "keep a workflow run",
-		`UPDATE runs SET run = $4, url = $5, head = $6, said = $7 WHERE operation = $1 AND attempt = $2 AND launch = $3`,
-		run.Task.Operation, run.Task.Attempt, run.Task.Launch, run.Run, run.URL, run.Head, run.Said)
+// AskForRunAgain records that a run is about to be asked for once more, because nobody knows whether the last time led to one, and gives it
+// back with the time. It returns ErrLost as AskForRun does, and when the run has come to be known, or was forgotten, meanwhile.
+func (s *Store) AskForRunAgain(ctx context.Context, run operation.WorkflowRun) (operation.WorkflowRun, error) {
+	err := s.change(ctx, "record a workflow run again", func(t *tx) error {
+		if err := findLaunched(ctx, t, run.Task); err != nil {
+			return err
+		}
+		run.At = moment(t.now)
+		rows, err := exec(ctx, t, `UPDATE runs SET at = $4 WHERE operation = $1 AND attempt = $2 AND launch = $3 AND run = 0`,
+			run.Task.Operation, run.Task.Attempt, run.Task.Launch, t.now)
+		return theirs(rows, err, run)
+	})
+	return run, err
 }
 
-// ForgetRun takes back that a run was asked for: there is none.
+// findLaunched returns ErrLost unless the attempt of a task is running and was launched as the task says.
+func findLaunched(ctx context.Context, t *tx, task operation.Task) error {
+	op, err := findRunning(ctx, t, task.Operation, task.Attempt)
+	if err == nil && op.Launch != task.Launch {
+		err = fmt.Errorf("%w: %s was launched as %q, not %q", ErrLost, op, op.Launch, task.Launch)
+	}
+	return err
+}
+
+// theirs is ErrLost where a change of a run's row has met none.
+func theirs(rows int64, err error, run operation.WorkflowRun) error {
+	if err == nil && rows == 0 {
+		err = fmt.Errorf("%w: the run of operation %d, attempt %d, is not kept as it was read", ErrLost, run.Task.Operation, run.Task.Attempt)
+	}
+	return err
+}
+
+// SaveRun keeps what became known of a run: its id, page and commit, and what there is to say of it. It returns ErrLost when the run was
+// forgotten: somebody took it for one that was never made.
+func (s *Store) SaveRun(ctx context.Context, run operation.WorkflowRun) error {
+	return s.change(ctx, "keep a workflow run", func(t *tx) error {
+		rows, err := exec(ctx, t,
+			`UPDATE runs SET run = $4, url = $5, head = $6, said = $7 WHERE operation = $1 AND attempt = $2 AND launch = $3`,
+			run.Task.Operation, run.Task.Attempt, run.Task.Launch, run.Run, run.URL, run.Head, run.Said)
+		return theirs(rows, err, run)
+	})
+}
+
+// ForgetRun takes back that a run was asked for: there is none. It returns ErrLost when the run has come to be known, or was asked for
+// again, since it was read.
 func (s *Store) ForgetRun(ctx context.Context, run operation.WorkflowRun) error {
-	return s.put(ctx, "forget a workflow run", `DELETE FROM runs WHERE operation = $1 AND attempt = $2 AND launch = $3`,
-		run.Task.Operation, run.Task.Attempt, run.Task.Launch)
+	return s.change(ctx, "forget a workflow run", func(t *tx) error {
+		rows, err := exec(ctx, t, `DELETE FROM runs WHERE operation = $1 AND attempt = $2 AND launch = $3 AND run = 0 AND at = $4`,
+			run.Task.Operation, run.Task.Attempt, run.Task.Launch, millis(run.At))
+		return theirs(rows, err, run)
+	})
 }
 
 // Run is the workflow run of an attempt; ErrNotFound where none was asked for.

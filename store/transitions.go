@@ -229,7 +229,7 @@ func carry(op *operation.Operation, gathered []operation.Operation) {
 
 // Start begins an operation that needs no hold; false when it has ended. Only who has the claim of its
 // job may call it: then one that runs already has lost its worker, whose attempt is thereby fenced off,
-// and begins anew.
+// and begins anew, or ends as cancelled where somebody asked to stop it.
 func (s *Store) Start(ctx context.Context, id int64) (operation.Operation, bool, error) {
 	var op operation.Operation
 	var started bool
@@ -246,6 +246,9 @@ func (s *Store) Start(ctx context.Context, id int64) (operation.Operation, bool,
 			started = true
 			return transition(ctx, t, &op, operation.Running, ourselves, "started")
 		case operation.Running:
+			if stopped, err := endStopped(ctx, t, &op); err != nil || stopped {
+				return err
+			}
 			started = true
 			op.Attempt++
 			op.Started, op.Host, op.Launch = moment(t.now), "", ""
@@ -368,6 +371,9 @@ func (s *Store) Finish(ctx context.Context, f Finish) (operation.Operation, erro
 			op.Result = f.Result
 		}
 		if err := transition(ctx, t, &op, f.State, ourselves, f.Message); err != nil {
+			return err
+		}
+		if err := forgetOrder(ctx, t, op); err != nil {
 			return err
 		}
 		return follow(ctx, t, op, f)
@@ -494,8 +500,9 @@ func releaseSeen(ctx context.Context, t *tx, seen operation.Operation, by, messa
 }
 
 // Requeue puts back an operation that was started but whose runner never was, and gives its hold
-// back: it keeps its place in line. It returns ErrLost when the attempt is not running any more, and
-// when its host is not the one that the caller has read: then a runner may have been started since.
+// back: it keeps its place in line, unless somebody asked to stop it: then it is cancelled. It returns
+// ErrLost when the attempt is not running any more, and when its host is not the one that the caller has
+// read: then a runner may have been started since.
 func (s *Store) Requeue(ctx context.Context, id int64, attempt int, host, why string) (operation.Operation, error) {
 	var op operation.Operation
 	err := s.change(ctx, "put operation back", func(t *tx) (err error) {
@@ -505,9 +512,13 @@ func (s *Store) Requeue(ctx context.Context, id int64, attempt int, host, why st
 		if op.Host != host {
 			return fmt.Errorf("%w: the runner of %s is on host %q, not %q", ErrLost, op, op.Host, host)
 		}
+		op.Host, op.Launch = "", ""
+		if stopped, err := endStopped(ctx, t, &op); err != nil || stopped {
+			return err
+		}
 		// This is no transition in its life, so operation.State does not know it; the attempt rises so
 		// that the lost start stays fenced.
-		op.State, op.Started, op.Host, op.Launch = operation.Queued, moment(0), "", ""
+		op.State, op.Started = operation.Queued, moment(0)
 		op.Attempt++
 		if err := updateOperation(ctx, t, op); err != nil {
 			return err
@@ -519,4 +530,32 @@ func (s *Store) Requeue(ctx context.Context, id int64, attempt int, host, why st
 		return releaseHold(ctx, t, op, ourselves, why)
 	})
 	return op, err
+}
+
+// endStopped cancels a running attempt that nobody goes on with, if somebody asked to stop it. It reports whether that is so. The order
+// stays for what may be left of it on a host.
+func endStopped(ctx context.Context, t *tx, op *operation.Operation) (bool, error) {
+	asked, _, err := one(ctx, t, scanValue[int64], `SELECT stop FROM operations WHERE id = $1`, op.ID)
+	if err != nil || asked == 0 {
+		return false, err
+	}
+	op.Message = "It was cancelled."
+	if op.Kind.Exclusive() {
+		op.Message = "It was cancelled before it was begun. Nothing was changed."
+	}
+	t.due = true
+	if err := transition(ctx, t, op, operation.Cancelled, ourselves, op.Message); err != nil {
+		return false, err
+	}
+	return true, forgetOrder(ctx, t, *op)
+}
+
+// forgetOrder takes back the order to stop an operation that does not run any more, where nothing of it can be left.
+func forgetOrder(ctx context.Context, t *tx, op operation.Operation) error {
+	reported := op.Result != nil && op.Result.Attempt == op.Attempt && op.Result.Launch == op.Launch
+	if op.Host != "" && !reported {
+		return nil
+	}
+	_, err := exec(ctx, t, `UPDATE operations SET stop = 0 WHERE id = $1`, op.ID)
+	return err
 }

@@ -7,44 +7,85 @@ import (
 	"strings"
 
 	"github.com/hashicorp/hcl/v2"
+	"github.com/hashicorp/hcl/v2/hclsyntax"
+	"github.com/zclconf/go-cty/cty"
 )
 
-// Backend gives the type of the backend that the root in dir declares: "azurerm", "local"…; "" where it declares none, or where
-// that cannot be read. Of several, that of an override file holds, as for Terraform, else the last one.
-// https://developer.hashicorp.com/terraform/language/files/override
+// BackendBlock is the backend that a root declares.
+type BackendBlock struct {
+	Type string // "azurerm", "local"…; empty: none, or it cannot be read
+	// Settings are the attributes of the block: strings and booleans; nil for what is something else, or no literal.
+	Settings map[string]any
+}
+
+// Backend gives the type of the backend that the root in dir declares: see ReadBackend.
 func Backend(read FileReader, dir string) (string, error) {
+	block, err := ReadBackend(read, dir)
+	return block.Type, err
+}
+
+// ReadBackend reads the backend that the root in dir declares. Of several, that of an override file holds, as for Terraform, else the
+// last one. What init is told beside it (-backend-config) goes before its settings.
+// https://developer.hashicorp.com/terraform/language/files/override
+func ReadBackend(read FileReader, dir string) (BackendBlock, error) {
 	files, err := sources(read, path.Clean(dir))
 	if err != nil {
-		return "", err
+		return BackendBlock{}, err
 	}
-	declared, overridden := "", ""
+	var declared, overridden BackendBlock
 	for _, name := range slices.Sorted(maps.Keys(files)) {
 		for _, block := range files[name].blocks("terraform") {
-			kind := backendOf(block.Body)
+			found := backendOf(block.Body)
 			switch stem, _, _ := strings.Cut(name, "."); {
-			case kind == "":
+			case found.Type == "":
 			case stem == "override" || strings.HasSuffix(stem, "_override"):
-				overridden = kind
+				overridden = found
 			default:
-				declared = kind
+				declared = found
 			}
 		}
 	}
-	if overridden != "" {
+	if overridden.Type != "" {
 		return overridden, nil
 	}
 	return declared, nil
 }
 
-// backendOf is the label of the backend block within a terraform block.
-func backendOf(body hcl.Body) string {
+// backendOf is the backend block within a terraform block.
+func backendOf(body hcl.Body) (found BackendBlock) {
 	content, _, _ := body.PartialContent(&hcl.BodySchema{Blocks: []hcl.BlockHeaderSchema{{Type: "backend", LabelNames: []string{"type"}}}})
 	if content == nil {
-		return ""
+		return found
 	}
-	kind := ""
 	for _, block := range content.Blocks {
-		kind = block.Labels[0]
+		found = BackendBlock{Type: block.Labels[0], Settings: map[string]any{}}
+		attributes, _ := block.Body.JustAttributes() // mistakes are Terraform's to report
+		for name, attribute := range attributes {
+			found.Settings[name] = settingOf(attribute.Expr)
+		}
 	}
-	return kind
+	return found
+}
+
+// settingOf is a literal string or boolean; nil for anything else, which is not worked out: an expression may take its time.
+func settingOf(expression hcl.Expression) any {
+	switch native := expression.(type) {
+	case *hclsyntax.LiteralValueExpr:
+	case *hclsyntax.TemplateExpr:
+		if !native.IsStringLiteral() {
+			return nil
+		}
+	case hclsyntax.Expression:
+		return nil
+	}
+	value, diagnostics := expression.Value(nil)
+	switch {
+	case diagnostics.HasErrors() || !value.IsWhollyKnown() || value.IsNull():
+		return nil
+	case value.Type() == cty.String:
+		return value.AsString()
+	case value.Type() == cty.Bool:
+		return value.True()
+	}
+	return nil
 }

@@ -51,6 +51,29 @@ func (e *Error) Unwrap() []error {
 	return causes
 }
 
+// Killed is the signal that ended the process, in the operating system's words: "killed"; empty when none did. One that died of our
+// closing what it wrote to was not killed.
+func (e *Error) Killed() string {
+	exit, ok := errors.AsType[*exec.ExitError](e.Err)
+	if !ok || exit.ExitCode() >= 0 {
+		return ""
+	}
+	signal, _ := strings.CutPrefix(exit.String(), "signal: ")
+	if strings.HasPrefix(signal, syscall.SIGPIPE.String()) {
+		return ""
+	}
+	return signal
+}
+
+// LeftAtOnce reports whether the process was told twice to stop, on which it leaves without having saved anything.
+// https://github.com/hashicorp/terraform/blob/v1.11.4/internal/command/views/operation.go
+func (e *Error) LeftAtOnce() bool { return strings.Contains(e.Output, "Two interrupts received") }
+
+// MayKeepLock reports whether the process ended without having given back the state lock that it may have had.
+func (e *Error) MayKeepLock() bool {
+	return e.Killed() != "" || e.LeftAtOnce() || strings.Contains(e.Output, "Error releasing the state lock")
+}
+
 // command is one process to run.
 type command struct {
 	args   []string

@@ -166,11 +166,13 @@ func TestBothActionsTakeTheSame(t *testing.T) {
 	if diff := cmp.Diff(inputs(composite), inputs(container), cmp.AllowUnexported(input{})); diff != "" {
 		t.Errorf("inputs of the composite (-) and of the container action (+):\n%s", diff)
 	}
-	// The composite action leaves these itself; a workflow that did so again would fail.
-	want := append(slices.Sorted(maps.Keys(composite.Outputs)), "artifact", "unsaved-artifact")
-	slices.Sort(want)
-	if diff := cmp.Diff(want, slices.Sorted(maps.Keys(container.Outputs))); diff != "" {
-		t.Errorf("outputs of the container action:\n%s", diff)
+	if diff := cmp.Diff(slices.Sorted(maps.Keys(composite.Outputs)), slices.Sorted(maps.Keys(container.Outputs))); diff != "" {
+		t.Errorf("outputs of the composite (-) and of the container action (+):\n%s", diff)
+	}
+	for _, step := range composite.Runs.Steps {
+		if step.Uses != "" { // which one works, differs between GitHub and GitHub Enterprise Server, and nobody could change it
+			t.Errorf("the composite action uses %s: leave that to the workflow", step.Uses)
+		}
 	}
 	for name, output := range composite.Outputs {
 		if want := "${{ steps.run.outputs." + name + " }}"; output.Value != want {
@@ -186,7 +188,9 @@ func TestTheCompositeActionHandsEachInputOn(t *testing.T) {
 	if i < 0 {
 		t.Fatal("no step has the id run")
 	}
-	want := map[string]string{"SWITCHYARD": "${{ steps.fetch.outputs.binary }}"}
+	want := map[string]string{
+		"SWITCHYARD": "${{ steps.fetch.outputs.binary }}", "MSYS2_ENV_CONV_EXCL": "ARM_;BACKEND_;INPUT_;TF_TOKEN_;TF_VAR_",
+	}
 	for name := range composite.Inputs {
 		if name != "binary" { // of the step before
 			want["INPUT_"+strings.ToUpper(strings.ReplaceAll(name, "-", "_"))] = "${{ inputs." + name + " }}"
@@ -404,7 +408,7 @@ func TestNoWorkflowTrustsStrangers(t *testing.T) {
 var (
 	uses   = regexp.MustCompile(`(?m)^[\s-]*uses: *(\S+)(.*)$`)
 	pinned = regexp.MustCompile(`^[\w.-]+/[\w./-]+@[0-9a-f]{40} # v\d+(\.\d+){0,2}( |$)`)
-	ours   = regexp.MustCompile(`^switchyard-dev/switchyard(/[\w./-]+)?@(v0 |v0$|v\d+\.\d+\.\d+( |$)|[0-9a-f]{40} # v\d+\.\d+\.\d+( |;|$))`)
+	ours   = regexp.MustCompile(`^switchyard-dev/switchyard(/[\w./-]+)?@(RELEASE |RELEASE$|v\d+\.\d+\.\d+( |$)|[0-9a-f]{40} # v\d+\.\d+\.\d+( |;|$))`)
 )
 
 func TestEverythingThatIsUsedIsPinned(t *testing.T) {
@@ -433,6 +437,65 @@ func TestEverythingThatIsUsedIsPinned(t *testing.T) {
 	digest := regexp.MustCompile(`^docker://ghcr\.io/switchyard-dev/switchyard-action@sha256:[0-9a-f]{64}$`)
 	if image := parse[action](t, read(t, "../container/action.yml")).Runs.Image; !digest.MatchString(image) {
 		t.Errorf("container/action.yml takes the image %q, which is not pinned by its digest", image)
+	}
+}
+
+// TestTheFormForGitHubEnterpriseServer has the page's own commands change the templates, and looks that nothing is left which such a server
+// does not know, nothing else is changed, and each place says so.
+func TestTheFormForGitHubEnterpriseServer(t *testing.T) {
+	t.Parallel()
+	page := string(read(t, "../docs/executor-actions.md"))
+	_, section, _ := strings.Cut(page, "\n## GitHub Enterprise Server\n")
+	_, script, _ := strings.Cut(section, "```sh\n")
+	script, _, found := strings.Cut(script, "```")
+	if !found {
+		t.Fatal("the page has no commands for GitHub Enterprise Server")
+	}
+	dir := t.TempDir()
+	at := filepath.Join(dir, ".github", "workflows")
+	if err := os.MkdirAll(at, 0o750); err != nil {
+		t.Fatal(err)
+	}
+	names := []string{"switchyard.yml", "switchyard-alone.yml", "switchyard-break-lease.yml"}
+	for _, name := range names {
+		if err := os.WriteFile(filepath.Join(at, name), read(t, name), 0o600); err != nil {
+			t.Fatal(err)
+		}
+	}
+	run := exec.CommandContext(t.Context(), "bash", "-e", "-c", script)
+	run.Dir = dir
+	if out, err := run.CombinedOutput(); err != nil {
+		t.Fatalf("%v: %s", err, out)
+	}
+	if left, err := os.ReadDir(at); err != nil || len(left) != len(names) {
+		t.Errorf("it leaves %v, %v", left, err)
+	}
+	newer := regexp.MustCompile(`^ *(queue: max|deployment: false|uses: actions/upload-artifact@)`)
+	for _, name := range names {
+		changed := read(t, filepath.Join(at, name))
+		for _, job := range parseWorkflow(t, changed).Jobs {
+			if job.Concurrency != nil && job.Concurrency.Queue != "" || job.Environment != nil && job.Environment.Deployment != "" {
+				t.Errorf("%s: job %s has a key that is not known there", name, job.ID)
+			}
+		}
+		before, after := strings.Split(string(read(t, name)), "\n"), strings.Split(string(changed), "\n")
+		for i, line := range before {
+			if newer.MatchString(line) {
+				if !strings.Contains(strings.Join(before[max(0, i-2):i+1], ""), "GitHub Enterprise Server") {
+					t.Errorf("%s: nothing at the line says that GitHub Enterprise Server does not take it: %s", name, line)
+				}
+				continue
+			}
+			if !slices.Contains(after, line) {
+				t.Errorf("%s: this line is changed, too: %s", name, line)
+			}
+		}
+		for _, match := range uses.FindAllStringSubmatch(string(changed), -1) {
+			if strings.HasPrefix(match[1], "actions/upload-artifact@") && match[1]+match[2] !=
+				"actions/upload-artifact@c24449f33cd45d4826c6702db7e49f7cdb9b551d # v3.2.1-node20" {
+				t.Errorf("%s uses %s", name, match[1])
+			}
+		}
 	}
 }
 

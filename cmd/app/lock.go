@@ -292,6 +292,8 @@ func (c lockBreakCommand) matches(found operation.StateLock) error {
 	}
 	next := "`switchyard lock show" + chdirFlag(c.Chdir) + "`, and then the command that it prints"
 	switch {
+	case c.LockID != id && id == "" && found.Backend == "azurerm":
+		return nil // a run that was cut off may have cleared the description: it goes on only where it has the lease, under an id of its own
 	case c.LockID != id && id == "":
 		return fmt.Errorf("nothing was done: the lock has no description, so it is not known to be %.100q; next: %s", c.LockID, next)
 	case c.LockID != id:

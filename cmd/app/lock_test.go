@@ -221,4 +221,31 @@ func TestLockInAzureIsShownAndBroken(t *testing.T) {
 	}
 	text = shown + lock(test, "break", "--empty", "--etag", etag[1], "--reason", "init was killed", "--yes") + lock(test, "show")
 	same(t, filepath.Join("testdata", "lock-azure-empty.golden"), steady(text))
+
+	leased(t, cloud, "network-dev", id, lockHolder)
+	dev, command := root("network-dev"), []string{"break", "--lock-id", id, "--reason", "the runner was lost", "--yes"}
+	found := regexp.MustCompile(`etag +(\S+)`).FindStringSubmatch(lock(dev, "show"))
+	if found == nil {
+		t.Fatal("no etag")
+	}
+	command = append(command, "--etag", found[1]) // as it was explained first, also when it is repeated
+	cloud.Intercept(func(w http.ResponseWriter, r *http.Request) bool {
+		if r.Header.Get("X-Ms-Lease-Action") != "release" {
+			return false
+		}
+		w.WriteHeader(http.StatusServiceUnavailable)
+		return true
+	})
+	if text := lock(dev, command...); !strings.Contains(text, "the same command once more") {
+		t.Errorf("it is not said what to do when it was cut off: %s", text)
+	}
+	cloud.Intercept(nil)
+	if text := lock(dev, command...) + lock(dev, "show"); !strings.Contains(text, "taken over") || !strings.Contains(text, "The lock is free") {
+		t.Errorf("the same command once more does not help: %s", text)
+	}
+	leased(t, cloud, "network-qa", "33333333-0000-4000-8000-000000000000", "")
+	qa := root("network-qa")
+	if text := lock(qa, command...) + lock(qa, "show"); !strings.Contains(text, "nothing was done to it") || !strings.Contains(text, "--empty --etag") {
+		t.Errorf("a lease that may be anybody's was touched: %s", text)
+	}
 }

@@ -197,6 +197,7 @@ func brokenSteps(broken operation.Broken) string {
 	step(broken.How == operation.ReleasedBroken, "The lock was broken.")
 	step(broken.How == operation.ReleasedBefore, "The lock was free already.")
 	step(broken.Verified, "It was taken and released once more, to see that it can be.")
+	step(broken.Untried != "", broken.Untried)
 	step(broken.Problem != "", broken.Problem)
 	return text.String()
 }

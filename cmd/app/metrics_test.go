@@ -64,6 +64,13 @@ func metrics() []metric {
 			alert: "1 for 2 minutes: the database does not answer.",
 		},
 		{
+			name: "switchyard_dispatch_seconds", labels: "kind, le", rare: true,
+			words: "From the acceptance of a webhook until a workflow was dispatched because of it, without the time that calls of GitHub's API " +
+				"took: what git fetches is in it, what waited behind another operation is left out. Of each webhook the first dispatch counts. " +
+				"About 0.1 s on two cores. With replicas, calls that another one made are in it. Absent until the first. A histogram.",
+			alert: "The 95th percentile is over 2 s: the host, the disk of `data_dir` or the database is slow.",
+		},
+		{
 			name: "switchyard_github_requests_total", labels: "code, method, route",
 			words: "Calls of GitHub's API. `code` is `error` where no answer came.",
 			alert: "`error` or `5..` is most of them for 10 minutes: GitHub or the way there is down. `401`: the key or the App is gone.",

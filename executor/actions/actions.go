@@ -24,7 +24,7 @@ type GitHub interface {
 	Dispatch(ctx context.Context, repo operation.Repository, d hub.Dispatch) (hub.Dispatched, error)
 	RunsNamed(ctx context.Context, repo operation.Repository, workflow, name string, since time.Time) ([]hub.Run, error)
 	Run(ctx context.Context, repo operation.Repository, id int64) (hub.Run, error)
-	WorkflowJobs(ctx context.Context, repo operation.Repository, run int64) ([]hub.WorkflowJob, error)
+	FirstJobs(ctx context.Context, repo operation.Repository, run int64) ([]hub.WorkflowJob, error)
 	Artifacts(ctx context.Context, repo operation.Repository, run int64) ([]hub.Artifact, error)
 	DownloadArtifact(ctx context.Context, repo operation.Repository, id, limit int64) ([]byte, error)
 	CancelRun(ctx context.Context, repo operation.Repository, id int64, force bool) error
@@ -33,12 +33,20 @@ type GitHub interface {
 
 // Rows are where runs are kept, so that any server may go on with them.
 type Rows interface {
-	// AskForRun records that a run is about to be asked for; executor.ErrStarted when that was recorded before.
+	// AskForRun records that a run is about to be asked for; executor.ErrStarted when that was recorded before, and when the attempt is
+	// not, or not so, under way any more.
 	AskForRun(ctx context.Context, run operation.WorkflowRun) (operation.WorkflowRun, error)
+	// AskForRunAgain records that it is about to be asked for once more: an error when it has come to be known, was forgotten, or the
+	// attempt is not under way any more.
+	AskForRunAgain(ctx context.Context, run operation.WorkflowRun) (operation.WorkflowRun, error)
+	// SaveRun keeps what is known of a run; executor.ErrUnknown when it was forgotten.
 	SaveRun(ctx context.Context, run operation.WorkflowRun) error
+	// ForgetRun forgets a run that was never made: an error when it has come to be known, or was asked for again, since it was read.
 	ForgetRun(ctx context.Context, run operation.WorkflowRun) error
 	// Run is the run of an attempt; executor.ErrUnknown where none was asked for.
 	Run(ctx context.Context, operationID int64, attempt int, launch string) (operation.WorkflowRun, error)
+	// Now is the time by the clock that says when a run was asked for.
+	Now(ctx context.Context) (time.Time, error)
 }
 
 // Options say how runs are watched.
@@ -82,6 +90,7 @@ const (
 	lookTries     = 3
 	lookEvery     = 3 * time.Second
 	clockSkew     = 2 * time.Minute // by which GitHub's clock may be behind ours
+	asking        = 2 * time.Minute // from the first dispatch to the last one
 )
 
 // Start dispatches the run of an attempt. An error that GitHub gives for good is *hub.NeedsPerson, in words; after any other one
@@ -103,12 +112,16 @@ func (a *Actions) Start(ctx context.Context, task operation.Task) (executor.Run,
 	if err != nil {
 		return nil, err
 	}
-	if err := a.Rows.SaveRun(context.WithoutCancel(ctx), found); err != nil {
+	err = a.Rows.SaveRun(context.WithoutCancel(ctx), found)
+	if errors.Is(err, executor.ErrUnknown) {
+		return nil, a.tooLate(ctx, found, err)
+	}
+	if err != nil {
 		// Whoever resumes it finds it by its name.
 		zerolog.Ctx(ctx).Warn().Err(err).Msg("could not keep which workflow run was started")
 	}
 	zerolog.Ctx(ctx).Info().Int64("run", found.Run).Str("url", found.URL).Msg("workflow run started")
-	return &run{a: a, row: found, id: found.Run}, nil
+	return a.follows(found), nil
 }
 
 // Resume finds the run of an attempt that another process asked for. Where its id was not kept, it is looked for at GitHub; one
@@ -119,29 +132,28 @@ func (a *Actions) Resume(ctx context.Context, operationID int64, attempt int, la
 		return nil, fmt.Errorf("read which run it is: %w", err)
 	}
 	if row.Run != 0 {
-		return &run{a: a, row: row, id: row.Run}, nil
+		return a.follows(row), nil
 	}
 	found, there, err := a.find(ctx, row)
 	if err != nil {
 		return nil, err
 	}
-	if !there && a.Clock.Since(row.At) < settled {
-		return nil, fmt.Errorf("whether GitHub made a run for operation %d, attempt %d, is not known yet", operationID, attempt)
-	}
 	if !there {
-		if err := a.Rows.ForgetRun(ctx, row); err != nil {
-			return nil, fmt.Errorf("forget a run that was never made: %w", err)
-		}
-		return nil, fmt.Errorf("operation %d, attempt %d: %w", operationID, attempt, executor.ErrUnknown)
+		return nil, a.neverMade(ctx, row)
 	}
-	if err := a.Rows.SaveRun(ctx, found); err != nil {
+	err = a.Rows.SaveRun(ctx, found)
+	if errors.Is(err, executor.ErrUnknown) {
+		return nil, a.tooLate(ctx, found, err)
+	}
+	if err != nil {
 		return nil, fmt.Errorf("keep which run it is: %w", err)
 	}
-	return &run{a: a, row: found, id: found.Run}, nil
+	return a.follows(found), nil
 }
 
-// settled is after how long a run that GitHub does not list was never made.
-const settled = 30 * time.Second
+// settled is how long after it was last asked for a run that GitHub does not list was never made: that call has ended by then, and GitHub
+// has had a while to show the run.
+const settled = hub.DefaultTimeout + 20*time.Second
 
 // Kill has GitHub end a run by force.
 func (a *Actions) Kill(ctx context.Context, operationID int64, attempt int, launch string) error {
@@ -171,11 +183,42 @@ func (a *Actions) Wake(run int64) {
 	}
 }
 
+// neverMade forgets a run that GitHub does not list, once it is certain that it will not. Its error is executor.ErrUnknown then.
+func (a *Actions) neverMade(ctx context.Context, row operation.WorkflowRun) error {
+	task := row.Task
+	now, err := a.Rows.Now(ctx)
+	if err != nil {
+		return fmt.Errorf("ask for the time: %w", err)
+	}
+	if now.Sub(row.At) < settled {
+		return fmt.Errorf("whether GitHub made a run for operation %d, attempt %d, is not known yet", task.Operation, task.Attempt)
+	}
+	if err := a.Rows.ForgetRun(ctx, row); err != nil {
+		return fmt.Errorf("forget a run that was never made: %w", err)
+	}
+	return fmt.Errorf("operation %d, attempt %d: %w", task.Operation, task.Attempt, executor.ErrUnknown)
+}
+
+// tooLate has a run cancelled that somebody else took for one that was never made: its attempt was given up. It returns err in words.
+func (a *Actions) tooLate(ctx context.Context, found operation.WorkflowRun, err error) error {
+	if found.Run != 0 {
+		err = errors.Join(err, a.Dismiss(ctx, found.Task.Repository, found.Run, operation.RunName(found.Task)))
+	}
+	return fmt.Errorf("the run was taken for one that was never made: %w", err)
+}
+
 // dispatch asks for a run. It asks again only where GitHub gave no answer and the run did not turn up.
 func (a *Actions) dispatch(ctx context.Context, asked operation.WorkflowRun, d hub.Dispatch) (operation.WorkflowRun, error) {
 	repo := asked.Task.Repository
 	var last error
 	for try := range dispatchTries {
+		if try > 0 {
+			again, err := a.Rows.AskForRunAgain(ctx, asked)
+			if err != nil {
+				return asked, fmt.Errorf("record that a run is asked for again: %w", err)
+			}
+			asked = again
+		}
 		made, err := a.GitHub.Dispatch(ctx, repo, d)
 		if err == nil && made.Run != 0 {
 			return a.made(ctx, asked, made, try > 0), nil
@@ -233,7 +276,7 @@ func (a *Actions) refused(err error, task operation.Task) error {
 // find looks for the run of an attempt by its name. Of several, the first counts, and the others are cancelled.
 func (a *Actions) find(ctx context.Context, asked operation.WorkflowRun) (operation.WorkflowRun, bool, error) {
 	task := asked.Task
-	runs, err := a.GitHub.RunsNamed(ctx, task.Repository, task.Job.Workflow, operation.RunName(task), asked.At.Add(-clockSkew))
+	runs, err := a.GitHub.RunsNamed(ctx, task.Repository, task.Job.Workflow, operation.RunName(task), asked.At.Add(-asking-clockSkew))
 	if err != nil {
 		return asked, false, fmt.Errorf("look for the run: %w", err)
 	}

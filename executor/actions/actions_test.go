@@ -367,6 +367,144 @@ func TestStopCancelsUntilGitHubHasTakenIt(t *testing.T) {
 	})
 }
 
+func TestAnOrderToStopOutlastsWhateverKeepsItFromGitHub(t *testing.T) {
+	t.Parallel()
+	for name, c := range map[string]struct {
+		refused func(began time.Time) error
+		tries   int // at most
+	}{
+		"a limit that is used up for an hour": {func(began time.Time) error { return &hub.Wait{Until: began.Add(50 * time.Minute)} }, 2},
+		"an outage":                           {func(time.Time) error { return errLost }, 60},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			bubble(t, func(t *testing.T, w *world) {
+				w.shows(func(r *hub.Run) { r.Status, r.Conclusion = hub.RunInProgress, "" })
+				began, tries := time.Now(), 0
+				w.set(func(g *github) {
+					g.cancelled = func(bool) error {
+						if tries++; time.Since(began) < 50*time.Minute {
+							return c.refused(began)
+						}
+						w.run = func() (hub.Run, error) { return w.completed(), nil }
+						return nil
+					}
+				})
+				run := w.start(t)
+				run.Stop()
+				if _, err := run.Wait(t.Context()); err != nil || time.Since(began) > 52*time.Minute || tries > c.tries {
+					t.Errorf("after %v and %d tries: %v", time.Since(began), tries, err)
+				}
+			})
+		})
+	}
+	t.Run("but not the run", func(t *testing.T) {
+		t.Parallel()
+		bubble(t, func(t *testing.T, w *world) { // which would not end while somebody goes on trying
+			w.set(func(g *github) { g.cancelled = func(bool) error { return errLost } })
+			run := w.start(t)
+			run.Stop()
+			if _, err := run.Wait(t.Context()); err != nil {
+				t.Error(err)
+			}
+		})
+	})
+}
+
+func TestWhatIsBeingAskedForIsNotTakenForWhatWasNeverMade(t *testing.T) {
+	t.Parallel()
+	slow := func(w *world) {
+		w.dispatch = func(hub.Dispatch) (hub.Dispatched, error) {
+			w.mu.Unlock() // others look meanwhile
+			defer w.mu.Lock()
+			pass(hub.DefaultTimeout)
+			return hub.Dispatched{}, errLost
+		}
+	}
+	t.Run("by another server, while the last dispatch is on its way", func(t *testing.T) {
+		t.Parallel()
+		bubble(t, func(t *testing.T, w *world) {
+			slow(w)
+			done := make(chan error, 1)
+			go func() {
+				_, err := w.exec.Start(t.Context(), w.task)
+				done <- err
+			}()
+			for range 35 { // it ends after 72 seconds
+				pass(2 * time.Second)
+				if _, err := w.exec.Resume(t.Context(), 5, 2, launch); err == nil || errors.Is(err, executor.ErrUnknown) {
+					t.Fatalf("it is said that there is none: %v", err)
+				}
+			}
+			if err := <-done; !errors.Is(err, errLost) || w.does("dispatch switchyard.yml of acme/network at main") != 3 {
+				t.Errorf("start: %v; asked %q", err, w.asked())
+			}
+			pass(time.Minute)
+			if _, err := w.exec.Resume(t.Context(), 5, 2, launch); !errors.Is(err, executor.ErrUnknown) {
+				t.Errorf("a minute later: %v", err)
+			}
+		})
+	})
+	t.Run("unless GitHub refuses the second dispatch", func(t *testing.T) {
+		t.Parallel()
+		bubble(t, func(t *testing.T, w *world) {
+			tries := 0
+			w.dispatch = func(hub.Dispatch) (hub.Dispatched, error) {
+				if tries++; tries == 1 {
+					return hub.Dispatched{}, errLost
+				}
+				return hub.Dispatched{}, &hub.NeedsPerson{What: "No.", Remedy: "Ask."}
+			}
+			if _, err := w.exec.Start(t.Context(), w.task); err == nil || !w.rows.empty() {
+				t.Errorf("start: %v; rows: %v", err, !w.rows.empty())
+			}
+		})
+	})
+	t.Run("and is not asked for again once somebody did", func(t *testing.T) {
+		t.Parallel()
+		bubble(t, func(t *testing.T, w *world) {
+			w.dispatch = func(hub.Dispatch) (hub.Dispatched, error) {
+				w.rows.lose() // this server was stopped for so long
+				return hub.Dispatched{}, errLost
+			}
+			if _, err := w.exec.Start(t.Context(), w.task); !errors.Is(err, errMoved) {
+				t.Errorf("start: %v", err)
+			}
+			if w.does("dispatch switchyard.yml of acme/network at main") != 1 {
+				t.Errorf("asked: %q", w.asked())
+			}
+		})
+	})
+	t.Run("and is cancelled where it comes after that", func(t *testing.T) {
+		t.Parallel()
+		bubble(t, func(t *testing.T, w *world) {
+			w.others = map[int64]hub.Run{9: w.another(9)}
+			w.dispatch = func(hub.Dispatch) (hub.Dispatched, error) {
+				w.rows.lose()
+				return hub.Dispatched{Run: 9}, nil
+			}
+			if _, err := w.exec.Start(t.Context(), w.task); !errors.Is(err, executor.ErrUnknown) {
+				t.Errorf("start: %v", err)
+			}
+			if w.does("cancel run 9, by force: false") != 1 {
+				t.Errorf("asked: %q", w.asked())
+			}
+		})
+	})
+	t.Run("nor waited for", func(t *testing.T) {
+		t.Parallel()
+		bubble(t, func(t *testing.T, w *world) {
+			w.dispatch = func(hub.Dispatch) (hub.Dispatched, error) { return hub.Dispatched{}, nil }
+			run := w.start(t)
+			w.rows.lose()
+			w.set(func(g *github) { g.listed = []hub.Run{w.completed()} })
+			if _, err := run.Wait(t.Context()); err == nil || !strings.Contains(err.Error(), "never made") {
+				t.Errorf("it ends with %v", err)
+			}
+		})
+	})
+}
+
 func TestKillEndsARunByForce(t *testing.T) {
 	t.Parallel()
 	bubble(t, func(t *testing.T, w *world) {

@@ -84,7 +84,7 @@ func (r *run) collect(ctx context.Context, seen hub.Run, row operation.WorkflowR
 			}
 		}
 	}
-	jobs, err := r.a.GitHub.WorkflowJobs(ctx, task.Repository, row.Run)
+	jobs, err := r.a.GitHub.FirstJobs(ctx, task.Repository, row.Run)
 	if err != nil {
 		return operation.Result{}, false, fmt.Errorf("look which jobs of the run began: %w", err)
 	}

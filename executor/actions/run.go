@@ -22,8 +22,8 @@ const (
 	lastLook  = time.Minute
 	hintEvery = 2 * time.Second // how often a hint is looked for that another server took
 	missing   = 10 * time.Minute
-	stopEvery = 5 * time.Second
-	stopTries = 60
+	stopEvery = 5 * time.Second // how long after one another an order to stop is given to GitHub at first
+	stopLast  = time.Minute     // and in the end
 )
 
 // run is the workflow run of one attempt.
@@ -31,10 +31,17 @@ type run struct {
 	a  *Actions
 	id int64 // that it is woken by; 0 until it is known
 
-	mu      sync.Mutex
-	row     operation.WorkflowRun
-	say     func(ctx context.Context)
-	stopped bool
+	mu       sync.Mutex
+	row      operation.WorkflowRun
+	say      func(ctx context.Context)
+	stopped  bool
+	stopping bool          // an order to stop is given to GitHub now
+	over     chan struct{} // closed when the attempt has ended
+}
+
+// follows is the run of an attempt, as far as it is known.
+func (a *Actions) follows(row operation.WorkflowRun) *run {
+	return &run{a: a, row: row, id: row.Run, over: make(chan struct{})}
 }
 
 // Tell implements executor.Teller.
@@ -59,7 +66,12 @@ func (r *run) Wait(ctx context.Context) (operation.Result, error) {
 	now := watching{delay: firstLook}
 	for {
 		result, ended, err := r.look(ctx, &now)
+		if errors.Is(err, executor.ErrUnknown) {
+			zerolog.Ctx(ctx).Warn().Err(r.a.tooLate(ctx, r.known(), err)).Msg("nobody waits for a workflow run any more")
+			ended, err = true, &executor.InterruptedError{Words: true, Reason: "Its workflow run was taken for one that GitHub never made."}
+		}
 		if ended {
+			r.ended()
 			return result, err
 		}
 		delay := time.Duration(float64(now.delay) * (0.9 + 0.2*r.a.Jitter())) //nolint:mnd // a tenth less to a tenth more
@@ -79,15 +91,27 @@ func (r *run) Wait(ctx context.Context) (operation.Result, error) {
 	}
 }
 
-// Stop has GitHub cancel the run, until it has taken that. Its jobs are told to stop; what that comes to is in the result.
+// Stop has GitHub cancel the run, until it has taken that or the run has ended. Its jobs are told to stop; what that comes to is in the
+// result.
 func (r *run) Stop() {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	if r.stopped {
 		return
 	}
-	r.stopped = true
+	r.stopped, r.stopping = true, true
 	go r.cancel()
+}
+
+// ended says that nothing is left to be stopped.
+func (r *run) ended() {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	select {
+	case <-r.over:
+	default:
+		close(r.over)
+	}
 }
 
 // sleep waits until the next look. It reports whether something happened to the run before.
@@ -238,7 +262,7 @@ func (r *run) words(ctx context.Context, seen hub.Run, row operation.WorkflowRun
 	}
 	if seen.Status == hub.RunInProgress || waits {
 		var err error
-		if jobs, err = r.a.GitHub.WorkflowJobs(ctx, row.Task.Repository, row.Run); err != nil {
+		if jobs, err = r.a.GitHub.FirstJobs(ctx, row.Task.Repository, row.Run); err != nil {
 			return "", fmt.Errorf("look at the jobs of the run: %w", err)
 		}
 	}
@@ -253,18 +277,40 @@ func minutes(d time.Duration) string {
 	return "more than " + d.String()
 }
 
+// cancel has GitHub cancel the run that is followed. It is tried for as long as the run goes on: somebody was told that it is stopped.
 func (r *run) cancel() {
 	ctx := r.a.Log.WithContext(context.Background())
-	for range stopTries {
-		row := r.known()
-		if row.Run != 0 {
+	pause := stopEvery
+	for {
+		wait := stopEvery // for the id of the run
+		if row := r.known(); row.Run != 0 {
 			err := r.a.GitHub.CancelRun(ctx, row.Task.Repository, row.Run, false)
 			if gone := (*hub.Gone)(nil); err == nil || errors.As(err, &gone) {
 				r.a.Wake(row.Run)
-				return
+				if r.cancelled(row.Run) {
+					return
+				}
+				continue
 			}
 			r.a.Log.Warn().Err(err).Int64("run", row.Run).Msg("could not cancel a workflow run; it is tried again")
+			wait, pause = pause, min(2*pause, stopLast) //nolint:mnd // twice as long
+			if limit := (*hub.Wait)(nil); errors.As(err, &limit) {
+				now := r.a.Clock.Now()
+				wait = max(stopEvery, limit.RetryAt(now).Sub(now))
+			}
 		}
-		<-r.a.Clock.After(stopEvery)
+		select {
+		case <-r.over:
+			return
+		case <-r.a.Clock.After(wait):
+		}
 	}
+}
+
+// cancelled says that GitHub has taken the order to cancel a run. It reports false when another one is followed meanwhile.
+func (r *run) cancelled(id int64) bool {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.stopping = r.row.Run != id
+	return !r.stopping
 }

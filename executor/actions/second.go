@@ -39,7 +39,7 @@ func (a *Actions) dismiss(ctx context.Context, repo operation.Repository, seen h
 	if seen.Status == hub.RunCompleted {
 		return nil
 	}
-	jobs, err := a.GitHub.WorkflowJobs(ctx, repo, seen.ID)
+	jobs, err := a.GitHub.FirstJobs(ctx, repo, seen.ID)
 	if err != nil {
 		return fmt.Errorf("look at the jobs of a run that nobody waits for: %w", err)
 	}
@@ -91,7 +91,8 @@ func (r *run) follow(ctx context.Context, now *watching) (bool, error) {
 func (r *run) stopAgain() {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	if r.stopped {
+	if r.stopped && !r.stopping {
+		r.stopping = true
 		go r.cancel()
 	}
 }

@@ -5,6 +5,7 @@ import (
 	"bytes"
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"io/fs"
 	"slices"
@@ -66,7 +67,7 @@ func (g *github) Run(_ context.Context, _ operation.Repository, id int64) (hub.R
 	return g.run()
 }
 
-func (g *github) WorkflowJobs(_ context.Context, _ operation.Repository, run int64) ([]hub.WorkflowJob, error) {
+func (g *github) FirstJobs(_ context.Context, _ operation.Repository, run int64) ([]hub.WorkflowJob, error) {
 	g.mu.Lock()
 	defer g.mu.Unlock()
 	if _, other := g.others[run]; other {
@@ -124,6 +125,8 @@ func (g *github) set(change func(g *github)) {
 	change(g)
 }
 
+var errMoved = errors.New("it is not kept as it was read")
+
 // rows keep runs in memory.
 type rows struct {
 	mu   sync.Mutex
@@ -145,10 +148,27 @@ func (r *rows) AskForRun(_ context.Context, run operation.WorkflowRun) (operatio
 	return run, nil
 }
 
+func (r *rows) AskForRunAgain(_ context.Context, run operation.WorkflowRun) (operation.WorkflowRun, error) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	k := key(run.Task.Operation, run.Task.Attempt, run.Task.Launch)
+	if kept, there := r.kept[k]; !there || kept.Run != 0 {
+		return run, errMoved
+	}
+	run.At = time.Now()
+	r.kept[k] = run
+	return run, nil
+}
+
+func (r *rows) Now(context.Context) (time.Time, error) { return time.Now(), nil }
+
 func (r *rows) SaveRun(_ context.Context, run operation.WorkflowRun) error {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	k := key(run.Task.Operation, run.Task.Attempt, run.Task.Launch)
+	if _, there := r.kept[k]; !there {
+		return executor.ErrUnknown
+	}
 	if run.Said != "" && run.Said != r.kept[k].Said {
 		r.said = append(r.said, run.Said)
 	}
@@ -160,7 +180,11 @@ func (r *rows) SaveRun(_ context.Context, run operation.WorkflowRun) error {
 func (r *rows) ForgetRun(_ context.Context, run operation.WorkflowRun) error {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	delete(r.kept, key(run.Task.Operation, run.Task.Attempt, run.Task.Launch))
+	k := key(run.Task.Operation, run.Task.Attempt, run.Task.Launch)
+	if kept := r.kept[k]; kept.Run != 0 || !kept.At.Equal(run.At) {
+		return errMoved
+	}
+	delete(r.kept, k)
 	return nil
 }
 
@@ -187,6 +211,13 @@ func (r *rows) words() []string {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	return slices.Clone(r.said)
+}
+
+// lose forgets all, as another server does that found no run.
+func (r *rows) lose() {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	clear(r.kept)
 }
 
 func (r *rows) empty() bool {

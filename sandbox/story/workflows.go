@@ -29,7 +29,7 @@ func (w Workflows) add(files map[string]string) {
 
 // prepare makes the action, and the repository's branch of plans and its GitHub Environments.
 func (w Workflows) prepare(ctx context.Context, as string, box *sandbox.Sandbox, repo *sandbox.Repository) error {
-	if err := box.RegisterAction(ctx, "switchyard-dev", "switchyard", w.Action, "v0"); err != nil {
+	if err := box.RegisterAction(ctx, "switchyard-dev", "switchyard", w.Action, "RELEASE"); err != nil {
 		return fmt.Errorf("make the action: %w", err)
 	}
 	if _, err := repo.Push(ctx, as, "switchyard/plans", nil, "", sandbox.PushOptions{From: "main"}); err != nil {
@@ -60,9 +60,6 @@ func Action(files fs.FS, binary string) (fs.FS, error) {
 	var own []any
 	for _, step := range steps {
 		fields, _ := step.(map[string]any)
-		if _, uses := fields["uses"]; uses {
-			continue // the workflow has this step where the action is a container
-		}
 		copied := maps.Clone(fields)
 		if script, ok := copied["run"].(string); ok {
 			copied["run"] = strings.ReplaceAll(script, "$GITHUB_ACTION_PATH/container/", "$GITHUB_ACTION_PATH/")

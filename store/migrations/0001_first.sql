@@ -78,7 +78,7 @@ CREATE TABLE operations (
     launch       TEXT   NOT NULL DEFAULT '', -- names that start of a runner; empty before it
     delivery     TEXT   NOT NULL DEFAULT '', -- GUID of the webhook that led to it, or to the yes to it
     warned       TEXT   NOT NULL DEFAULT '', -- the doubt that it was queued with
-    stop         BIGINT NOT NULL DEFAULT 0, -- somebody asked the runner to stop and it was not told yet
+    stop         BIGINT NOT NULL DEFAULT 0, -- somebody asked to stop this attempt, and something of it may be left
     arrived      BIGINT NOT NULL,
     started      BIGINT NOT NULL,
     ended        BIGINT NOT NULL,

@@ -5,7 +5,7 @@ CREATE TABLE gates (
     attempt     BIGINT NOT NULL, -- of the run
     environment TEXT   NOT NULL, -- of GitHub, in small letters
     name        TEXT   NOT NULL, -- the same as GitHub writes it
-    answer      TEXT   NOT NULL, -- approved or rejected; empty while it waits
+    answer      TEXT   NOT NULL, -- approved, rejected, or over; empty while it waits
     said        TEXT   NOT NULL, -- the newest report while it waited
     reports     BIGINT NOT NULL,
     misses      BIGINT NOT NULL, -- how often since the last answer GitHub had nothing that waited

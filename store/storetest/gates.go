@@ -20,6 +20,18 @@ func gates(t *testing.T, w *world) {
 			t.Errorf("waiting since %v: %v, %v", since, waiting, err)
 		}
 	}
+	second := gate
+	second.Attempt = 2
+	must(t, w.SaveGate(t.Context(), second))
+	must(t, w.EndGates(t.Context(), acme.ID+1, 7))
+	must(t, w.EndGates(t.Context(), acme.ID, 8))
+	if waiting, err := w.WaitingGates(t.Context(), acme.ID, time.Time{}); err != nil || len(waiting) != 2 {
+		t.Errorf("waiting although other runs ended: %v, %v", waiting, err)
+	}
+	must(t, w.EndGates(t.Context(), acme.ID, 7))
+	if waiting, err := w.WaitingGates(t.Context(), acme.ID, time.Time{}); err != nil || len(waiting) != 0 {
+		t.Errorf("waiting although the run ended: %v, %v", waiting, err)
+	}
 	gate.Answer, gate.Misses = "approved", 2
 	must(t, w.SaveGate(t.Context(), gate))
 	got, err := w.Gate(t.Context(), acme.ID, 7, 1, "PROD")
@@ -31,7 +43,11 @@ func gates(t *testing.T, w *world) {
 	if waiting, err := w.WaitingGates(t.Context(), acme.ID, time.Time{}); err != nil || len(waiting) != 0 {
 		t.Errorf("waiting although it was answered: %v, %v", waiting, err)
 	}
-	if other, err := w.Gate(t.Context(), acme.ID, 7, 2, "prod"); err != nil || other.Answer != "" {
+	must(t, w.EndGates(t.Context(), acme.ID, 7))
+	if answered, err := w.Gate(t.Context(), acme.ID, 7, 1, "prod"); err != nil || answered.Answer != "approved" {
+		t.Errorf("after its end it has the answer %q, %v", answered.Answer, err)
+	}
+	if other, err := w.Gate(t.Context(), acme.ID, 7, 3, "prod"); err != nil || other.Answer != "" {
 		t.Errorf("another attempt: %+v, %v", other, err)
 	}
 	for since, want := range map[time.Duration]int{-time.Hour: 1, time.Hour: 0} {
@@ -41,6 +57,7 @@ func gates(t *testing.T, w *world) {
 	}
 	w.queueApply(t, apply("develop", "h1"))
 	op := w.takeHold(t)
+	must(t, w.Launch(t.Context(), op.ID, op.Attempt, operation.HostActions, "nonce"))
 	asked, err := w.AskForRun(t.Context(), operation.WorkflowRun{Task: operation.Task{
 		Operation: op.ID, Attempt: op.Attempt, Launch: "nonce", Repository: acme, Kind: operation.Apply,
 		Job: &operation.Job{Workflow: "switchyard.yml"},
