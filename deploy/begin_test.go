@@ -3,11 +3,8 @@ package deploy //nolint:testpackage // what keeps an apply from being begun, and
 import (
 	"context"
 	"errors"
-	"path/filepath"
 	"testing"
 	"time"
-
-	"github.com/jonboulle/clockwork"
 
 	"github.com/switchyard-dev/switchyard/executor"
 	"github.com/switchyard-dev/switchyard/git"
@@ -21,12 +18,7 @@ var network = operation.Repository{ID: 7, Installation: 1, Owner: "acme", Name: 
 func newHeld(t *testing.T, take bool) (*Deploy, *store.Store, operation.Operation) {
 	t.Helper()
 	ctx := context.WithoutCancel(t.Context())
-	clock := clockwork.NewFakeClockAt(time.Date(2026, 11, 21, 12, 0, 0, 0, time.UTC))
-	data, err := store.Open(ctx, "sqlite:"+filepath.Join(t.TempDir(), "switchyard.db"), clock)
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() { _ = data.Close() })
+	data, clock := openData(t)
 	if err := data.SaveRepository(ctx, network, "main"); err != nil {
 		t.Fatal(err)
 	}

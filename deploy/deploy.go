@@ -71,6 +71,7 @@ type Deploy struct {
 	environments environments // that GitHub had a moment ago
 	stopwatches  stopwatches
 	incidents    sync.Mutex // one entry at a time
+	unstopped    unstopped
 }
 
 // New makes a Deploy. Register gives its jobs to a queue.

@@ -86,7 +86,7 @@ func (d *Deploy) lifeOfRun(ctx context.Context, op operation.Operation) (render.
 		return render.Alive, fmt.Sprintf("GitHub says that its workflow run is %s.", strings.ReplaceAll(run.Status, "_", " ")), nil
 	}
 	because := fmt.Sprintf("GitHub says that its workflow run has ended (%s)", cmp.Or(run.Conclusion, "without a conclusion"))
-	twin, err := d.twinOf(ctx, row)
+	twin, err := d.twinOf(ctx, row, run)
 	switch {
 	case errors.As(err, &gone), errors.As(err, &person):
 		return render.Unknown, because + ", and does not say whether there is another one of it.", nil
@@ -99,20 +99,25 @@ func (d *Deploy) lifeOfRun(ctx context.Context, op operation.Operation) (render.
 	}
 }
 
-// dispatched is how long before it was last asked for, by GitHub's clock, a run may have been made. A dispatch that gets no answer is
-// repeated for a minute.
+// dispatched is how long before or after a run of an attempt, by GitHub's clock, another one of it may have been made. A dispatch that gets
+// no answer is repeated for two minutes.
 const dispatched = 5 * time.Minute
 
 // twinOf gives the page of another run for the same attempt that has not ended: one whose dispatch got no answer and was repeated. It may
 // be the one that works. Empty where there is none.
-func (d *Deploy) twinOf(ctx context.Context, row operation.WorkflowRun) (string, error) {
-	runs, err := d.Hub.RunsNamed(ctx, row.Task.Repository, row.Task.Job.Workflow, operation.RunName(row.Task), row.At.Add(-dispatched))
+func (d *Deploy) twinOf(ctx context.Context, row operation.WorkflowRun, run hub.Run) (string, error) {
+	others, err := d.Hub.RunsAround(ctx, row.Task.Repository, row.Task.Job.Workflow, run, dispatched, dispatched)
 	if err != nil {
 		return "", fmt.Errorf("look for another workflow run of it: %w", err)
 	}
-	for _, run := range runs {
-		if run.ID != row.Run && run.Status != hub.RunCompleted {
-			return run.URL, nil
+	bot, err := d.Hub.BotLogin(ctx)
+	if err != nil {
+		return "", fmt.Errorf("ask for the App's name: %w", err)
+	}
+	row.Run = 0
+	for _, other := range others {
+		if _, same := rowOf([]operation.WorkflowRun{row}, other, bot); same && other.Status != hub.RunCompleted {
+			return other.URL, nil
 		}
 	}
 	return "", nil

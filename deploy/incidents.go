@@ -35,6 +35,9 @@ func (d *Deploy) writeIncident(ctx context.Context, repo operation.Repository, k
 	entry := marked(ids.Issue, wanted.Body, key)
 	entry.Search = again
 	if ids.ID != 0 {
+		if wanted.Pull != 0 && ids.Issue == wanted.Pull {
+			entry.Body = withoutIssue(wanted, key).Body
+		}
 		return d.putComment(ctx, repo, ids, entry)
 	}
 	d.incidents.Lock() // so that two first entries open one issue
@@ -49,7 +52,7 @@ func (d *Deploy) writeIncident(ctx context.Context, repo operation.Repository, k
 	case wanted.Pull != 0 && (errors.As(err, &gone) || errors.As(err, &person)): // issues are switched off, or refused
 		zerolog.Ctx(ctx).Warn().Err(err).Msg("the entry about an incident is written to a pull request, as there can be no issue")
 		number = wanted.Pull
-		entry.Body = marked(number, render.IncidentWithoutIssue(wanted.Body, wanted.Environment), key).Body
+		entry.Body = withoutIssue(wanted, key).Body
 	default:
 		return ids, fmt.Errorf("open the issue for incidents: %w", err)
 	}
@@ -57,4 +60,9 @@ func (d *Deploy) writeIncident(ctx context.Context, repo operation.Repository, k
 	written, err := d.putComment(ctx, repo, ids, entry)
 	written.Issue = number
 	return written, err
+}
+
+// withoutIssue is an entry as its pull request shows it.
+func withoutIssue(wanted incident, key string) hub.Comment {
+	return marked(wanted.Pull, render.IncidentWithoutIssue(wanted.Body, wanted.Environment), key)
 }

@@ -1,12 +1,14 @@
 package deploy //nolint:testpackage // whether an attempt lives is said in many answers, and decided in one place inside
 
 import (
+	"context"
 	"fmt"
 	"net/http"
 	"net/http/httptest"
 	"path/filepath"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/jonboulle/clockwork"
 
@@ -16,10 +18,35 @@ import (
 	"github.com/switchyard-dev/switchyard/store"
 )
 
+// openData opens a database that is empty.
+func openData(t *testing.T) (*store.Store, *clockwork.FakeClock) {
+	t.Helper()
+	clock := clockwork.NewFakeClockAt(time.Date(2026, 11, 21, 12, 0, 0, 0, time.UTC))
+	data, err := store.Open(context.WithoutCancel(t.Context()), "sqlite:"+filepath.Join(t.TempDir(), "switchyard.db"), clock)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = data.Close() })
+	return data, clock
+}
+
+// hubAt asks a GitHub that answers so.
+func hubAt(t *testing.T, answer http.HandlerFunc) *hub.Hub {
+	t.Helper()
+	github := httptest.NewServer(answer)
+	t.Cleanup(github.Close)
+	asked, err := hub.New(hub.Options{Bearer: "x", APIURL: github.URL})
+	if err != nil {
+		t.Fatal(err)
+	}
+	return asked
+}
+
 func TestAnAttemptIsDeadOnlyWhenNoRunOfItWorks(t *testing.T) {
 	t.Parallel()
 	const name = "the name of the run"
-	completed := `{"id":20,"status":"completed","conclusion":"failure"}`
+	completed := `{"id":20,"status":"completed","conclusion":"failure","created_at":"2026-11-21T12:00:00Z"}`
+	const around = "2026-11-21T11:55:00Z..2026-11-21T12:05:00Z"
 	for what, c := range map[string]struct {
 		run, listed string // what GitHub says of the run that is known, and of those of the workflow; empty: it does not have them
 		life        render.Life
@@ -27,12 +54,17 @@ func TestAnAttemptIsDeadOnlyWhenNoRunOfItWorks(t *testing.T) {
 	}{
 		"its run goes on": {`{"id":20,"status":"in_progress"}`, "", render.Alive, "is in progress"},
 		"its run has ended": {
-			completed, `{"id":20,"status":"completed","display_title":"` + name + `"},{"id":30,"status":"queued","display_title":"another"}`,
+			completed, `{"id":20,"status":"completed","display_title":"` + name + `"},{"id":30,"status":"queued","display_title":"another","actor":{"login":"switchyard[bot]"}}`,
 			render.Dead, "has ended (failure).",
 		},
 		"its run stood back, and another one of it works": {
-			completed, `{"id":10,"status":"in_progress","display_title":"` + name + `","html_url":"https://github.com/r/10"}`,
+			completed,
+			`{"id":10,"status":"in_progress","display_title":"` + name + `","html_url":"https://github.com/r/10","actor":{"login":"switchyard[bot]"}}`,
 			render.Unknown, "https://github.com/r/10 is another one",
+		},
+		"its run has ended, and a person gave another one its name": {
+			completed, `{"id":10,"status":"in_progress","display_title":"` + name + `","html_url":"https://github.com/r/10","actor":{"login":"eve"}}`,
+			render.Dead, "has ended (failure).",
 		},
 		"its run has ended, as another one of it has": {
 			completed, `{"id":10,"status":"completed","display_title":"` + name + `"}`, render.Dead, "has ended",
@@ -43,12 +75,7 @@ func TestAnAttemptIsDeadOnlyWhenNoRunOfItWorks(t *testing.T) {
 		t.Run(what, func(t *testing.T) {
 			t.Parallel()
 			repo := operation.Repository{ID: 7, Installation: 1, Owner: "acme", Name: "shop"}
-			clock := clockwork.NewFakeClock()
-			db, err := store.Open(t.Context(), "sqlite:"+filepath.Join(t.TempDir(), "switchyard.db"), clock)
-			if err != nil {
-				t.Fatal(err)
-			}
-			t.Cleanup(func() { _ = db.Close() })
+			db, clock := openData(t)
 			op, err := db.CreateOperation(t.Context(), operation.Operation{Repository: repo, Kind: operation.Plan, Environment: "dev"})
 			if err == nil {
 				op, _, err = db.Start(t.Context(), op.ID)
@@ -72,23 +99,25 @@ func TestAnAttemptIsDeadOnlyWhenNoRunOfItWorks(t *testing.T) {
 			if err := db.SaveRun(t.Context(), row); err != nil {
 				t.Fatal(err)
 			}
-			github := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+			github := hubAt(t, func(w http.ResponseWriter, r *http.Request) {
 				answer := c.run
-				if strings.HasSuffix(r.URL.Path, "/workflows/switchyard.yml/runs") && c.listed != "" {
+				switch {
+				case strings.HasSuffix(r.URL.Path, "/app"):
+					answer = `{"slug":"switchyard"}`
+				case strings.HasSuffix(r.URL.Path, "/workflows/switchyard.yml/runs") && c.listed != "":
+					if created := r.URL.Query().Get("created"); created != around {
+						t.Errorf("runs of %s are looked through", created)
+					}
 					answer = `{"workflow_runs":[` + strings.ReplaceAll(c.listed, name, operation.RunName(task)) + `]}`
-				} else if !strings.HasSuffix(r.URL.Path, "/runs/20") {
+				case !strings.HasSuffix(r.URL.Path, "/runs/20"):
 					answer = ""
 				}
 				if answer == "" {
 					w.WriteHeader(http.StatusNotFound)
 				}
 				_, _ = fmt.Fprint(w, answer)
-			}))
-			t.Cleanup(github.Close)
-			d := New(Options{Store: db, Clock: clock})
-			if d.Hub, err = hub.New(hub.Options{Bearer: "x", APIURL: github.URL}); err != nil {
-				t.Fatal(err)
-			}
+			})
+			d := New(Options{Store: db, Clock: clock, Hub: github})
 			life, because, err := d.lifeOf(t.Context(), op)
 			if err != nil || life != c.life || !strings.Contains(because, c.says) {
 				t.Errorf("%s: %q, %v", life, because, err)
@@ -102,28 +131,19 @@ func TestAJobWhoseRunHasEndedIsNotLookedAtAgain(t *testing.T) {
 	for what, answer := range map[string]string{"it has ended": `{"id":9,"status":"completed"}`, "it was deleted": ""} {
 		t.Run(what, func(t *testing.T) {
 			t.Parallel()
-			clock := clockwork.NewFakeClock()
-			db, err := store.Open(t.Context(), "sqlite:"+filepath.Join(t.TempDir(), "switchyard.db"), clock)
-			if err != nil {
-				t.Fatal(err)
-			}
-			t.Cleanup(func() { _ = db.Close() })
+			db, clock := openData(t)
 			repo := operation.Repository{ID: 7, Installation: 1, Owner: "acme", Name: "shop"}
 			waits := store.Gate{Repository: repo.ID, Run: 9, Attempt: 1, Environment: "prod", Said: "It waits."}
 			if err := db.SaveGate(t.Context(), waits); err != nil {
 				t.Fatal(err)
 			}
-			github := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
+			github := hubAt(t, func(w http.ResponseWriter, _ *http.Request) {
 				if answer == "" {
 					w.WriteHeader(http.StatusNotFound)
 				}
 				_, _ = fmt.Fprint(w, answer)
-			}))
-			t.Cleanup(github.Close)
-			d := New(Options{Store: db, Clock: clock})
-			if d.Hub, err = hub.New(hub.Options{Bearer: "x", APIURL: github.URL}); err != nil {
-				t.Fatal(err)
-			}
+			})
+			d := New(Options{Store: db, Clock: clock, Hub: github})
 			if err := d.gateAsked(t.Context(), GateAsked{Repository: repo, Run: 9, Environment: "prod"}); err != nil {
 				t.Fatal(err)
 			}

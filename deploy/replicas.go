@@ -4,6 +4,9 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"maps"
+	"slices"
+	"sync"
 	"time"
 
 	"github.com/rs/zerolog"
@@ -71,18 +74,21 @@ func (d *Deploy) tend(ctx context.Context) error {
 // stopAsked stops what somebody asked to stop and this process sees to. The order is kept until the attempt has ended: whoever goes on
 // with it after this process gives it again, and a job that asks whether it may begin is told.
 func (d *Deploy) stopAsked(ctx context.Context) error {
+	var asked []int64
 	for _, host := range []string{d.Host, operation.HostActions} {
 		ids, err := d.Store.ToStop(ctx, host)
 		if err != nil {
 			return fmt.Errorf("find what has to be stopped: %w", err)
 		}
-		for _, id := range ids {
-			if d.stop(id) {
-				continue
-			}
-			if err := d.stopUnwatched(ctx, id); err != nil {
-				return err
-			}
+		asked = append(asked, ids...)
+	}
+	d.unstopped.keep(asked)
+	for _, id := range asked {
+		if d.stop(id) || d.unstopped.waits(id, d.Clock.Now()) {
+			continue
+		}
+		if err := d.stopUnwatched(ctx, id); err != nil {
+			return err
 		}
 	}
 	return nil
@@ -101,12 +107,58 @@ func (d *Deploy) stopUnwatched(ctx context.Context, id int64) error {
 	case d.begin(op.ID) == nil:
 		go func() {
 			defer d.end(op.ID)
-			if err := d.stopLeft(ctx, op); err != nil && ctx.Err() == nil {
+			if err := d.stopLeft(ctx, op); err != nil && ctx.Err() == nil && d.unstopped.failed(op.ID, d.Clock.Now(), err) {
 				zerolog.Ctx(ctx).Warn().Err(err).Int64(keyOperation, op.ID).Msg("could not stop what is left of an operation; it is tried again")
 			}
 		}()
 	}
 	return nil
+}
+
+// unstopped are the operations of which this process could not stop what is left, and when it tries that again: GitHub may refuse for
+// hours, and is not to be asked each time that somebody looks.
+type unstopped struct {
+	mu   sync.Mutex
+	next map[int64]nextStop
+}
+
+type nextStop struct {
+	at   time.Time
+	wait time.Duration // how long after the try before it
+}
+
+const lastStopWait = 5 * time.Minute
+
+// keep forgets all operations but these.
+func (u *unstopped) keep(ids []int64) {
+	u.mu.Lock()
+	defer u.mu.Unlock()
+	maps.DeleteFunc(u.next, func(id int64, _ nextStop) bool { return !slices.Contains(ids, id) })
+}
+
+// waits reports whether it is too early for the next try.
+func (u *unstopped) waits(id int64, now time.Time) bool {
+	u.mu.Lock()
+	defer u.mu.Unlock()
+	return now.Before(u.next[id].at)
+}
+
+// failed notes a try: each one is twice as late as the one before, and none is before the time that the error names. It reports whether
+// it was the first.
+func (u *unstopped) failed(id int64, now time.Time, err error) bool {
+	u.mu.Lock()
+	defer u.mu.Unlock()
+	last, again := u.next[id]
+	next := nextStop{wait: min(max(2*last.wait, tendEvery), lastStopWait)} //nolint:mnd // it doubles
+	next.at = now.Add(next.wait)
+	if wait := queue.Retry(nil); errors.As(err, &wait) && wait.RetryAt(now).After(next.at) {
+		next.at = wait.RetryAt(now)
+	}
+	if u.next == nil {
+		u.next = map[int64]nextStop{}
+	}
+	u.next[id] = next
+	return !again
 }
 
 // stopLeft stops what still runs of an operation that has ended for everybody else, as a plan that was superseded, and waits until

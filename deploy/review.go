@@ -230,7 +230,7 @@ func (d *Deploy) reviewedPull(ctx context.Context, ask *asking, op operation.Ope
 	if !approval.Approved {
 		pull.Missing = fmt.Sprintf("#%d is %s.", number, approval.Headline)
 	}
-	if approval.Unknown {
+	if len(approval.Unknown) > 0 {
 		pull.Missing += " " + approval.Remedy
 	}
 	return pull, nil

@@ -3,11 +3,15 @@ package deploy //nolint:testpackage // two servers that meet between two of thei
 import (
 	"context"
 	"errors"
+	"fmt"
 	"slices"
 	"testing"
 	"time"
 
+	"github.com/jonboulle/clockwork"
+
 	"github.com/switchyard-dev/switchyard/executor"
+	"github.com/switchyard-dev/switchyard/hub"
 	"github.com/switchyard-dev/switchyard/operation"
 	"github.com/switchyard-dev/switchyard/store"
 )
@@ -196,14 +200,28 @@ func TestWhatIsLeftOfASupersededPlanIsStopped(t *testing.T) {
 	}
 	idle := func() {
 		t.Helper()
+		ticker := time.NewTicker(time.Millisecond) //nolint:forbidigo // the end of its goroutine gives no signal
+		defer ticker.Stop()
+		tooLong := time.After(time.Minute) //nolint:forbidigo // how long a test waits
 		for d.watches(op.ID) {
-			time.Sleep(time.Millisecond) //nolint:forbidigo // for a goroutine that has nothing to wait for
+			select {
+			case <-ticker.C:
+			case <-tooLong:
+				t.Fatal("it is still seen to")
+			}
 		}
 	}
+	clock := d.Clock.(*clockwork.FakeClock) //nolint:forcetypeassert // newHeld gives it
 	tick()
 	idle()
 	ordered(t, data, superseded[0], true)
 	runs.unknown = nil
+	tick() // too early
+	idle()
+	if len(runs.told) > 0 {
+		t.Error("it is tried again at once")
+	}
+	clock.Advance(tendEvery)
 	tick()
 	await(t, "its run is cancelled", runs.told)
 	await(t, "its end is waited for", runs.waited)
@@ -214,5 +232,34 @@ func TestWhatIsLeftOfASupersededPlanIsStopped(t *testing.T) {
 	ordered(t, data, superseded[0], false)
 	if len(runs.told) > 0 {
 		t.Error("it is told twice")
+	}
+}
+
+func TestStoppingWhatIsLeftIsTriedEverMoreSeldom(t *testing.T) {
+	t.Parallel()
+	start := time.Date(2026, 11, 21, 12, 0, 0, 0, time.UTC)
+	var u unstopped
+	now := start
+	for _, seconds := range []int{2, 4, 8, 16, 32, 64, 128, 256, 300, 300} {
+		want := time.Duration(seconds) * time.Second
+		first := u.failed(7, now, errors.New("not known yet"))
+		due := now.Add(want)
+		if first != now.Equal(start) || !u.waits(7, due.Add(-1)) || u.waits(7, due) || u.waits(8, now) {
+			t.Errorf("after %v: first: %v; it does not wait for %v", now.Sub(start), first, want)
+		}
+		now = due
+	}
+	later := now.Add(time.Hour)
+	u.failed(7, now, fmt.Errorf("find it: %w", &hub.Wait{Until: later}))
+	if !u.waits(7, later.Add(-1)) || u.waits(7, later) {
+		t.Error("the time that GitHub names is not kept")
+	}
+	u.keep([]int64{7})
+	if !u.waits(7, now) {
+		t.Error("what is still to be stopped was forgotten")
+	}
+	u.keep(nil)
+	if u.waits(7, now) || len(u.next) > 0 {
+		t.Error("what was stopped is still kept")
 	}
 }

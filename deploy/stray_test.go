@@ -2,15 +2,11 @@ package deploy //nolint:testpackage // what is decided between two looks at the 
 
 import (
 	"context"
-	"path/filepath"
 	"slices"
 	"testing"
 
-	"github.com/jonboulle/clockwork"
-
 	"github.com/switchyard-dev/switchyard/hub"
 	"github.com/switchyard-dev/switchyard/operation"
-	"github.com/switchyard-dev/switchyard/store"
 )
 
 // strays is an executor that notes which runs it was to cancel, and which it was told of.
@@ -47,12 +43,7 @@ func TestWhichWorkflowRunIsCancelledBecauseNobodyWaitsForIt(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
-			clock := clockwork.NewFakeClock()
-			db, err := store.Open(t.Context(), "sqlite:"+filepath.Join(t.TempDir(), "switchyard.db"), clock)
-			if err != nil {
-				t.Fatal(err)
-			}
-			t.Cleanup(func() { _ = db.Close() })
+			db, clock := openData(t)
 			op, err := db.CreateOperation(t.Context(), operation.Operation{Repository: repo, Kind: operation.Plan, Environment: "dev"})
 			if err != nil {
 				t.Fatal(err)

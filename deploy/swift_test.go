@@ -2,12 +2,10 @@ package deploy //nolint:testpackage // what is told of a dispatch is seen from i
 
 import (
 	"context"
-	"path/filepath"
 	"testing"
 	"time"
 
 	"github.com/google/go-cmp/cmp"
-	"github.com/jonboulle/clockwork"
 
 	"github.com/switchyard-dev/switchyard/operation"
 	"github.com/switchyard-dev/switchyard/queue"
@@ -29,12 +27,7 @@ func TestHowLongADispatchTookIsToldWithoutTheTimeOfGitHub(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
-			clock := clockwork.NewFakeClock()
-			db, err := store.Open(t.Context(), "sqlite:"+filepath.Join(t.TempDir(), "switchyard.db"), clock)
-			if err != nil {
-				t.Fatal(err)
-			}
-			t.Cleanup(func() { _ = db.Close() })
+			db, clock := openData(t)
 			if _, err := db.Accept(t.Context(), store.Delivery{GUID: "one", Event: "issue_comment", Payload: []byte("{}")}, nil); err != nil {
 				t.Fatal(err)
 			}

@@ -134,6 +134,7 @@ const maxLooked = 200_000
 
 // unsavedIn finds a state in a work directory that an apply could not save: where its runner keeps such states, and, of a runner that was
 // killed before it could do that, in the checkout, where Terraform writes them. Plans write none: what is there came with a pull request.
+// What is not newer than git's index, which is written last of the checkout, came with the commit of an apply.
 func unsavedIn(root *os.Root, name string) (string, error) {
 	kept := path.Join(name, "errored")
 	switch found, err := fs.ReadDir(root.FS(), kept); {
@@ -143,6 +144,10 @@ func unsavedIn(root *os.Root, name string) (string, error) {
 		return kept, nil
 	case !strings.HasPrefix(name, "apply-"):
 		return "", nil
+	}
+	var checkedOut time.Time
+	if index, err := root.Lstat(path.Join(name, "index")); err == nil {
+		checkedOut = index.ModTime()
 	}
 	tree, unsaved, looked := path.Join(name, "tree"), "", 0
 	err := fs.WalkDir(root.FS(), tree, func(file string, entry fs.DirEntry, err error) error {
@@ -155,13 +160,19 @@ func unsavedIn(root *os.Root, name string) (string, error) {
 		case looked > maxLooked:
 			unsaved = tree
 			return fs.SkipAll
-		case entry.Type().IsRegular() && entry.Name() == "errored.tfstate":
+		case entry.Type().IsRegular() && entry.Name() == "errored.tfstate" && !committed(entry, checkedOut):
 			unsaved = file
 			return fs.SkipAll
 		}
 		return nil
 	})
 	return unsaved, wrap("look through the checkout", err)
+}
+
+// committed reports whether a file was there when the checkout was made. Where that is not known, it counts as written later.
+func committed(file fs.DirEntry, checkedOut time.Time) bool {
+	info, err := file.Info()
+	return err == nil && !checkedOut.IsZero() && !info.ModTime().After(checkedOut)
 }
 
 // doneWith reports whether nothing will use a work directory any more: its operation has ended, or its

@@ -191,6 +191,10 @@ func TestWhatARunnerUsesAndStatesThatNobodyHasPickedUpAreNeverRemoved(t *testing
 	d.put(d.work, "7", "apply-2-1", "lock")
 	d.put(d.work, "7", "apply-2-1", "tree/stacks/infra/errored.tfstate") // its runner was killed, too
 	d.put(d.work, "7", "apply-3-1", "tree/stacks/infra/main.tf")
+	d.put(d.work, "7", "apply-4-1", "tree/errored.tfstate") // came with the commit
+	d.put(d.work, "7", "apply-4-1", "index")
+	d.put(d.work, "7", "apply-5-1", "tree/errored.tfstate") // the apply wrote it, after the checkout
+	d.put(d.work, "7", "apply-5-1", "index")
 	d.put(d.work, "7", "pull-2", "tree/errored.tfstate") // a pull request has it among its files
 	d.put(d.runs, "9-1-a", "alive")
 	for _, path := range []string{filepath.Join(d.work, "7", "pull-1", "lock"), filepath.Join(d.runs, "9-1-a", "alive")} {
@@ -204,11 +208,17 @@ func TestWhatARunnerUsesAndStatesThatNobodyHasPickedUpAreNeverRemoved(t *testing
 		}
 	}
 	d.unused(10 * retention)
+	checkedOut := d.clock.Now().Add(-10*retention - time.Second)
+	if err := os.Chtimes(filepath.Join(d.work, "7", "apply-5-1", "index"), checkedOut, checkedOut); err != nil {
+		t.Fatal(err)
+	}
 	d.tidy()
-	if diff := cmp.Diff([]string{"7/apply-1-1", "7/apply-2-1", "7/pull-1", "runs/9-1-a"}, d.left()); diff != "" {
+	if diff := cmp.Diff([]string{"7/apply-1-1", "7/apply-2-1", "7/apply-5-1", "7/pull-1", "runs/9-1-a"}, d.left()); diff != "" {
 		t.Error(diff)
 	}
-	for _, name := range []string{"apply-1-1/errored/1-1-abc.tfstate", "apply-2-1/tree/stacks/infra/errored.tfstate"} {
+	for _, name := range []string{
+		"apply-1-1/errored/1-1-abc.tfstate", "apply-2-1/tree/stacks/infra/errored.tfstate", "apply-5-1/tree/errored.tfstate",
+	} {
 		if err := os.Remove(filepath.Join(d.work, "7", name)); err != nil { // picked up
 			t.Fatal(err)
 		}

@@ -93,6 +93,13 @@ func newWorld(t *testing.T) *world {
 	return w
 }
 
+// accepts has the server want a token from now on.
+func (w *world) accepts(token string) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	w.token = token
+}
+
 func (w *world) newMirrors(options git.Options) *git.Mirrors {
 	m := git.New(filepath.Join(w.dir, "mirrors"), func(r operation.Repository) string {
 		return w.server.URL + "/" + r.Owner + "/" + strings.ReplaceAll(r.Name, " ", "%20") + ".git"
@@ -455,6 +462,14 @@ func TestNamesAreJustNames(t *testing.T) {
 	t.Run("a commit that nobody has is named", func(t *testing.T) {
 		_, err := w.mirrors.Tree(t.Context(), repo, strings.Repeat("1", 40))
 		if unknown := (*git.UnknownError)(nil); !errors.As(err, &unknown) || unknown.Object != strings.Repeat("1", 40) {
+			t.Errorf("error = %v", err)
+		}
+	})
+	t.Run("a commit that cannot be asked for is not said to be nobody's", func(t *testing.T) {
+		w.accepts("another token")
+		defer w.accepts(token)
+		_, err := w.mirrors.IsAncestor(t.Context(), repo, strings.Repeat("1", 40), strings.Repeat("2", 40))
+		if unknown := (*git.UnknownError)(nil); err == nil || errors.As(err, &unknown) {
 			t.Errorf("error = %v", err)
 		}
 	})

@@ -301,7 +301,7 @@ func (m *Mirrors) have(ctx context.Context, repo operation.Repository, object st
 		return kind, err
 	}
 	if err := m.fetchObjects(ctx, repo, []string{object}, "consecutive"); err != nil {
-		if ctx.Err() != nil {
+		if ctx.Err() != nil || !notThere(err) {
 			return "", err
 		}
 		return "", &UnknownError{Object: object, Err: err}
@@ -311,6 +311,14 @@ func (m *Mirrors) have(ctx context.Context, repo operation.Repository, object st
 		err = &UnknownError{Object: object, Err: errors.New("GitHub did not send it")}
 	}
 	return kind, err
+}
+
+// notThere reports whether a fetch failed because GitHub does not have the object, in the words of git's upload-pack there. Whatever else
+// fails, as the network, says nothing of it.
+// See https://git-scm.com/docs/protocol-v2.
+func notThere(err error) bool {
+	failure := (*CommandError)(nil)
+	return errors.As(err, &failure) && strings.Contains(failure.Text, "not our ref")
 }
 
 // blob reads a blob, which is fetched when the mirror lacks it.

@@ -62,7 +62,7 @@ type Approval struct {
 	Headline string   // how many have approved, and who: a sentence without its capital and its full stop
 	Reasons  []string // whole sentences: why each other review does not count, and what is not known about the authors
 	Remedy   string   // the one next step when not approved; else ""
-	Unknown  bool     // who wrote it, or who reviewed it, is not known in full: no review can approve it
+	Unknown  []string // which of Reasons say that who wrote it, or who reviewed it, is not known in full: no review can approve it then
 }
 
 // DecideApproval decides whether enough people have approved a pull request: people who wrote no commit of it, who have write
@@ -104,7 +104,6 @@ func DecideApproval(facts Reviews) Approval {
 
 // notKnown refuses what would be a guess.
 func notKnown(facts Reviews, d Approval) Approval {
-	d.Unknown = true
 	otherwise := "say yes to its changes when the apply asks."
 	if facts.Proven {
 		otherwise = "set approvals to 0 for this apply: a yes does not stand in for them in a workflow."
@@ -112,20 +111,21 @@ func notKnown(facts Reviews, d Approval) Approval {
 	d.Remedy = strings.ToUpper(otherwise[:1]) + otherwise[1:]
 	if facts.ReviewsCut {
 		d.Headline = "not approved: not all of its reviews are known"
-		d.Reasons = append(d.Reasons, "It has so many reviews that they are not all read, so an approval may have been taken back since.")
+		d.Unknown = append(d.Unknown, "It has so many reviews that they are not all read, so an approval may have been taken back since.")
 	}
 	if len(facts.AuthorsNoname) > 0 {
 		d.Headline = "not approved: not all of its authors are known"
-		d.Reasons = append(d.Reasons, "GitHub knows no account for "+some(facts.AuthorsNoname)+
+		d.Unknown = append(d.Unknown, "GitHub knows no account for "+some(facts.AuthorsNoname)+
 			", so each of its reviewers may have written these commits.")
 		d.Remedy = "Have them add these addresses to their accounts at GitHub, list those that are no person's under machine_authors in " +
 			repoconfig.Path + ", or " + otherwise
 	}
 	if facts.AuthorsCut {
 		d.Headline = "not approved: not all of its authors are known"
-		d.Reasons = append(d.Reasons, "It has more commits than GitHub lists, so each of its reviewers may be an author.")
+		d.Unknown = append(d.Unknown, "It has more commits than GitHub lists, so each of its reviewers may be an author.")
 		d.Remedy = "Split it into smaller pull requests before it is merged, or " + otherwise
 	}
+	d.Reasons = append(d.Reasons, d.Unknown...)
 	return d
 }
 

@@ -43,9 +43,6 @@ type edge struct {
 }
 
 func newEdge(h *Hub, next http.RoundTripper, metrics prometheus.Registerer) (*edge, error) {
-	if next == nil {
-		next = http.DefaultTransport
-	}
 	e := &edge{
 		next: next, agent: h.agent, log: h.log,
 		hosts: map[string]bool{

@@ -52,7 +52,7 @@ type Options struct {
 	GraphQLURL string
 
 	Timeout   time.Duration     // of one call, with the purchase of a token where it needs one; 0 is DefaultTimeout
-	Transport http.RoundTripper // nil is http.DefaultTransport
+	Transport http.RoundTripper // nil is one like http.DefaultTransport, with connections of its own
 	Clients   int               // installations whose tokens and budgets are kept; 0 is DefaultClients
 	Clock     clockwork.Clock   // nil is the real one
 	Metrics   prometheus.Registerer
@@ -117,10 +117,10 @@ func New(options Options) (*Hub, error) {
 	if err := h.caches(options.Clients); err != nil {
 		return nil, err
 	}
-	h.plain = options.Transport
-	if h.plain == nil {
-		h.plain = http.DefaultTransport
+	if options.Transport == nil {
+		options.Transport = ownTransport()
 	}
+	h.plain = options.Transport
 	h.edge, err = newEdge(h, options.Transport, options.Metrics)
 	if err != nil {
 		return nil, err
@@ -238,4 +238,13 @@ func (h *Hub) caches(clients int) error {
 		return fmt.Errorf("hub: make caches: %w", err)
 	}
 	return nil
+}
+
+// ownTransport is one whose connections nobody else closes: any user of http.DefaultTransport may close its idle ones, and with them
+// one that a call is about to use.
+func ownTransport() http.RoundTripper {
+	if shared, ok := http.DefaultTransport.(*http.Transport); ok {
+		return shared.Clone()
+	}
+	return http.DefaultTransport
 }

@@ -182,7 +182,8 @@ func (h *Hub) succeeded(ctx context.Context, repo operation.Repository, id int64
 		}
 	}
 	if err == nil && next != (page{}) { // a job gives a handful
-		err = fmt.Errorf("deployment %d of %s has more than %d statuses: delete the deployment if its job did not succeed",
+		err = fmt.Errorf("deployment %d of %s has more than %d statuses, and a job gives it a handful: find out who did, and delete it; "+
+			"then the one before counts",
 			id, repo.FullName(), perPage)
 	}
 	return run, succeeded, err

@@ -315,9 +315,8 @@ func approvalRefusals(f applyFacts) []string {
 	for _, p := range f.pulls {
 		switch a := p.approval; {
 		case f.cut || a.Approved:
-		case a.Unknown:
-			why := strings.Join(a.Reasons[max(len(a.Reasons)-2, 0):], " ") // those before are about single reviews
-			said = append(said, fmt.Sprintf("#%d is %s. %s %s", p.number, a.Headline, why, a.Remedy))
+		case len(a.Unknown) > 0:
+			said = append(said, fmt.Sprintf("#%d is %s. %s %s", p.number, a.Headline, strings.Join(a.Unknown, " "), a.Remedy))
 		default:
 			said = append(said, fmt.Sprintf("#%d is %s. A review of it counts after the merge, too.", p.number, a.Headline))
 		}

@@ -208,11 +208,7 @@ func failedStory(v ApplyView) story {
 	}
 	switch counted := tally(op.Result); {
 	case counted[operation.TargetFailed] > 0:
-		how := "reported an error in "
-		if slices.ContainsFunc(op.Result.Targets, wasKilled) {
-			how = "was killed in "
-		}
-		cause = " Terraform " + how + roots(op.Result, operation.TargetFailed) + "."
+		cause = " Terraform " + failedIn(op.Result) + "."
 	case counted[operation.Locked] > 0:
 		cause = " Somebody else holds the state lock of " + roots(op.Result, operation.Locked) + "."
 		s.next = "Next: wait until the lock is released, then comment " + code("/apply "+op.Environment) + "."
@@ -230,6 +226,19 @@ func failedStory(v ApplyView) story {
 	return s
 }
 
+// failedIn names the roots in which Terraform was killed, and those in which it reported an error: "reported an error in `a`".
+func failedIn(result *operation.Result) string {
+	var how []string
+	if was := rootsThat(result, wasKilled); was != "" {
+		how = append(how, "was killed in "+was)
+	}
+	reported := func(t operation.TargetResult) bool { return t.Outcome == operation.TargetFailed && !wasKilled(t) }
+	if did := rootsThat(result, reported); did != "" {
+		how = append(how, "reported an error in "+did)
+	}
+	return strings.Join(how, ", and ")
+}
+
 // stillLocked names the state locks that an apply has left behind, or may have.
 func stillLocked(op operation.Operation, left []operation.Target) string {
 	names := make([]string, len(left))
@@ -242,9 +251,9 @@ func stillLocked(op operation.Operation, left []operation.Target) string {
 	return "The state lock of " + few(codes(names)) + " is still held."
 }
 
-// brokenOff reports whether Terraform did not come to its end, so that it has not saved what it did last.
+// brokenOff reports whether an apply that had begun did not come to its end, so that Terraform has not saved what it did last.
 func brokenOff(target operation.TargetResult) bool {
-	return target.Outcome == operation.TargetFailed && (target.Lock != nil || wasKilled(target))
+	return target.Outcome == operation.TargetFailed && target.Timings.Apply > 0 && (target.Lock != nil || wasKilled(target))
 }
 
 // wasKilled reports whether a runner says that something else than itself has killed Terraform.
@@ -261,13 +270,16 @@ func told(op operation.Operation) bool {
 func done(result *operation.Result) string {
 	counted := tally(result)
 	if counted[operation.Applied] == 0 {
-		if counted[operation.TargetFailed] > 0 && slices.ContainsFunc(result.Targets, brokenOff) {
+		switch {
+		case counted[operation.TargetFailed] == 0:
+			return ""
+		case !began(result): // only plans failed
+			return " Nothing was changed."
+		case slices.ContainsFunc(result.Targets, brokenOff):
 			return " What it did last may not be in the state."
-		}
-		if counted[operation.TargetFailed] > 0 {
+		default:
 			return " What it had changed until then is in the state; the next plan shows what is left."
 		}
-		return ""
 	}
 	text := " Applied before that: " + roots(result, operation.Applied) + "."
 	if counted[operation.TargetStopped] > 0 {
@@ -288,12 +300,17 @@ func tally(result *operation.Result) map[operation.Outcome]int {
 
 // roots names the roots that ended in one way.
 func roots(result *operation.Result, outcome operation.Outcome) string {
+	return rootsThat(result, func(target operation.TargetResult) bool { return target.Outcome == outcome })
+}
+
+// rootsThat names the roots that are chosen; empty for none.
+func rootsThat(result *operation.Result, chosen func(operation.TargetResult) bool) string {
 	const most = 5
 	var names []string
 	left := 0
 	for _, target := range result.Targets {
 		switch {
-		case target.Outcome != outcome:
+		case !chosen(target):
 		case len(names) == most:
 			left++
 		default:

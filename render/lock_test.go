@@ -211,6 +211,8 @@ func lockAnswers() map[string]string {
 	overInRun, overHere := oursDead(), oursDead()
 	overInRun.Holder.Life, overInRun.Holder.Because = render.Alive, "GitHub says that its workflow run is in progress."
 	overInRun.Holder.Run.ID = 77
+	overElsewhere := overInRun
+	overElsewhere.Holder.Run.URL = "https://github.acme.example/acme/network/actions/runs/77"
 	overHere.Holder.Life, overHere.Holder.Because = render.Alive, "A process of it still runs on build-1."
 	overHere.Holder.Run, overHere.Holder.Machine = render.RunView{}, "build-1"
 	broke := breaking(operation.Failed, operation.TargetFailed, &operation.Broken{Taken: true, Cleared: true})
@@ -219,11 +221,12 @@ func lockAnswers() map[string]string {
 		Operation: &broke, Life: render.Dead, Because: "Its runner reported at 12:00 UTC that it had ended.", Lock: lockID,
 	}
 	return map[string]string{
-		"lock alive in another pull request": render.LockAnswer(lockView(render.LockAlive, targets(alive), asked(42), command("/cancel prod"))),
-		"lock alive of a push":               render.LockAnswer(lockView(render.LockAlive, targets(direct), asked(42), command("/cancel prod"))),
-		"lock alive but over in a run":       render.LockAnswer(lockView(render.LockAlive, targets(overInRun), asked(41))),
-		"lock alive but over on a host":      render.LockAnswer(lockView(render.LockAlive, targets(overHere), asked(41))),
-		"lock ask where a break was cut off": render.LockAnswer(lockView(render.LockAsk, targets(goesOn))),
+		"lock alive in another pull request":           render.LockAnswer(lockView(render.LockAlive, targets(alive), asked(42), command("/cancel prod"))),
+		"lock alive of a push":                         render.LockAnswer(lockView(render.LockAlive, targets(direct), asked(42), command("/cancel prod"))),
+		"lock alive but over in a run":                 render.LockAnswer(lockView(render.LockAlive, targets(overInRun), asked(41))),
+		"lock alive but over in a run of another host": render.LockAnswer(lockView(render.LockAlive, targets(overElsewhere), asked(41))),
+		"lock alive but over on a host":                render.LockAnswer(lockView(render.LockAlive, targets(overHere), asked(41))),
+		"lock ask where a break was cut off":           render.LockAnswer(lockView(render.LockAsk, targets(goesOn))),
 		"lock looking": render.LockAnswer(lockView("", nil, func(v *render.LockView) {
 			v.Looking, v.Run = true, render.RunView{URL: runURL, Where: "The workflow run waits for a runner."}
 		})),

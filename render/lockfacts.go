@@ -2,6 +2,7 @@ package render
 
 import (
 	"fmt"
+	"net/url"
 	"slices"
 	"strconv"
 	"strings"
@@ -361,7 +362,7 @@ func (h LockHolder) stopping(in int, name func(string) string) string {
 	case !op.State.Ended():
 		return cancelling(*op, in, name)
 	case h.Run.ID != 0:
-		return "stop its workflow run with " + name(fmt.Sprintf("gh run cancel %d --repo %s", h.Run.ID, op.Repository.FullName())) +
+		return "stop its workflow run with " + name(fmt.Sprintf("gh run cancel %d --repo %s", h.Run.ID, h.repoOfGH())) +
 			", as no comment reaches it any more"
 	case h.Machine != "":
 		return fmt.Sprintf("stop it on %s, as no comment reaches it any more, with %s of its `switchyard run` (%s), or of Terraform where "+
@@ -369,6 +370,16 @@ func (h LockHolder) stopping(in int, name func(string) string) string {
 	default:
 		return "stop it where it runs, as no comment reaches it any more"
 	}
+}
+
+// repoOfGH is the holder's repository as `gh --repo` takes it: with its host where that is not github.com, which gh means otherwise.
+// See https://cli.github.com/manual/gh_run_cancel.
+func (h LockHolder) repoOfGH() string {
+	name := h.Operation.Repository.FullName()
+	if at, err := url.Parse(h.Run.URL); err == nil && at.Host != "" && at.Host != "github.com" {
+		return at.Host + "/" + name
+	}
+	return name
 }
 
 func lockInfo(found *operation.StateLock) operation.LockInfo {

@@ -207,7 +207,7 @@ const terraformError = "Error: creating Redis Cache: unexpected status 409 (409 
 
 func failedTarget(outcome operation.Outcome) operation.TargetResult {
 	t := target("src/terraform", "dev", outcome, added("terraform_data.a"))
-	t.Error = terraformError
+	t.Error, t.Timings.Apply = terraformError, time.Second
 	return t
 }
 
@@ -393,6 +393,8 @@ func applyTexts() map[string]string {
 			"without it, the hold ends at 11:16 UTC, when the time limit of the apply has passed."
 	}
 	stopped := target("src/dns", "dev", operation.TargetStopped, operation.ChangeSet{})
+	elsewhere, unbegun := failedTarget(operation.TargetFailed), failedTarget(operation.TargetFailed)
+	elsewhere.Target.Root, unbegun.Timings.Apply = "src/dns", 0
 	first := target("src/base", "dev", operation.Applied, added("terraform_data.base"))
 	return map[string]string{
 		"apply next":    comment(applyOperation("dev", operation.Queued, nil), func(v *render.ApplyView) { v.Position = 1 }),
@@ -424,7 +426,16 @@ func applyTexts() map[string]string {
 			func(t *operation.TargetResult) { t.Lock = &operation.LockInfo{} })))),
 		"apply killed": comment(applyOperation("dev", operation.Failed, result(killedTarget(
 			"The state lock is free. Next, when the cause is gone: `/apply dev`.", func(*operation.TargetResult) {})))),
-		"apply locked": comment(applyOperation("dev", operation.Failed, result(lockedTarget()))),
+		"apply killed beside an error": comment(applyOperation("dev", operation.Failed, result(killedTarget(
+			"The state lock is free. Next, when the cause is gone: `/apply dev`.", func(*operation.TargetResult) {}), elsewhere))),
+		"apply killed while it planned": comment(applyOperation("dev", operation.Failed, result(killedTarget(
+			"The state lock may still be held. Next, when nothing works on the state any more: `/break-lease dev src/terraform`, which says who holds it.",
+			func(t *operation.TargetResult) {
+				t.Timings.Apply, t.Lock = 0, &operation.LockInfo{}
+				t.Error = strings.NewReplacer("terraform apply", "terraform plan", "\nWhat it did last may not be in the state.", "").Replace(t.Error)
+			})))),
+		"apply failed while it planned": comment(applyOperation("dev", operation.Failed, result(unbegun))),
+		"apply locked":                  comment(applyOperation("dev", operation.Failed, result(lockedTarget()))),
 		"apply not started": comment(changed(applyOperation("dev", operation.Failed, nil), func(op *operation.Operation) {
 			op.Message = "It could not be started, and nothing was changed: fetch the files: exit status 128."
 		})),

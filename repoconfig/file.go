@@ -27,7 +27,7 @@ type File struct {
 	Mask []string `json:"mask" jsonschema:"maxItems=20,minLength=1,maxLength=200,example=AccountKey=[A-Za-z0-9+/=]{20\\,}"`
 	// MachineAuthors lists e-mail addresses in commits, as authors or in `Co-authored-by` lines, that are no person's: those of coding
 	// assistants, for example. They need no account at GitHub. Without this, approvals of a pull request with such an address do not count,
-	// because anybody may be who it stands for.
+	// because anybody may be who it stands for. Whoever commits under one of these is not counted as an author.
 	MachineAuthors []string `json:"machine_authors" jsonschema:"maxItems=50,minLength=3,maxLength=254,pattern=^[^@\\s<>]+@[^@\\s<>]+$,example=noreply@assistant.example"` //nolint:lll // one tag
 	// Executor is where Terraform runs: with `local` on the host of the Switchyard server, with `actions` in a workflow of this
 	// repository. Without it, whoever runs the server decides; one that it does not allow is refused.

@@ -27,17 +27,17 @@ func (j *job) apply(ctx context.Context, all []planned, results []operation.Targ
 		if result.Outcome != operation.Planned {
 			continue
 		}
-		if broken == "" {
+		if broken == "" && ctx.Err() == nil {
 			broken = j.unconfirmed(ctx, begun)
 		}
 		switch {
+		case ctx.Err() != nil: // also while it was asked for: that nobody answered is then no reason
+			result.Outcome = operation.TargetStopped
+			result.Error = "Not applied: the operation was stopped before."
+			continue
 		case broken != "":
 			result.Outcome = operation.TargetStopped
 			result.Error = "Not applied: " + broken
-			continue
-		case ctx.Err() != nil:
-			result.Outcome = operation.TargetStopped
-			result.Error = "Not applied: the operation was stopped before."
 			continue
 		}
 		begun = true
@@ -66,6 +66,7 @@ func (j *job) applyTarget(ctx context.Context, p *planned, result *operation.Tar
 	defer func() {
 		if fault := recover(); fault != nil {
 			result.Outcome, result.Error = operation.TargetFailed, faultText(fault)
+			result.Timings.Apply = max(result.Timings.Apply, 1) // it may have begun
 			err = errors.New("fault")
 		}
 	}()

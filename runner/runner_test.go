@@ -303,6 +303,29 @@ func TestEachTargetIsConfirmedJustBeforeItIsApplied(t *testing.T) {
 	}
 }
 
+func TestAJobThatIsCancelledSaysSoAndNotThatNobodyConfirmedIt(t *testing.T) {
+	t.Parallel()
+	silent := fmt.Errorf("the server is away: %w", operation.ErrNoAnswer)
+	w := newWorld(t)
+	task := w.reviewed(w.tree(map[string]string{"a/main.tf": root(data("x", "1")), "b/main.tf": root(data("y", "1"))}), "a", "b")
+	ctx, cancel := context.WithCancel(t.Context())
+	defer cancel()
+	asked := 0
+	result := runner.RunConfirmed(ctx, task, io.Discard, func(context.Context) error {
+		asked++
+		cancel()
+		return silent
+	})
+	if diff := cmp.Diff([]operation.Outcome{operation.TargetStopped, operation.TargetStopped}, outcomes(result)); diff != "" || asked != 1 {
+		t.Errorf("asked %d times: %s", asked, diff)
+	}
+	for _, target := range result.Targets {
+		if target.Error != "Not applied: the operation was stopped before." {
+			t.Errorf("%s: %s", target.Target, target.Error)
+		}
+	}
+}
+
 func TestFailedPlanStopsTheApplyOfAll(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t)

@@ -267,9 +267,6 @@ jobs:
           sleep 300 &
           echo ready
           wait
-      - name: After a failure
-        if: failure()
-        run: echo never
       - name: Next
         run: echo never
       - name: In any case

@@ -356,7 +356,7 @@ func TestRealJobsReachTheServer(t *testing.T) {
 	merged := r.merge(pull)
 	r.checkIs(merged, "switchyard / apply (dev)", "success")
 	r.said(pull, "Applied to dev")
-	if r.answered(handlers.ConfirmPath, http.StatusOK) != 1 || r.answered(handlers.ModulesPath, http.StatusOK) != 4 {
+	if r.answered(handlers.ConfirmPath, http.StatusOK) != 2 || r.answered(handlers.ModulesPath, http.StatusOK) != 4 { // once for each root
 		t.Errorf("the server answered %q", r.asked)
 	}
 	if r.gate("dev: approved") != 1 || r.gate("rejected") != 0 {

@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"io"
+	"io/fs"
 	"maps"
 	"os"
 	"path/filepath"
@@ -46,14 +47,7 @@ func newRealWorld(t testing.TB, change ...func(*realOptions)) *world {
 	for _, c := range change {
 		c(&options)
 	}
-	program, err := os.Executable()
-	if err != nil {
-		t.Fatal(err)
-	}
-	action, err := story.Action(os.DirFS(".."), program)
-	if err != nil {
-		t.Fatal(err)
-	}
+	action := releasedAction(t)
 	box := func(o *sandbox.Options) {
 		runner := acttest.Runner(t, func(a *act.Options) {
 			a.Environment = map[string]string{writable: filepath.Join(filepath.Dir(o.Dir), "states")}
@@ -70,6 +64,20 @@ func newRealWorld(t testing.TB, change ...func(*realOptions)) *world {
 		s.Drain = 100 * time.Millisecond
 		options.settings(s)
 	})
+}
+
+// releasedAction is the action as it is released, but for its binary, which is this test's.
+func releasedAction(t testing.TB) fs.FS {
+	t.Helper()
+	program, err := os.Executable()
+	if err != nil {
+		t.Fatal(err)
+	}
+	action, err := story.Action(os.DirFS(".."), program)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return action
 }
 
 // template is a workflow that people copy.

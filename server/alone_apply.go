@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"github.com/switchyard-dev/switchyard/deploy"
+	"github.com/switchyard-dev/switchyard/git"
 	"github.com/switchyard-dev/switchyard/hub"
 	"github.com/switchyard-dev/switchyard/job"
 	"github.com/switchyard-dev/switchyard/operation"
@@ -206,8 +207,11 @@ func (a *alone) baselines(ctx context.Context, environment repoconfig.Environmen
 		return err
 	}
 	if applied != "" && applied != wish.Commit {
-		newer, err := a.git.IsAncestor(ctx, repo, wish.Commit, applied)
-		if err == nil && newer {
+		newer, err := a.isLater(ctx, wish.Commit, applied)
+		if err != nil {
+			return err
+		}
+		if newer {
 			return a.overtaken(ctx, environment, *wish,
 				fmt.Sprintf("%s was applied to %s already, and has the commit %s in it.", applied, environment.Name, wish.Commit))
 		}
@@ -248,8 +252,12 @@ func (a *alone) newer(ctx context.Context, environment repoconfig.Environment, w
 				continue
 			}
 			looked[run.SHA] = true
-			if later, err := a.git.IsAncestor(ctx, repo, wish.Commit, run.SHA); err != nil || !later {
-				continue // a commit that no branch has any more is later than none
+			later, err := a.isLater(ctx, wish.Commit, run.SHA)
+			if err != nil {
+				return hub.Run{}, false, err
+			}
+			if !later {
+				continue
 			}
 			if worked, err := a.worked(ctx, environment.Name, run.SHA); err != nil || worked {
 				return run, worked, err
@@ -257,6 +265,19 @@ func (a *alone) newer(ctx context.Context, environment repoconfig.Environment, w
 		}
 	}
 	return hub.Run{}, false, nil
+}
+
+// isLater reports whether a commit that was worked with has another one in it. One that GitHub does not have any more is later than none;
+// where that cannot be found out, nothing may be applied.
+func (a *alone) isLater(ctx context.Context, commit, other string) (bool, error) {
+	later, err := a.git.IsAncestor(ctx, a.Machine.Repository, commit, other)
+	if unknown := (*git.UnknownError)(nil); errors.As(err, &unknown) && unknown.Object == other {
+		return false, nil
+	}
+	if err != nil {
+		return false, fmt.Errorf("compare with the commit %s: %w", other, err)
+	}
+	return later, nil
 }
 
 // worked reports whether a job may have changed something in an environment with a commit, as the check says of it. One that only asked,

@@ -152,14 +152,7 @@ func TestALockIsBrokenWhileTheServerIsDown(t *testing.T) {
 // The workflow that people copy, with the action as it is released, in jobs that act runs.
 func TestALockIsBrokenInRealJobsWhileTheServerIsDown(t *testing.T) {
 	t.Parallel()
-	program, err := os.Executable()
-	if err != nil {
-		t.Fatal(err)
-	}
-	action, err := story.Action(os.DirFS(".."), program)
-	if err != nil {
-		t.Fatal(err)
-	}
+	action := releasedAction(t)
 	w := newLeaseWorld(t, acttest.Runner(t, func(a *act.Options) { a.Environment = map[string]string{writable: t.TempDir()} }))
 	if err := w.Box.RegisterAction(w.ctx, "switchyard-dev", "switchyard", action, "RELEASE"); err != nil {
 		t.Fatal(err)

@@ -42,6 +42,7 @@ type lone struct {
 
 	cancelAt string                   // what a job logs when it is cancelled; empty: never
 	hold     map[string]chan struct{} // by key of jobs: closed when they may begin
+	held     map[string]int           // by key of jobs: how many were held back
 	now      aheadClock               // GitHub's
 	env      map[string]string        // further variables of jobs
 }
@@ -132,8 +133,12 @@ func (l *lone) runJob(ctx context.Context, j *sandbox.Job, tell sandbox.Tell) sa
 	}
 	l.mu.Lock()
 	hold := l.hold[j.Key]
+	if hold != nil {
+		l.held[j.Key]++
+	}
 	l.mu.Unlock()
 	if hold != nil {
+		tell(sandbox.StepEvent{Step: "Held back"}) // whoever waits for that looks again
 		<-hold
 	}
 	if j.Key == "where" {
@@ -236,7 +241,7 @@ func (l *lone) holdBack(key string) func() {
 	release := make(chan struct{})
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	l.hold = map[string]chan struct{}{key: release}
+	l.hold, l.held = map[string]chan struct{}{key: release}, map[string]int{}
 	once := sync.OnceFunc(func() { close(release) })
 	l.t.Cleanup(once) // before the sandbox is closed, which waits for its jobs
 	return once
@@ -602,7 +607,7 @@ func TestWithoutAnAppAndWithoutAConcurrencyGroupTheNewerApplyWaitsForTheOlder(t 
 	l.planned(two, "dev")
 	release := l.holdBack("apply")
 	l.merge(one)
-	l.eventually("the first apply has begun", func() bool { return l.going("apply") == 1 })
+	l.heldBack("apply")
 	l.holdNone() // the second goes at once
 	l.merge(two)
 	l.waited(began)
@@ -643,10 +648,10 @@ func TestWithoutAnAppAndWithoutAConcurrencyGroupAnOlderApplyThatBeginsLaterIsOve
 			two := l.openPlanned("feature/b", map[string]string{"infra/b.tf": c.file})
 			release := l.holdBack("where") // so that the older run has not begun to apply
 			older := l.merge(one)
-			l.eventually("the older run has begun", func() bool { return l.going("where") == 1 })
+			l.heldBack("where")
 			proceed := l.holdBack("apply")
 			newer := l.merge(two)
-			l.eventually("the newer apply has begun", func() bool { return l.going("apply") == 1 })
+			l.heldBack("apply")
 			l.holdNone()
 			l.now.advance(2 * time.Second)
 			release()
@@ -710,17 +715,14 @@ func (l *lone) waits(began <-chan time.Duration, again chan<- time.Time, key str
 	return l.ran(key, count)
 }
 
-// going counts the jobs of that key that run.
-func (l *lone) going(key string) int {
-	count := 0
-	for _, run := range l.repo.Runs() {
-		for _, j := range run.Jobs {
-			if j.Key == key && j.Status == "in_progress" {
-				count++
-			}
-		}
-	}
-	return count
+// heldBack waits for a job of that key that began and is held back.
+func (l *lone) heldBack(key string) {
+	l.t.Helper()
+	l.eventually("a job "+key+" is held back", func() bool {
+		l.mu.Lock()
+		defer l.mu.Unlock()
+		return l.held[key] == 1
+	})
 }
 
 func TestWithoutAnAppAJobThatIsCancelledStopsTerraformAndSaysSo(t *testing.T) {
@@ -825,14 +827,7 @@ func TestWithoutAnAppAStageIsProvenByItsNewestDeployment(t *testing.T) {
 
 func TestWithoutAnAppTheWholeWayInRealJobs(t *testing.T) {
 	t.Parallel()
-	program, err := os.Executable()
-	if err != nil {
-		t.Fatal(err)
-	}
-	action, err := story.Action(os.DirFS(".."), program)
-	if err != nil {
-		t.Fatal(err)
-	}
+	action := releasedAction(t)
 	dir := t.TempDir()
 	l := &lone{now: aheadClock{Clock: clockwork.NewRealClock()}}
 	l.begin(t, nil, dir, acttest.Runner(t, func(a *act.Options) {

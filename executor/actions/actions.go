@@ -89,8 +89,9 @@ const (
 	dispatchTries = 3
 	lookTries     = 3
 	lookEvery     = 3 * time.Second
-	clockSkew     = 2 * time.Minute // by which GitHub's clock may be behind ours
-	asking        = 2 * time.Minute // from the first dispatch to the last one
+	clockSkew     = 2 * time.Minute  // by which GitHub's clock may be behind ours
+	asking        = 2 * time.Minute  // from the first dispatch to the last one
+	dismissing    = 30 * time.Second // what a run that nobody waits for may take to be cancelled
 )
 
 // Start dispatches the run of an attempt. An error that GitHub gives for good is *hub.NeedsPerson, in words; after any other one
@@ -199,8 +200,11 @@ func (a *Actions) neverMade(ctx context.Context, row operation.WorkflowRun) erro
 	return fmt.Errorf("operation %d, attempt %d: %w", task.Operation, task.Attempt, executor.ErrUnknown)
 }
 
-// tooLate has a run cancelled that somebody else took for one that was never made: its attempt was given up. It returns err in words.
+// tooLate has a run cancelled that somebody else took for one that was never made: its attempt was given up. It returns err in words. It
+// does that in a shutdown, too, as nobody else knows of the run.
 func (a *Actions) tooLate(ctx context.Context, found operation.WorkflowRun, err error) error {
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), dismissing)
+	defer cancel()
 	if found.Run != 0 {
 		err = errors.Join(err, a.Dismiss(ctx, found.Task.Repository, found.Run, operation.RunName(found.Task)))
 	}
@@ -224,7 +228,7 @@ func (a *Actions) dispatch(ctx context.Context, asked operation.WorkflowRun, d h
 			return a.made(ctx, asked, made, try > 0), nil
 		}
 		if refused := a.refused(err, asked.Task); refused != nil {
-			return asked, errors.Join(refused, a.Rows.ForgetRun(context.WithoutCancel(ctx), asked))
+			return asked, a.notMade(ctx, asked, refused, try > 0)
 		}
 		last = err
 		for range lookTries { // an older GitHub does not say which run it made, and one whose answer was lost may have made one
@@ -271,6 +275,19 @@ func (a *Actions) refused(err error, task operation.Task) error {
 	default:
 		return nil
 	}
+}
+
+// notMade is the error of a dispatch that was refused, whose run is forgotten. After a repeated one it is not, and nothing is said for
+// good: the dispatch before may have made a run all the same. Where GitHub only wants none before some time, it still says when.
+func (a *Actions) notMade(ctx context.Context, asked operation.WorkflowRun, refused error, repeated bool) error {
+	if !repeated {
+		return errors.Join(refused, a.Rows.ForgetRun(context.WithoutCancel(ctx), asked))
+	}
+	const words = "whether GitHub made a run is not known yet; it was asked again, and refused"
+	if wait := (*hub.Wait)(nil); errors.As(refused, &wait) {
+		return fmt.Errorf("%s: %w", words, wait)
+	}
+	return errors.New(words + ": " + refused.Error())
 }
 
 // find looks for the run of an attempt by its name. Of several, the first counts, and the others are cancelled.

@@ -445,21 +445,41 @@ func TestWhatIsBeingAskedForIsNotTakenForWhatWasNeverMade(t *testing.T) {
 			}
 		})
 	})
-	t.Run("unless GitHub refuses the second dispatch", func(t *testing.T) {
-		t.Parallel()
-		bubble(t, func(t *testing.T, w *world) {
-			tries := 0
-			w.dispatch = func(hub.Dispatch) (hub.Dispatched, error) {
-				if tries++; tries == 1 {
-					return hub.Dispatched{}, errLost
+	for what, refusal := range map[string]error{
+		"by a person's fault": &hub.NeedsPerson{What: "No.", Remedy: "Ask."},
+		"for a while":         &hub.Wait{Until: time.Date(2026, 11, 21, 12, 0, 0, 0, time.UTC)},
+		"for good":            &hub.Gone{What: "the workflow"},
+		"for its words":       &hub.DispatchRefused{},
+	} {
+		t.Run("though GitHub refuses the second dispatch "+what, func(t *testing.T) {
+			t.Parallel()
+			bubble(t, func(t *testing.T, w *world) {
+				tries := 0
+				w.dispatch = func(hub.Dispatch) (hub.Dispatched, error) {
+					if tries++; tries == 1 {
+						return hub.Dispatched{}, errLost
+					}
+					return hub.Dispatched{}, refusal
 				}
-				return hub.Dispatched{}, &hub.NeedsPerson{What: "No.", Remedy: "Ask."}
-			}
-			if _, err := w.exec.Start(t.Context(), w.task); err == nil || !w.rows.empty() {
-				t.Errorf("start: %v; rows: %v", err, !w.rows.empty())
-			}
+				_, err := w.exec.Start(t.Context(), w.task)
+				person, gone, wait, waits := (*hub.NeedsPerson)(nil), (*hub.Gone)(nil), (*hub.Wait)(nil), (*hub.Wait)(nil)
+				if err == nil || errors.As(err, &person) || errors.As(err, &gone) || errors.As(err, &wait) != errors.As(refusal, &waits) {
+					t.Errorf("start: %v", err)
+				}
+				if _, err := w.exec.Resume(t.Context(), 5, 2, launch); err == nil || errors.Is(err, executor.ErrUnknown) {
+					t.Fatalf("it is said that there is none: %v", err)
+				}
+				w.set(func(g *github) { g.listed = []hub.Run{w.completed()} }) // that of the first one
+				run, err := w.exec.Resume(t.Context(), 5, 2, launch)
+				if err != nil {
+					t.Fatal(err)
+				}
+				if _, err := run.Wait(t.Context()); err != nil {
+					t.Error(err)
+				}
+			})
 		})
-	})
+	}
 	t.Run("and is not asked for again once somebody did", func(t *testing.T) {
 		t.Parallel()
 		bubble(t, func(t *testing.T, w *world) {
@@ -484,6 +504,25 @@ func TestWhatIsBeingAskedForIsNotTakenForWhatWasNeverMade(t *testing.T) {
 				return hub.Dispatched{Run: 9}, nil
 			}
 			if _, err := w.exec.Start(t.Context(), w.task); !errors.Is(err, executor.ErrUnknown) {
+				t.Errorf("start: %v", err)
+			}
+			if w.does("cancel run 9, by force: false") != 1 {
+				t.Errorf("asked: %q", w.asked())
+			}
+		})
+	})
+	t.Run("and is cancelled also in a shutdown", func(t *testing.T) {
+		t.Parallel()
+		bubble(t, func(t *testing.T, w *world) {
+			ctx, shutdown := context.WithCancel(t.Context())
+			defer shutdown()
+			w.others = map[int64]hub.Run{9: w.another(9)}
+			w.dispatch = func(hub.Dispatch) (hub.Dispatched, error) {
+				shutdown()
+				w.rows.lose()
+				return hub.Dispatched{Run: 9}, nil
+			}
+			if _, err := w.exec.Start(ctx, w.task); !errors.Is(err, executor.ErrUnknown) {
 				t.Errorf("start: %v", err)
 			}
 			if w.does("cancel run 9, by force: false") != 1 {

@@ -98,7 +98,10 @@ func (g *github) DownloadArtifact(_ context.Context, _ operation.Repository, id,
 	return archive, nil
 }
 
-func (g *github) CancelRun(_ context.Context, _ operation.Repository, id int64, force bool) error {
+func (g *github) CancelRun(ctx context.Context, _ operation.Repository, id int64, force bool) error {
+	if err := ctx.Err(); err != nil {
+		return err //nolint:wrapcheck // as it is
+	}
 	g.mu.Lock()
 	defer g.mu.Unlock()
 	g.notef("cancel run %d, by force: %v", id, force)

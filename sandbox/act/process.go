@@ -52,7 +52,8 @@ func stop(ctx context.Context, pid int, job *sandbox.Job, ended <-chan struct{})
 		}
 	}
 	if ctx.Err() == nil {
-		signal(pid, syscall.SIGINT) // now act: what still has to run runs
+		// Now act: what still has to run runs. On a busy machine it may have begun a step with `if: failure()` by now, which GitHub's does not.
+		signal(pid, syscall.SIGINT)
 	}
 	select {
 	case <-ended:
